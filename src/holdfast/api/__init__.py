@@ -1,0 +1,1 @@
+"""The HTTP API, and the operations behind API, panel and command line."""

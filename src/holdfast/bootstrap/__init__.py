@@ -1,0 +1,1 @@
+"""Creating a cluster and joining nodes: certificates and configuration files."""

@@ -1,0 +1,142 @@
+"""The node's own configuration file, /etc/holdfast/node.toml. Everything else lives in the store."""
+
+import difflib
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/holdfast/node.toml")
+
+BEAT_PORT = 7410
+"""UDP: beats between agents."""
+REPORT_PORT = 7411
+"""UDP: observers' reports to managers."""
+PANEL_PORT = 8443
+"""TCP: HTTPS of API and panel."""
+ETCD_CLIENT_PORT = 2379
+ETCD_PEER_PORT = 2380
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificate files for mutual TLS inside the cluster."""
+
+    ca: str = "/etc/holdfast/pki/ca.crt"
+    cert: str = "/etc/holdfast/pki/node.crt"
+    key: str = "/etc/holdfast/pki/node.key"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What a node must know before it can reach the store."""
+
+    id: str
+    cluster: str
+    addresses: dict[str, str]
+    """Network name → this node's own address; `management` is required."""
+    endpoints: tuple[str, ...]
+    """Store endpoints, https://ADDRESS:2379. The agent keeps a fresher list in state_dir/endpoints.json."""
+    tls: Tls = field(default_factory=Tls)
+    beat_key: str = "/etc/holdfast/pki/beat.key"
+    """File with the key that authenticates datagrams."""
+    state_dir: str = "/var/lib/holdfast"
+    run_dir: str = "/run/holdfast"
+    log_dir: str = "/var/log/holdfast"
+    watchdog: str = "/dev/watchdog"
+    """Watchdog device; empty: none (the node can then never be claimed on time alone)."""
+    cgroup: str = "/sys/fs/cgroup/holdfast"
+    """Control group (version 2) below which units run: <cgroup>/strict and <cgroup>/system."""
+    etcd: str = "/usr/bin/etcd"
+
+    @property
+    def management_address(self) -> str:
+        return self.addresses["management"]
+
+    @property
+    def guard_socket(self) -> Path:
+        return Path(self.run_dir) / "guard.sock"
+
+    @property
+    def api_socket(self) -> Path:
+        return Path(self.run_dir) / "api.sock"
+
+
+def load(path: Path = DEFAULT_PATH) -> NodeConfig:
+    """Read and check the file. Raises ConfigError naming file, key and the nearest right spelling."""
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist",
+            "Create a cluster with `holdfast cluster create`, or join one with `holdfast node join`.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "Check its permissions.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", "Mend the line named.") from error
+    tls = _build(Tls, raw.pop("tls", {}), f"{path} [tls]")
+    config = _build(NodeConfig, {**raw, "tls": tls}, str(path))
+    if "management" not in config.addresses:
+        raise ConfigError(
+            f"{path}: addresses has no entry `management`", "Add the node's own management address."
+        )
+    return config
+
+
+def _build(kind: type[Any], values: Any, where: str) -> Any:
+    """Make the dataclass from a TOML table; refuse unknown keys, missing ones and wrong types."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: a table was expected", "See docs/operating.md for the format.")
+    known = {f.name: f for f in fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = f"Did you mean `{near[0]}`?" if near else "Known keys: " + ", ".join(known)
+            raise ConfigError(f"{where}: unknown key `{name}`", advice)
+        _check_type(known[name].type, name, value, where)
+    required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ConfigError(f"{where}: missing {', '.join(missing)}", "Add what is missing.")
+    return kind(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    )
+
+
+def _check_type(expected: Any, name: str, value: object, where: str) -> None:
+    if expected is str and not isinstance(value, str):
+        raise ConfigError(f"{where}: `{name}` must be text, not {value!r}", "Put it in quotes.")
+    if expected == tuple[str, ...] and not (
+        isinstance(value, list) and all(isinstance(v, str) for v in value)
+    ):
+        raise ConfigError(
+            f"{where}: `{name}` must be a list of texts, not {value!r}", 'Write it as ["…", "…"].'
+        )
+    if expected == dict[str, str] and not (
+        isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+    ):
+        raise ConfigError(
+            f"{where}: `{name}` must be a table of texts, not {value!r}", 'Write it as {{key = "…"}}.'
+        )
+
+
+def dump(config: NodeConfig) -> str:
+    """The file's text for a configuration (inverse of `load`)."""
+
+    def text(value: str) -> str:
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    def render(value: object) -> str:
+        if isinstance(value, str):
+            return text(value)
+        if isinstance(value, tuple):
+            return "[" + ", ".join(text(v) for v in value) + "]"
+        assert isinstance(value, dict)
+        return "{" + ", ".join(f"{k} = {text(v)}" for k, v in value.items()) + "}"
+
+    lines = [f"{f.name} = {render(getattr(config, f.name))}" for f in fields(config) if f.name != "tls"]
+    lines += ["", "[tls]"] + [f"{f.name} = {render(getattr(config.tls, f.name))}" for f in fields(config.tls)]
+    return "\n".join(lines) + "\n"

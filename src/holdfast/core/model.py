@@ -1,0 +1,326 @@
+"""The words of the design as frozen data. Everything that is stored or passed between parts is defined here.
+
+These classes are also the stored format (JSON through `holdfast.store.codec`): adding a field needs a default,
+removing or renaming one needs a migration.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Role(StrEnum):
+    """What a node may be used for; a node has several roles at once."""
+
+    MANAGEMENT = "management"
+    COMPUTE = "compute"
+    STORAGE = "storage"
+    S3 = "s3"
+    BACKUP = "backup"
+
+
+class Exclusivity(StrEnum):
+    """What two live copies of an instance would mean."""
+
+    STRICT = "strict"
+    """Two copies corrupt data: runs only while the node's deadline lies ahead, moves only after a claim."""
+    ADVISORY = "advisory"
+    """Two copies are a nuisance: moves on a quorum of observers."""
+    EVERYWHERE = "everywhere"
+    """One copy on each eligible node."""
+
+
+class Proof(StrEnum):
+    """Why the manager may believe that nothing strict runs on a node any more (design, section 3)."""
+
+    POWER_OFF = "P1"
+    """Power fencing, verified off by reading the power state back."""
+    REBOOTED = "P2"
+    """The same machine registered with a new boot_id and runs nothing yet."""
+    RELEASED = "P3"
+    """The agent's own release, written after all stops were confirmed."""
+    WATCHDOG = "P4"
+    """An attested watchdog, and T_wait without a new beat."""
+    OPERATOR = "P5"
+    """An operator confirmed it."""
+    STORAGE = "P6"
+    """Eviction at the storage, verified."""
+
+
+# --- desired state -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FenceDeviceSpec:
+    """One way to switch a node off. A node lists several; they are tried in order."""
+
+    name: str
+    type: str
+    """`redfish`, `fence-agent` or `manual`."""
+    options: dict[str, str] = field(default_factory=dict)
+    """redfish: url, username, password, system, ca (path) or insecure=true;
+    fence-agent: agent (e.g. fence_ipmilan) and its own options by their long names (ip, username, password, lanplus…)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A member node as the operator described it (key spec/nodes/<id>)."""
+
+    id: str
+    roles: tuple[Role, ...]
+    addresses: dict[str, str]
+    """Network name → the node's own address on it. `management` is always there."""
+    failure_domain: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    fence_devices: tuple[FenceDeviceSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A cluster network. `management` carries store, beats and the panel; `public` carries clients."""
+
+    name: str
+    cidrs: tuple[str, ...]
+    """IPv4 and/or IPv6 prefixes, e.g. ("10.77.0.0/24", "fd77::/64")."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """Cluster-wide settings (key spec/cluster)."""
+
+    name: str
+    cluster_id: str
+    profile: str = "default"
+    networks: tuple[NetworkSpec, ...] = ()
+    shared_root: str = "/shared"
+    """Directory of the shared storage, the same path on every node."""
+    dead_node_power_on: bool = True
+    """Switch a node on again after it was switched off by fencing and claimed (never one that was found off)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementMember:
+    """One management node's place in the store cluster."""
+
+    node: str
+    peer_url: str
+    client_url: str
+    state: str
+    """`joining` (to be added), `learner`, `voter`, `leaving`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementSpec:
+    """Management plane (key spec/management): which nodes carry it and at which address the panel answers."""
+
+    nodes: tuple[str, ...]
+    """Wanted management nodes; one before HA is enabled, then three or five."""
+    virtual_ip: str = ""
+    """The panel's dedicated address; empty before HA is enabled."""
+    members: tuple[ManagementMember, ...] = ()
+    """Store members as they are now; moved towards `nodes` by the manager, one step at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAddress:
+    """An address that follows an instance."""
+
+    ip: str
+    network: str
+    """Name of the cluster network it lives on."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSpec:
+    """The smallest thing that is placed on a node (key spec/instances/<id>)."""
+
+    id: str
+    """`<kind>/<service>` or `<kind>/<service>/<part>`, e.g. nfs/vol1."""
+    kind: str
+    """`panel`, `vm`, `iscsi`, `s3`, `backup`, `nfs`."""
+    service: str
+    exclusivity: Exclusivity
+    role: Role
+    """Role a node must have to carry it."""
+    nodes: tuple[str, ...] = ()
+    """If not empty, only these nodes are eligible, in no order."""
+    address: ServiceAddress | None = None
+    desired: str = "started"
+    """`started` or `stopped`."""
+    priority: int = 500
+    cpu: float = 0.0
+    """Cores."""
+    memory_mib: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    """What the kind's driver needs; its shape is the driver's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """What an operator created (key spec/services/<kind>/<name>)."""
+
+    kind: str
+    name: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+# --- the protocol's records ---------------------------------------------------------------------------------------
+
+
+class BeatPhase(StrEnum):
+    """Where a node's session stands. The phase is part of the compare-and-swapped beat, so it is linearized with claims."""
+
+    JOINING = "joining"
+    """A new session (new boot, or after a claim): runs nothing strict and has no deadline yet. P2 may use it."""
+    ACTIVE = "active"
+    """Holds a deadline; strict instances may run."""
+    RELEASED = "released"
+    """All stops are confirmed, nothing strict will be started by this session again. P3 may use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogAttestation:
+    """The guard's word that it owns a watchdog device and feeds it only while the deadline lies ahead."""
+
+    device: str
+    identity: str
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A node's renewal in the store (key nodes/<id>/beat), written only by its agent, by compare-and-swap."""
+
+    session: str
+    """Identifies one run of the agent on one boot."""
+    boot_id: str
+    machine_id: str
+    """Hash of machine identity AND hardware (MACs, product UUID), so that a clone differs."""
+    sequence: int
+    fence_epoch: int
+    """The fence epoch this session acknowledges; equal to the fence record's while the node is a member."""
+    phase: BeatPhase
+    watchdog: WatchdogAttestation | None = None
+    cpu: float = 0.0
+    memory_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A node's fence record (key nodes/<id>/fence): written once at join, then only by claims; epoch only grows."""
+
+    epoch: int
+    proof: Proof | None = None
+    """None for the initial record."""
+    claimed_session: str = ""
+    """Session of the beat that the claim was compared with."""
+    term: int = 0
+
+
+class Goal(StrEnum):
+    """What the placement asks of the node."""
+
+    RUN = "run"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Instance → node with an epoch that only grows (key placements/<instance>), written only by the manager."""
+
+    node: str
+    epoch: int
+    goal: Goal = Goal.RUN
+    reason: str = ""
+    """One sentence for people: why here, why now."""
+
+
+class InstanceState(StrEnum):
+    """What the agent last said of an instance. Absence of a status means unknown, never stopped."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    """Confirmed: nothing of it runs on the node, its address is gone."""
+    FAILED = "failed"
+    """The last start or stop failed; `detail` says why. It may still run in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """Written by the agent (key status/<instance>), always with the placement epoch it acts on."""
+
+    node: str
+    session: str
+    epoch: int
+    state: InstanceState
+    detail: str = ""
+    healthy: bool = False
+    """The last health check through the service address succeeded."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """Seconds from the agent's receipt of the placement to each step of the start (server, address, healthy…)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeathConfirmation:
+    """An operator's word that a node is dead (key nodes/<id>/confirmed-dead); proof P5 for exactly one beat."""
+
+    operator: str
+    beat_revision: int
+    """mod_revision of the beat that was the last one when the operator confirmed."""
+    reason: str = ""
+
+
+# --- what people read ----------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the cluster's history (key events/<sequence>)."""
+
+    kind: str
+    """E.g. node-suspect, node-proven-dead, node-claimed, power-fenced, instance-started, hold (design, section 8)."""
+    wall: str
+    """ISO 8601 UTC, for people only."""
+    text: str
+    severity: Severity = Severity.INFO
+    node: str = ""
+    instance: str = ""
+    incident: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentStep:
+    """One step of an incident."""
+
+    name: str
+    """missed, suspect, fencing, proven-dead, claimed, placed, started, recovered, waiting, closed."""
+    at: float
+    """Seconds since the incident's first step (the first missed beat)."""
+    text: str
+    instance: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Everything from the first missed beat to the last recovered instance (key incidents/<id>)."""
+
+    id: str
+    node: str
+    wall: str
+    """When it began, ISO 8601 UTC, for people only."""
+    state: str
+    """`open` or `closed`."""
+    proof: Proof | None = None
+    affected: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Instance → why it cannot be recovered yet and what an operator can do."""
+    steps: tuple[IncidentStep, ...] = ()

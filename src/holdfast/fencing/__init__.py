@@ -1,0 +1,1 @@
+"""Fencing: the guard, the watchdog, power fencing, attestation."""

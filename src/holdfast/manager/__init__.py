@@ -1,0 +1,1 @@
+"""The elected decider: observe, decide, commit."""

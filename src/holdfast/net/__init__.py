@@ -1,0 +1,1 @@
+"""The network: service addresses, beat datagrams."""

@@ -1,0 +1,1 @@
+"""The replicated store: etcd in production, memory in unit tests and the simulator; keys and codec."""

@@ -1,0 +1,79 @@
+"""Every key of the store, in one place. Keys are text below the root prefix, which the stores add themselves."""
+
+CLUSTER = "spec/cluster"
+MANAGEMENT = "spec/management"
+
+MANAGER_TERM = "manager/term"
+MANAGER_ALIVE = "manager/alive"
+
+NODES = "nodes/"
+NODE_SPECS = "spec/nodes/"
+INSTANCES = "spec/instances/"
+SERVICES = "spec/services/"
+PLACEMENTS = "placements/"
+STATUSES = "status/"
+EVENTS = "events/"
+INCIDENTS = "incidents/"
+USERS = "users/"
+SESSIONS = "sessions/"
+FENCE_TESTS = "fence-tests/"
+"""fence-tests/<node>: request and result of `fence test`."""
+
+
+def node_spec(node: str) -> str:
+    return f"{NODE_SPECS}{node}"
+
+
+def beat(node: str) -> str:
+    return f"{NODES}{node}/beat"
+
+
+def fence(node: str) -> str:
+    return f"{NODES}{node}/fence"
+
+
+def death_confirmation(node: str) -> str:
+    return f"{NODES}{node}/confirmed-dead"
+
+
+def instance(instance_id: str) -> str:
+    return f"{INSTANCES}{instance_id}"
+
+
+def service(kind: str, name: str) -> str:
+    return f"{SERVICES}{kind}/{name}"
+
+
+def placement(instance_id: str) -> str:
+    return f"{PLACEMENTS}{instance_id}"
+
+
+def status(instance_id: str) -> str:
+    return f"{STATUSES}{instance_id}"
+
+
+def event(sequence: int) -> str:
+    """Zero-padded so that the order of the keys is the order of the events."""
+    return f"{EVENTS}{sequence:020d}"
+
+
+def incident(incident_id: str) -> str:
+    return f"{INCIDENTS}{incident_id}"
+
+
+def user(name: str) -> str:
+    return f"{USERS}{name}"
+
+
+def session(token_hash: str) -> str:
+    return f"{SESSIONS}{token_hash}"
+
+
+def last_part(key: str) -> str:
+    """`spec/nodes/n1` → `n1`."""
+    return key.rsplit("/", 1)[1]
+
+
+def node_of(key: str) -> str:
+    """`nodes/n1/beat` → `n1`."""
+    return key.split("/")[1]
