@@ -78,11 +78,9 @@ def load(path: Path = DEFAULT_PATH) -> NodeConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", "Mend the line named.") from error
     tls = _build(Tls, raw.pop("tls", {}), f"{path} [tls]")
-    config = _build(NodeConfig, {**raw, "tls": tls}, str(path))
+    config: NodeConfig = _build(NodeConfig, {**raw, "tls": tls}, str(path))
     if "management" not in config.addresses:
-        raise ConfigError(
-            f"{path}: addresses has no entry `management`", "Add the node's own management address."
-        )
+        raise ConfigError(f"{path}: addresses has no entry `management`", "Add the node's own management address.")
     return config
 
 
@@ -101,26 +99,16 @@ def _build(kind: type[Any], values: Any, where: str) -> Any:
     missing = [name for name in required if name not in values]
     if missing:
         raise ConfigError(f"{where}: missing {', '.join(missing)}", "Add what is missing.")
-    return kind(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    )
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def _check_type(expected: Any, name: str, value: object, where: str) -> None:
     if expected is str and not isinstance(value, str):
         raise ConfigError(f"{where}: `{name}` must be text, not {value!r}", "Put it in quotes.")
-    if expected == tuple[str, ...] and not (
-        isinstance(value, list) and all(isinstance(v, str) for v in value)
-    ):
-        raise ConfigError(
-            f"{where}: `{name}` must be a list of texts, not {value!r}", 'Write it as ["…", "…"].'
-        )
-    if expected == dict[str, str] and not (
-        isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
-    ):
-        raise ConfigError(
-            f"{where}: `{name}` must be a table of texts, not {value!r}", 'Write it as {{key = "…"}}.'
-        )
+    if expected == tuple[str, ...] and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        raise ConfigError(f"{where}: `{name}` must be a list of texts, not {value!r}", 'Write it as ["…", "…"].')
+    if expected == dict[str, str] and not (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())):
+        raise ConfigError(f"{where}: `{name}` must be a table of texts, not {value!r}", 'Write it as {{key = "…"}}.')
 
 
 def dump(config: NodeConfig) -> str:
