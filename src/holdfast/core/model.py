@@ -324,3 +324,45 @@ class Incident:
     waiting: dict[str, str] = field(default_factory=dict)
     """Instance → why it cannot be recovered yet and what an operator can do."""
     steps: tuple[IncidentStep, ...] = ()
+
+
+class NodeState(StrEnum):
+    """How the manager sees a node; one word for tables and the panel."""
+
+    UP = "up"
+    """Beats, and may carry instances."""
+    JOINING = "joining"
+    """A session that holds no deadline yet."""
+    SUSPECT = "suspect"
+    """A majority of its observers misses it, or its beat in the store is overdue: a hint."""
+    CLAIMED = "claimed"
+    """Proven dead and claimed; nothing of it counts until it joins with the new fence epoch."""
+    RELEASED = "released"
+    """Shut down cleanly."""
+    NEVER_SEEN = "never-seen"
+    """Added, but its agent never wrote a beat."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerView:
+    """What the manager sees and why it waits (key manager/view); written on change, for people and the panel only."""
+
+    node: str
+    """Where the leading manager runs."""
+    term: int
+    nodes: dict[str, NodeState] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+    """Node → one sentence (who misses it, which network is lost, what is being waited for)."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Instance → why it is not placed or not running, and what to do."""
+    hold: str = ""
+    """Why the manager holds (more than half of the nodes suspect), else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """An operator's wish to move an instance (key requests/moves/<instance>); removed by the manager when done."""
+
+    node: str
+    """Target; empty: wherever the planner likes, but not where it is."""
+    operator: str = ""

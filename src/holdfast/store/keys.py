@@ -16,8 +16,10 @@ EVENTS = "events/"
 INCIDENTS = "incidents/"
 USERS = "users/"
 SESSIONS = "sessions/"
-FENCE_TESTS = "fence-tests/"
-"""fence-tests/<node>: request and result of `fence test`."""
+MANAGER_VIEW = "manager/view"
+MOVES = "requests/moves/"
+CA_KEY = "secrets/ca-key"
+"""The cluster CA's private key, encrypted with the management nodes' cluster secret."""
 
 
 def node_spec(node: str) -> str:
@@ -59,6 +61,10 @@ def event(sequence: int) -> str:
 
 def incident(incident_id: str) -> str:
     return f"{INCIDENTS}{incident_id}"
+
+
+def move(instance_id: str) -> str:
+    return f"{MOVES}{instance_id}"
 
 
 def user(name: str) -> str:
