@@ -230,6 +230,9 @@ class Placement:
 
     node: str
     epoch: int
+    fence_epoch: int
+    """The node's fence epoch when this was written. A claim of the node raises its fence epoch and thereby voids every
+    placement on it at once: the agent acts only on placements that carry the epoch it acknowledged."""
     goal: Goal = Goal.RUN
     reason: str = ""
     """One sentence for people: why here, why now."""
