@@ -1,0 +1,135 @@
+"""Keeps a ClusterStatus current by watching the store, and wakes those who wait for a change."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import cast
+
+import structlog
+
+from holdfast.api.status import ClusterStatus, Records, build_status
+from holdfast.errors import HoldfastError, StoreError
+from holdfast.ports import Clock, Store, WatchBatch
+from holdfast.store import keys
+
+_log = structlog.get_logger()
+
+PROBE_PERIOD_S = 2.0
+PROBE_TIMEOUT_S = 2.0
+
+
+class StatusCache:
+    """The picture of the cluster, as fresh as the watch. Readers never touch the store, so they work while it is away.
+
+    `run()` must be running; `status` is built on demand from what changed since it was last asked for.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._records = Records()
+        self._revision = 0
+        self._store_problem = "The store has not been read yet."
+        self._status: ClusterStatus | None = None
+        self._version = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def status(self) -> ClusterStatus:
+        if self._status is None:
+            picture = build_status(self._records, self._revision)
+            self._status = replace(picture, store_problem=self._store_problem)
+        return self._status
+
+    @property
+    def version(self) -> int:
+        """Grows with each change of the picture."""
+        return self._version
+
+    @property
+    def revision(self) -> int:
+        """Store revision up to which everything is known."""
+        return self._revision
+
+    async def wait_newer(self, version: int) -> int:
+        """Return the version once it is greater than `version`."""
+        while self._version <= version:
+            await self._changed.wait()
+        return self._version
+
+    async def wait_revision(self, revision: int, timeout: float) -> bool:
+        """Wait until the picture includes the store's `revision`; False when it does not within `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._revision < revision:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Follow the store for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._probe())
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                # The port promises an AsyncIterator with aclose().
+                watch = cast("AsyncGeneratorLike", self._store.watch(""))
+                async with aclosing(watch):
+                    async for batch in watch:
+                        self._apply(batch)
+            except HoldfastError as error:
+                self._set_problem(error.message)
+                _log.warning("status-watch-ended", error=str(error))
+            await self._clock.sleep(1.0)
+
+    def _apply(self, batch: WatchBatch) -> None:
+        if batch.snapshot:
+            self._records.clear()
+        for change in batch.changes:
+            if change.entry is None:
+                self._records.delete(change.key)
+            else:
+                self._records.put(change.entry)
+        news = batch.snapshot or bool(batch.changes) or bool(self._store_problem)
+        advanced = batch.revision > self._revision
+        self._revision = batch.revision if batch.snapshot else max(self._revision, batch.revision)
+        self._store_problem = ""
+        if news:
+            self._wake(changed=True)
+        elif advanced:
+            self._wake(changed=False)
+
+    async def _probe(self) -> None:
+        """A watch is silent both when nothing happens and when the store is away: ask it, to tell the two apart."""
+        while True:
+            await self._clock.sleep(PROBE_PERIOD_S)
+            try:
+                await self._store.get(keys.CLUSTER, timeout=PROBE_TIMEOUT_S)
+            except StoreError as error:
+                self._set_problem(f"The store does not answer, this picture may be old: {error.message}")
+            else:
+                if self._revision:
+                    self._set_problem("")
+
+    def _set_problem(self, text: str) -> None:
+        if text != self._store_problem:
+            self._store_problem = text
+            self._wake(changed=True)
+
+    def _wake(self, *, changed: bool) -> None:
+        if changed:
+            self._status = None
+            self._version += 1
+        event, self._changed = self._changed, asyncio.Event()
+        event.set()
+
+
+class AsyncGeneratorLike(AsyncIterator[WatchBatch]):
+    """What a watch is: an async iterator that can be closed."""
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,376 @@
+"""What the cluster looks like now, for people: one frozen picture built from the store's entries.
+
+`Records` decodes entries (incrementally, change by change), `build_status` makes the picture from them; both are pure.
+The cache that keeps a picture current is in `holdfast.api.cache`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from holdfast.core.model import (
+    Beat,
+    BeatPhase,
+    ClusterSpec,
+    DeathConfirmation,
+    Event,
+    Exclusivity,
+    Fence,
+    Goal,
+    Incident,
+    InstanceSpec,
+    InstanceState,
+    InstanceStatus,
+    ManagementSpec,
+    ManagerView,
+    NodeSpec,
+    NodeState,
+    Placement,
+    Role,
+    ServiceAddress,
+    ServiceSpec,
+    WatchdogAttestation,
+)
+from holdfast.errors import StoreError
+from holdfast.ports import Entry
+from holdfast.store import codec, keys
+
+RECENT_INCIDENTS = 20
+RECENT_EVENTS = 50
+
+UNPLACED = "unplaced"
+"""Wanted, but on no node; `waiting` says why."""
+UNKNOWN = "unknown"
+"""Placed, but its node has not said anything that still counts (other epoch, or the node is not up)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerInfo:
+    """Where the leading manager runs; both empty/0 while there is none."""
+
+    node: str = ""
+    term: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FenceDeviceView:
+    """A fence device without its options, which hold passwords."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    id: str
+    roles: tuple[Role, ...]
+    addresses: dict[str, str]
+    state: NodeState
+    note: str = ""
+    """One sentence of the manager: who misses it, what is being waited for."""
+    fence_epoch: int = 0
+    watchdog: WatchdogAttestation | None = None
+    """What the guard attested with the last beat; None: never claimed on time alone."""
+    fence_devices: tuple[FenceDeviceView, ...] = ()
+    instances: tuple[str, ...] = ()
+    """Ids of the instances placed here."""
+    failure_domain: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    cpu: float = 0.0
+    memory_mib: int = 0
+    session: str = ""
+    beat_sequence: int = 0
+    confirmed_dead: bool = False
+    """An operator confirmed the death of exactly the last beat (P5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    kind: str
+    name: str
+    config: dict[str, Any] = field(default_factory=dict)
+    instances: tuple[str, ...] = ()
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    id: str
+    kind: str
+    service: str
+    exclusivity: Exclusivity
+    desired: str
+    """`started` or `stopped`."""
+    address: str = ""
+    network: str = ""
+    node: str = ""
+    """Where it is placed; empty: nowhere."""
+    goal: Goal | None = None
+    epoch: int = 0
+    reason: str = ""
+    """Why it is placed there."""
+    state: str = UNKNOWN
+    """A word of InstanceState, or `unplaced` or `unknown`."""
+    healthy: bool = False
+    """A check through the service address succeeded, and the word of its node still counts."""
+    detail: str = ""
+    waiting: str = ""
+    """Why it is not placed or not running, and what to do."""
+    moving_to: str = ""
+    """Target of an operator's move that is under way; `*`: anywhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The whole picture at one store revision."""
+
+    cluster: ClusterSpec = field(default_factory=lambda: ClusterSpec(name="", cluster_id=""))
+    manager: ManagerInfo = field(default_factory=ManagerInfo)
+    management: ManagementSpec = field(default_factory=lambda: ManagementSpec(nodes=()))
+    hold: str = ""
+    """Why the manager holds (more than half of the nodes suspect), else empty."""
+    nodes: tuple[NodeStatus, ...] = ()
+    services: tuple[ServiceStatus, ...] = ()
+    instances: tuple[InstanceView, ...] = ()
+    open_incidents: tuple[Incident, ...] = ()
+    """Oldest first."""
+    recent_incidents: tuple[Incident, ...] = ()
+    """Closed ones, newest first."""
+    recent_events: tuple[Event, ...] = ()
+    """Newest first."""
+    revision: int = 0
+    store_problem: str = ""
+    """Why the picture may be old (the store does not answer), else empty."""
+    problems: tuple[str, ...] = ()
+    """Entries of the store that could not be read."""
+
+    def node(self, node_id: str) -> NodeStatus | None:
+        return next((node for node in self.nodes if node.id == node_id), None)
+
+    def instance(self, instance_id: str) -> InstanceView | None:
+        return next((instance for instance in self.instances if instance.id == instance_id), None)
+
+    def service(self, kind: str, name: str) -> ServiceStatus | None:
+        return next((s for s in self.services if s.kind == kind and s.name == name), None)
+
+
+# Prefix (or whole key) → what its value is. Users, sessions and secrets are deliberately never decoded.
+_KINDS: tuple[tuple[str, type[Any]], ...] = (
+    (keys.CLUSTER, ClusterSpec),
+    (keys.MANAGEMENT, ManagementSpec),
+    (keys.MANAGER_VIEW, ManagerView),
+    (keys.NODE_SPECS, NodeSpec),
+    (keys.SERVICES, ServiceSpec),
+    (keys.INSTANCES, InstanceSpec),
+    (keys.PLACEMENTS, Placement),
+    (keys.STATUSES, InstanceStatus),
+    (keys.EVENTS, Event),
+    (keys.INCIDENTS, Incident),
+)
+_NODE_KINDS: dict[str, type[Any]] = {"beat": Beat, "fence": Fence, "confirmed-dead": DeathConfirmation}
+
+
+def _kind_of(key: str) -> type[Any] | None:
+    if key.startswith(keys.NODES):
+        return _NODE_KINDS.get(keys.last_part(key))
+    for prefix, kind in _KINDS:
+        if key == prefix or (prefix.endswith("/") and key.startswith(prefix)):
+            return kind
+    return None
+
+
+class Records:
+    """Decoded entries by key; each value is decoded once, when it changes."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.values: dict[str, Any] = {}
+        self.revisions: dict[str, int] = {}
+        self.problems: dict[str, str] = {}
+        for entry in entries:
+            self.put(entry)
+
+    def put(self, entry: Entry) -> None:
+        key = entry.key
+        self.revisions[key] = entry.mod_revision
+        if key == keys.MANAGER_TERM:
+            self.values[key] = _manager_term(entry)
+        elif key.startswith(keys.MOVES):
+            self.values[key] = _move_target(entry)
+        else:
+            kind = _kind_of(key)
+            if kind is None:
+                return
+            try:
+                self.values[key] = codec.decode(entry.value, kind, key)
+            except StoreError as error:
+                self.values.pop(key, None)
+                self.problems[key] = error.message
+                return
+        self.problems.pop(key, None)
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+        self.revisions.pop(key, None)
+        self.problems.pop(key, None)
+
+    def clear(self) -> None:
+        self.values.clear()
+        self.revisions.clear()
+        self.problems.clear()
+
+    def under(self, prefix: str) -> list[tuple[str, Any]]:
+        """(key, value) in the order of the keys."""
+        return sorted((key, value) for key, value in self.values.items() if key.startswith(prefix))
+
+
+def _manager_term(entry: Entry) -> ManagerInfo:
+    """The manager's leadership record; the term is what the record says, else the revision that made it."""
+    try:
+        raw = msgspec.json.decode(entry.value)
+    except msgspec.DecodeError:
+        raw = None
+    if not isinstance(raw, dict):
+        return ManagerInfo(term=entry.mod_revision)
+    term, node = raw.get("term"), raw.get("node")
+    return ManagerInfo(node if isinstance(node, str) else "", term if isinstance(term, int) else entry.mod_revision)
+
+
+def _move_target(entry: Entry) -> str:
+    try:
+        raw = msgspec.json.decode(entry.value)
+    except msgspec.DecodeError:
+        return "*"
+    return (raw.get("node") if isinstance(raw, dict) else "") or "*"
+
+
+def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> ClusterStatus:
+    """The picture. Whatever is missing (no manager yet, no status, no cluster) has a sensible value."""
+    records = entries if isinstance(entries, Records) else Records(entries)
+    get = records.values.get
+    leader: ManagerInfo = get(keys.MANAGER_TERM) or ManagerInfo()
+    view: ManagerView | None = get(keys.MANAGER_VIEW)
+    if view is not None and leader.term and view.term != leader.term:
+        view = None  # the word of a former manager
+    if view is not None and not leader.node:
+        leader = ManagerInfo(view.node, view.term)
+    placements = {key[len(keys.PLACEMENTS) :]: value for key, value in records.under(keys.PLACEMENTS)}
+    placed: dict[str, list[str]] = {}
+    for instance_id, placement in placements.items():
+        placed.setdefault(placement.node, []).append(instance_id)
+    nodes = tuple(_node(records, spec, view, placed) for _, spec in records.under(keys.NODE_SPECS))
+    states = {node.id: node.state for node in nodes}
+    specs: list[InstanceSpec] = [spec for _, spec in records.under(keys.INSTANCES)]
+    by_service: dict[str, list[str]] = {}
+    for spec in specs:
+        by_service.setdefault(spec.service, []).append(spec.id)
+    incidents: list[Incident] = [value for _, value in records.under(keys.INCIDENTS)]
+    incidents.sort(key=lambda incident: (incident.wall, incident.id))
+    events = [value for _, value in records.under(keys.EVENTS)[-RECENT_EVENTS:]]
+    return ClusterStatus(
+        cluster=get(keys.CLUSTER) or ClusterSpec(name="", cluster_id=""),
+        manager=leader,
+        management=get(keys.MANAGEMENT) or ManagementSpec(nodes=()),
+        hold=view.hold if view else "",
+        nodes=nodes,
+        services=tuple(_service(spec, by_service) for _, spec in records.under(keys.SERVICES)),
+        instances=tuple(_instance(records, spec, placements.get(spec.id), states, view) for spec in specs),
+        open_incidents=tuple(i for i in incidents if i.state != "closed"),
+        recent_incidents=tuple([i for i in reversed(incidents) if i.state == "closed"][:RECENT_INCIDENTS]),
+        recent_events=tuple(reversed(events)),
+        revision=revision or max(records.revisions.values(), default=0),
+        problems=tuple(text for _, text in sorted(records.problems.items())),
+    )
+
+
+def _node(records: Records, spec: NodeSpec, view: ManagerView | None, placed: dict[str, list[str]]) -> NodeStatus:
+    beat: Beat | None = records.values.get(keys.beat(spec.id))
+    fence: Fence | None = records.values.get(keys.fence(spec.id))
+    confirmation: DeathConfirmation | None = records.values.get(keys.death_confirmation(spec.id))
+    state = view.nodes.get(spec.id) if view else None
+    return NodeStatus(
+        id=spec.id,
+        roles=spec.roles,
+        addresses=spec.addresses,
+        state=state or node_state(beat, fence),
+        note=view.notes.get(spec.id, "") if view else "",
+        fence_epoch=fence.epoch if fence else 0,
+        watchdog=beat.watchdog if beat else None,
+        fence_devices=tuple(FenceDeviceView(device.name, device.type) for device in spec.fence_devices),
+        instances=tuple(placed.get(spec.id, ())),
+        failure_domain=spec.failure_domain,
+        labels=spec.labels,
+        cpu=beat.cpu if beat else 0.0,
+        memory_mib=beat.memory_mib if beat else 0,
+        session=beat.session if beat else "",
+        beat_sequence=beat.sequence if beat else 0,
+        confirmed_dead=confirmation is not None
+        and confirmation.beat_revision == records.revisions.get(keys.beat(spec.id), 0),
+    )
+
+
+def node_state(beat: Beat | None, fence: Fence | None) -> NodeState:
+    """What the records alone say; they cannot say `suspect`, that is the manager's word."""
+    if beat is None:
+        return NodeState.NEVER_SEEN
+    if fence is not None and beat.fence_epoch < fence.epoch:
+        return NodeState.CLAIMED
+    return {
+        BeatPhase.JOINING: NodeState.JOINING,
+        BeatPhase.ACTIVE: NodeState.UP,
+        BeatPhase.RELEASED: NodeState.RELEASED,
+    }[beat.phase]
+
+
+def _service(spec: ServiceSpec, by_service: dict[str, list[str]]) -> ServiceStatus:
+    # InstanceSpec.service holds the service's name; instances of another kind with the same name are told apart by id.
+    prefix = f"{spec.kind}/{spec.name}"
+    ids = by_service.get(spec.name, []) + by_service.get(prefix, [])
+    mine = tuple(i for i in ids if i == prefix or i.startswith(prefix + "/"))
+    return ServiceStatus(spec.kind, spec.name, spec.config, mine, bool(spec.config.get("deleting")))
+
+
+def _instance(
+    records: Records,
+    spec: InstanceSpec,
+    placement: Placement | None,
+    states: dict[str, NodeState],
+    view: ManagerView | None,
+) -> InstanceView:
+    status: InstanceStatus | None = records.values.get(keys.status(spec.id))
+    state, healthy = _state(spec, placement, status, states)
+    address = spec.address or ServiceAddress("", "")
+    return InstanceView(
+        id=spec.id,
+        kind=spec.kind,
+        service=spec.service,
+        exclusivity=spec.exclusivity,
+        desired=spec.desired,
+        address=address.ip,
+        network=address.network,
+        node=placement.node if placement else "",
+        goal=placement.goal if placement else None,
+        epoch=placement.epoch if placement else 0,
+        reason=placement.reason if placement else "",
+        state=state,
+        healthy=healthy,
+        detail=status.detail if status and placement and status.epoch == placement.epoch else "",
+        waiting=view.waiting.get(spec.id, "") if view else "",
+        moving_to=records.values.get(keys.move(spec.id), ""),
+    )
+
+
+def _state(
+    spec: InstanceSpec, placement: Placement | None, status: InstanceStatus | None, states: dict[str, NodeState]
+) -> tuple[str, bool]:
+    """(state, healthy): the agent's word counts only for the placement's epoch and from a node that is there."""
+    if placement is None or not placement.node:
+        return (InstanceState.STOPPED.value if spec.desired == "stopped" else UNPLACED), False
+    if status is None or status.epoch != placement.epoch or status.node != placement.node:
+        return UNKNOWN, False
+    if status.state is InstanceState.STOPPED:
+        return status.state.value, False
+    if states.get(placement.node) not in (NodeState.UP, NodeState.JOINING):
+        return UNKNOWN, False
+    return status.state.value, status.healthy and status.state is InstanceState.RUNNING
