@@ -1,0 +1,25 @@
+# Everything a newcomer types. Each target installs what it needs first and says so (scripts/setup).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is needed (Debian packages, .venv)
+	@scripts/setup
+
+demo: setup ## a real cluster on this machine; a node is killed; watch (ARGS=--once ends by itself)
+	@.venv/bin/holdfast demo $(ARGS)
+
+test: setup ## every check: lint, unit, contract, simulation, lab, browser (ARGS="unit lab" picks stages)
+	@scripts/test $(ARGS)
+
+lint: setup ## style, types and the direction of imports only
+	@scripts/lint
+
+bench: setup ## measure fail-over times on this machine
+	@.venv/bin/python bench/failover.py $(ARGS)
+
+clean: ## remove .venv and everything the tools left behind
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
