@@ -1,0 +1,122 @@
+"""Which drivers and health probes this installation has.
+
+The modules of the kinds are imported when they are asked for, and one that cannot be imported (a library it needs is not
+installed) becomes an `UnavailableDriver`: the agent starts, serves the other kinds, and says what is missing when the first
+instance of that kind is to run.
+"""
+
+from collections.abc import Callable
+
+from holdfast.config import NodeConfig
+from holdfast.core.model import ClusterSpec, InstanceSpec
+from holdfast.errors import DriverError
+from holdfast.ports import Clock, Driver, HealthProbe, Runner, StepRecorder
+
+
+def drivers(config: NodeConfig, runner: Runner, clock: Clock, cluster: ClusterSpec) -> dict[str, Driver]:
+    """Kind → driver, for every kind Holdfast knows. (Imports inside: see the text of this module.)"""
+
+    def panel() -> Driver:
+        from holdfast.services.admin_panel import PanelDriver  # noqa: PLC0415
+
+        return PanelDriver(runner, clock, config)
+
+    def nfs() -> Driver:
+        from holdfast.services.nfs.driver import NfsDriver  # noqa: PLC0415
+
+        return NfsDriver(config, runner, clock, cluster)
+
+    return load_drivers({"panel": panel, "nfs": nfs}, runner)
+
+
+def probes(config: NodeConfig) -> dict[str, HealthProbe]:
+    """Kind → health probe, for every kind Holdfast knows."""
+
+    def panel() -> HealthProbe:
+        from holdfast.services.admin_panel import PanelProbe  # noqa: PLC0415
+
+        return PanelProbe(config)
+
+    def nfs() -> HealthProbe:
+        from holdfast.services.nfs.probe import NfsProbe  # noqa: PLC0415
+
+        return NfsProbe()
+
+    return load_probes({"panel": panel, "nfs": nfs})
+
+
+def load_drivers(makers: dict[str, Callable[[], Driver]], runner: Runner) -> dict[str, Driver]:
+    """Make each driver; one whose module cannot be imported is replaced by an UnavailableDriver."""
+    made: dict[str, Driver] = {}
+    for kind, make in makers.items():
+        try:
+            made[kind] = make()
+        except ImportError as error:
+            made[kind] = UnavailableDriver(kind, str(error), runner)
+    return made
+
+
+def load_probes(makers: dict[str, Callable[[], HealthProbe]]) -> dict[str, HealthProbe]:
+    """Make each probe; one whose module cannot be imported reports every instance as unhealthy, with the reason."""
+    made: dict[str, HealthProbe] = {}
+    for kind, make in makers.items():
+        try:
+            made[kind] = make()
+        except ImportError as error:
+            made[kind] = UnavailableProbe(kind, str(error))
+    return made
+
+
+class UnavailableDriver:
+    """Stands for a kind whose driver cannot be loaded here. Starts nothing and claims to know nothing."""
+
+    def __init__(self, kind: str, missing: str, runner: Runner) -> None:
+        self.kind = kind
+        self._missing = missing
+        self._runner = runner
+
+    def _error(self) -> DriverError:
+        return DriverError(
+            f"this node cannot run services of kind {self.kind}: {self._missing}",
+            "Install what is missing and restart holdfast-agent, or take the node's role away.",
+        )
+
+    async def prepare(self, instance: InstanceSpec) -> None:
+        raise self._error()
+
+    async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
+        raise self._error()
+
+    async def address_up(self, instance: InstanceSpec) -> None:
+        raise self._error()
+
+    async def tick(self, instance: InstanceSpec) -> None:
+        raise self._error()
+
+    async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
+        """Confirms a stop only where no unit of the kind runs: what cannot be seen must not be called stopped."""
+        await self.running()
+
+    async def running(self) -> list[str]:
+        """Nothing, unless units of the kind are left from a time when the driver could be loaded: then DriverError."""
+        left = [name for name in await self._runner.running() if name == self.kind or name.startswith(f"{self.kind}-")]
+        if left:
+            raise DriverError(
+                f"units of kind {self.kind} run here ({', '.join(left)}) but its driver cannot be loaded: {self._missing}",
+                "Install what is missing and restart holdfast-agent.",
+            )
+        return []
+
+    async def wait_exit(self, instance: InstanceSpec) -> None:
+        """At once: it does not run."""
+
+
+class UnavailableProbe:
+    """Stands for a kind whose probe cannot be loaded here."""
+
+    def __init__(self, kind: str, missing: str) -> None:
+        self.kind = kind
+        self._missing = missing
+
+    async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
+        return f"{instance.id} cannot be checked from this node: {self._missing}"

@@ -1,0 +1,183 @@
+"""The contract of the Driver port (holdfast.ports.Driver), for every kind that can be run without its real daemon.
+
+Each case brings a world: a driver over a fake Runner, and an instance. Kinds with a real daemon have tests of their own.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from holdfast.config import NodeConfig
+from holdfast.core.model import Exclusivity, InstanceSpec, Role, ServiceAddress
+from holdfast.errors import DriverError
+from holdfast.ports import Driver, Unit
+from holdfast.services.admin_panel import PanelDriver
+
+
+class FakeClock:
+    """Time passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def wall(self) -> str:
+        return "2026-01-01T00:00:00Z"
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        await asyncio.sleep(0)
+
+    def timeout(self, seconds: float) -> asyncio.Timeout:
+        return asyncio.timeout(seconds)
+
+
+@dataclass
+class FakeRunner:
+    """Runner port in memory; `serves` says whether a started unit also opens its port."""
+
+    serves: bool = True
+    starts: list[str] = field(default_factory=list)
+    units: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def start(self, unit: Unit) -> None:
+        if unit.name not in self.units:
+            self.starts.append(unit.name)
+            self.units[unit.name] = asyncio.Event()
+
+    async def stop(self, name: str, *, grace_s: float) -> None:
+        self.end(name)
+
+    def end(self, name: str) -> None:
+        ended = self.units.pop(name, None)
+        if ended is not None:
+            ended.set()
+
+    async def running(self) -> list[str]:
+        return list(self.units)
+
+    async def wait_exit(self, name: str) -> None:
+        if name in self.units:
+            await self.units[name].wait()
+
+    def log_path(self, name: str) -> str:
+        return f"/var/log/holdfast/{name}.log"
+
+    def listening(self, port: int) -> bool:
+        return self.serves and bool(self.units)
+
+
+class Steps:
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def step(self, name: str) -> None:
+        self.names.append(name)
+
+
+@dataclass
+class World:
+    driver: Driver
+    instance: InstanceSpec
+    runner: FakeRunner
+    unit: str
+    """Name of the instance's main unit."""
+    leaves_unit: bool = False
+    """The unit is shared and stays after `stop`."""
+
+
+def panel_world() -> World:
+    runner = FakeRunner()
+    config = NodeConfig(id="n1", cluster="lab", addresses={"management": "10.77.0.11"}, endpoints=())
+    driver = PanelDriver(runner, FakeClock(), config, is_listening=runner.listening)
+    instance = InstanceSpec(
+        id="panel/admin",
+        kind="panel",
+        service="admin",
+        exclusivity=Exclusivity.ADVISORY,
+        role=Role.MANAGEMENT,
+        address=ServiceAddress("10.77.0.100", "management"),
+    )
+    return World(driver, instance, runner, "panel", leaves_unit=True)
+
+
+@pytest.fixture(params=[panel_world], ids=["panel"])
+def world(request: pytest.FixtureRequest) -> World:
+    make: Callable[[], World] = request.param
+    return make()
+
+
+def yes() -> bool:
+    return True
+
+
+async def test_kind_is_the_instances_kind(world: World) -> None:
+    assert world.driver.kind == world.instance.kind
+
+
+async def test_prepare_is_idempotent(world: World) -> None:
+    await world.driver.prepare(world.instance)
+    started = list(world.runner.starts)
+    await world.driver.prepare(world.instance)
+    assert world.runner.starts == started
+
+
+async def test_start_runs_the_unit_and_records_a_step(world: World) -> None:
+    steps = Steps()
+    await world.driver.start(world.instance, yes, steps)
+    assert world.unit in world.runner.units
+    assert "server" in steps.names
+
+
+async def test_start_adopts_what_runs(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    await world.driver.start(world.instance, yes, Steps())
+    assert world.runner.starts.count(world.unit) == 1
+
+
+async def test_start_that_is_not_allowed_is_abandoned_without_side_effect(world: World) -> None:
+    with pytest.raises(DriverError):
+        await world.driver.start(world.instance, lambda: False, Steps())
+    assert world.runner.starts == []
+
+
+async def test_start_fails_when_the_server_never_listens(world: World) -> None:
+    world.runner.serves = False
+    with pytest.raises(DriverError, match=r"/var/log/holdfast/"):
+        await world.driver.start(world.instance, yes, Steps())
+
+
+async def test_address_up_and_tick_while_it_runs(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    await world.driver.address_up(world.instance)
+    await world.driver.tick(world.instance)
+
+
+async def test_after_stop_nothing_of_the_instance_runs(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    await world.driver.stop(world.instance, 1.0)
+    assert world.instance.id not in await world.driver.running()
+    assert (world.unit in world.runner.units) == world.leaves_unit
+
+
+async def test_stop_of_what_does_not_run_succeeds(world: World) -> None:
+    await world.driver.stop(world.instance, 1.0)
+
+
+async def test_wait_exit_returns_at_once_when_it_does_not_run(world: World) -> None:
+    await asyncio.wait_for(world.driver.wait_exit(world.instance), 5)
+
+
+async def test_wait_exit_returns_when_the_process_ends_and_start_brings_it_back(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    waiting = asyncio.create_task(world.driver.wait_exit(world.instance))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    world.runner.end(world.unit)
+    await asyncio.wait_for(waiting, 5)
+    await world.driver.start(world.instance, yes, Steps())
+    assert world.unit in world.runner.units
