@@ -67,6 +67,10 @@ class StoreUnknownOutcome(StoreError):
     """The operation may or may not have been applied. Whoever asked must re-read before drawing any conclusion."""
 
 
+class StoreLeaseGone(StoreUnavailable):
+    """A write named a lease that has ended; nothing was applied. Ask for a new lease."""
+
+
 class StoreFull(StoreUnavailable):
     """The store refuses writes because its space quota is used up (etcd alarm NOSPACE). Reads still work."""
 

@@ -3,7 +3,7 @@
 The same agent and manager run in production, in the lab and in the simulator: only what stands behind these ports differs.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -135,7 +135,7 @@ class Store(Protocol):
         timeout: float | None = None,
     ) -> TxnResult: ...
 
-    def watch(self, prefix: str) -> AsyncIterator[WatchBatch]:
+    def watch(self, prefix: str) -> AsyncGenerator[WatchBatch, None]:
         """Never ends and never raises except StoreRejected: it reconnects, resumes or lists anew. Close it with aclose()."""
         ...
 
