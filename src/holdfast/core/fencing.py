@@ -1,0 +1,80 @@
+"""When the manager may believe that nothing strict runs on a node any more: the proofs P1 to P5 of the design.
+
+Pure. A proof found here is only the permission to try a claim: the claim itself is a store transaction that compares
+the manager's term, the beat's mod_revision and the fence record, so that a beat which arrived meanwhile defeats it.
+"""
+
+from dataclasses import dataclass
+
+from holdfast.core.model import BeatPhase, Proof
+from holdfast.core.timing import Timing
+from holdfast.core.view import NodeView
+
+POWER_RETRY_S = 3.0
+"""Pause between two power-fencing attempts against the same beat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A proof, and the sentence that explains it."""
+
+    proof: Proof
+    text: str
+
+
+def proof_of_death(node: NodeView, timing: Timing, now: float) -> Evidence | None:
+    """The strongest proof at hand that this node runs nothing strict, or None.
+
+    Nothing but these proofs: no lease, no silence without an attested watchdog, no failed connection.
+    """
+    beat = node.beat
+    if beat is None or beat.fence_epoch != node.fence.epoch:
+        return None
+    if beat.phase is BeatPhase.RELEASED:
+        return Evidence(Proof.RELEASED, "its agent released it after every stop was confirmed")
+    if node.confirmation is not None and node.confirmation.beat_revision == node.beat_revision:
+        return Evidence(Proof.OPERATOR, f"{node.confirmation.operator} confirmed that it is dead")
+    if beat.phase is BeatPhase.JOINING:
+        return Evidence(Proof.REBOOTED, "the same machine registered anew and runs nothing yet")
+    if node.power is not None and node.power.verified_off and node.power.beat_revision == node.beat_revision:
+        return Evidence(Proof.POWER_OFF, node.power.text)
+    waited = now - node.beat_seen_at
+    if beat.watchdog is not None and beat.watchdog.timeout_s <= timing.W and waited >= timing.T_wait:
+        return Evidence(
+            Proof.WATCHDOG,
+            f"its attested watchdog ({beat.watchdog.identity}, {beat.watchdog.timeout_s} s) must have fired: "
+            f"no beat for {waited:.1f} s, T_wait is {timing.T_wait:.0f} s",
+        )
+    return None
+
+
+def wants_power_fencing(node: NodeView, timing: Timing, now: float) -> bool:
+    """Should its fence devices be used now? Only for a member that is down, has devices, and has not beaten since it
+    became suspect (a beat that came later contradicts the suspicion)."""
+    if not node.down(timing, now) or not node.spec.fence_devices or node.power_running:
+        return False
+    if node.suspicion is not None and node.beat_seen_at > node.suspicion.since and not node.overdue(timing, now):
+        return False
+    last = node.power
+    if last is None or last.beat_revision != node.beat_revision:
+        return True
+    return not last.verified_off and now - last.ended_at >= POWER_RETRY_S
+
+
+def waiting_for_proof(node: NodeView, timing: Timing, now: float) -> str:
+    """One sentence for people: why a node that is down is not claimed yet, and what can be done."""
+    parts: list[str] = []
+    if node.power_running:
+        parts.append("power fencing is under way")
+    elif node.power is not None and node.power.beat_revision == node.beat_revision and not node.power.verified_off:
+        parts.append(f"power fencing failed ({node.power.text}) and is tried again")
+    elif not node.spec.fence_devices:
+        parts.append("it has no fence device")
+    beat = node.beat
+    if beat is not None and beat.watchdog is not None and beat.watchdog.timeout_s <= timing.W:
+        left = max(0.0, timing.T_wait - (now - node.beat_seen_at))
+        parts.append(f"its watchdog proves it dead in at most {left:.0f} s")
+    else:
+        parts.append("it attested no watchdog, so time alone proves nothing")
+        parts.append(f"if you know that it is off: holdfast node confirm-dead {node.id}")
+    return f"{node.id} is not proven dead: " + "; ".join(parts)
