@@ -1,1 +1,1 @@
-"""Creating a cluster and joining nodes: certificates and configuration files."""
+"""How a cluster begins and how a node joins it: identities, secrets, first content of the store, join bundles."""

@@ -1,0 +1,155 @@
+"""The cluster's own certificate authority and the certificates it gives to nodes.
+
+Every connection inside the cluster (store, panel, API) is mutual TLS below this authority. Keys are elliptic (P-256), which
+every TLS library has and which sign in well under a millisecond.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from holdfast.clock import SystemClock
+from holdfast.errors import InvalidInput
+
+CA_VALID = timedelta(days=3653)
+SKEW = timedelta(days=1)
+"""Certificates begin this much in the past, so that a node whose clock is behind accepts them."""
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+"""In every node's certificate: local clients speak TLS to the node's own store and panel too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Certificate and private key of the cluster's authority, both PEM."""
+
+    cert_pem: bytes
+    key_pem: bytes
+
+
+def create_authority(cluster: str) -> Authority:
+    """A new authority, valid for ten years."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"Holdfast cluster {cluster}"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Holdfast CA {cluster}"),
+        ]
+    )
+    now = _now()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + CA_VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificate_authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Authority(certificate.public_bytes(serialization.Encoding.PEM), _private_pem(key))
+
+
+def issue_node(ca: Authority, node_id: str, addresses: Iterable[str]) -> tuple[bytes, bytes]:
+    """Certificate and private key (PEM) of a node, for servers and clients, valid as long as the authority.
+
+    `addresses` are the node's own on every network, and the panel's virtual IP where it is known. The common name is the
+    node's id.
+    """
+    authority = x509.load_pem_x509_certificate(ca.cert_pem)
+    authority_key = serialization.load_pem_private_key(ca.key_pem, password=None)
+    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    organization = authority.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, node_id)]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_now() - SKEW)
+        .not_valid_after(authority.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(certificate_authority=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        .add_extension(x509.SubjectAlternativeName(_alternative_names(node_id, addresses)), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), _private_pem(key)
+
+
+def check_node(ca_pem: bytes, cert_pem: bytes, key_pem: bytes, node_id: str) -> None:
+    """Raise InvalidInput unless certificate, key, authority and node id belong together."""
+    try:
+        authority = x509.load_pem_x509_certificate(ca_pem)
+        certificate = x509.load_pem_x509_certificate(cert_pem)
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise InvalidInput(
+            f"the certificate of node {node_id!r} does not fit its authority: {error}", "Ask for a new bundle."
+        ) from error
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if [name.value for name in names] != [node_id] or certificate.public_key() != key.public_key():
+        raise InvalidInput(
+            f"certificate and key do not belong together, or are not those of node {node_id!r}", "Ask for a new bundle."
+        )
+
+
+def names_of(cert_pem: bytes) -> set[str]:
+    """Every address and host name the certificate is good for."""
+    certificate = x509.load_pem_x509_certificate(cert_pem)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {str(address) for address in names.get_values_for_type(x509.IPAddress)} | set(
+        names.get_values_for_type(x509.DNSName)
+    )
+
+
+def _alternative_names(node_id: str, addresses: Iterable[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for name in dict.fromkeys([node_id, *LOCAL_NAMES, *addresses]):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            names.append(x509.DNSName(name))
+    return names
+
+
+def _key_usage(*, certificate_authority: bool) -> x509.KeyUsage:
+    """An authority signs certificates and nothing else; a node only signs handshakes (ECDSA needs no encipherment)."""
+    return x509.KeyUsage(
+        digital_signature=not certificate_authority,
+        key_cert_sign=certificate_authority,
+        crl_sign=certificate_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _now() -> datetime:
+    return datetime.fromisoformat(SystemClock().wall())
