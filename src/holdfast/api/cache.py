@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import cast
 
 import structlog
 
+from holdfast.api.auth import Session
 from holdfast.api.status import ClusterStatus, Records, build_status
 from holdfast.errors import HoldfastError, StoreError
-from holdfast.ports import Clock, Store, WatchBatch
-from holdfast.store import keys
+from holdfast.ports import Change, Clock, Store, WatchBatch
+from holdfast.store import codec, keys
 
 _log = structlog.get_logger()
 
@@ -25,7 +26,9 @@ class StatusCache:
     `run()` must be running; `status` is built on demand from what changed since it was last asked for.
     """
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, *, sessions: dict[str, Session] | None = None) -> None:
+        """`sessions` is kept equal to what the store holds under sessions/ (token hash → session)."""
+        self._sessions = {} if sessions is None else sessions
         self._store = store
         self._clock = clock
         self._records = Records()
@@ -90,8 +93,11 @@ class StatusCache:
     def _apply(self, batch: WatchBatch) -> None:
         if batch.snapshot:
             self._records.clear()
+            self._sessions.clear()
         for change in batch.changes:
-            if change.entry is None:
+            if change.key.startswith(keys.SESSIONS):
+                self._apply_session(change)
+            elif change.entry is None:
                 self._records.delete(change.key)
             else:
                 self._records.put(change.entry)
@@ -103,6 +109,13 @@ class StatusCache:
             self._wake(changed=True)
         elif advanced:
             self._wake(changed=False)
+
+    def _apply_session(self, change: Change) -> None:
+        digest = keys.last_part(change.key)
+        self._sessions.pop(digest, None)
+        if change.entry is not None:
+            with suppress(StoreError):
+                self._sessions[digest] = codec.decode(change.entry.value, Session, change.key)
 
     async def _probe(self) -> None:
         """A watch is silent both when nothing happens and when the store is away: ask it, to tell the two apart."""

@@ -28,6 +28,7 @@ from holdfast.core.model import (
     NodeSpec,
     NodeState,
     Placement,
+    Proof,
     Role,
     ServiceAddress,
     ServiceSpec,
@@ -315,7 +316,7 @@ def node_state(beat: Beat | None, fence: Fence | None) -> NodeState:
     if beat is None:
         return NodeState.NEVER_SEEN
     if fence is not None and beat.fence_epoch < fence.epoch:
-        return NodeState.CLAIMED
+        return NodeState.RELEASED if fence.proof is Proof.RELEASED else NodeState.CLAIMED
     return {
         BeatPhase.JOINING: NodeState.JOINING,
         BeatPhase.ACTIVE: NodeState.UP,
@@ -339,7 +340,9 @@ def _instance(
     view: ManagerView | None,
 ) -> InstanceView:
     status: InstanceStatus | None = records.values.get(keys.status(spec.id))
-    state, healthy = _state(spec, placement, status, states)
+    fence: Fence | None = records.values.get(keys.fence(placement.node)) if placement else None
+    claimed = placement is not None and fence is not None and fence.epoch != placement.fence_epoch
+    state, healthy = (UNKNOWN, False) if claimed else _state(spec, placement, status, states)
     address = spec.address or ServiceAddress("", "")
     return InstanceView(
         id=spec.id,

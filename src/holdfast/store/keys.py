@@ -83,3 +83,13 @@ def last_part(key: str) -> str:
 def node_of(key: str) -> str:
     """`nodes/n1/beat` → `n1`."""
     return key.split("/")[1]
+
+
+SERIAL = "spec/serial"
+"""Rewritten by every operation of an operator, so that two operations never interleave; says who did what last."""
+KINDS = "spec/kinds/"
+"""Settings of a whole kind, e.g. spec/kinds/nfs: the pool of service addresses."""
+
+
+def kind(name: str) -> str:
+    return f"{KINDS}{name}"

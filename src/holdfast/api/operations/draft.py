@@ -1,0 +1,172 @@
+"""The unit of work of every operation: read, check, collect writes, commit them in one transaction.
+
+All operations rewrite the key `spec/serial` and compare it, so two operators can never interleave; every key that is
+written or relied upon is compared too, so the manager's and the agents' writes cannot be overwritten unseen.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
+from holdfast.errors import Conflict, StoreUnknownOutcome
+from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
+from holdfast.store import codec, keys
+
+T = TypeVar("T")
+
+ATTEMPTS = 8
+SPEC = "spec/"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks: recorded with what was done."""
+
+    name: str
+    via: str = ""
+    """`socket`, `session` or `setup`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an operation has committed."""
+
+    text: str
+    """One sentence for people."""
+    revision: int = 0
+    """Store revision of the commit: a picture at least this new shows the change."""
+    warnings: tuple[str, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    """What a program wants to know, e.g. the address that was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Serial:
+    token: str
+    operator: str = ""
+    operation: str = ""
+
+
+class Draft:
+    """Everything under spec/ at one revision, and the writes collected so far."""
+
+    def __init__(self, store: Store, entries: tuple[Entry, ...], revision: int) -> None:
+        self.store = store
+        self.revision = revision
+        self._entries: dict[str, Entry | None] = {entry.key: entry for entry in entries}
+        self._compare: dict[str, int] = {}
+        self._ops: dict[str, Op] = {}
+        self.warnings: list[str] = []
+        self.data: dict[str, Any] = {}
+
+    @classmethod
+    async def open(cls, store: Store) -> "Draft":
+        snapshot = await store.list(SPEC)
+        return cls(store, snapshot.entries, snapshot.revision)
+
+    # --- reading ---
+
+    def spec(self, key: str, kind: type[T]) -> T | None:
+        """A value under spec/ as it was at the draft's revision."""
+        assert key.startswith(SPEC), key
+        entry = self._entries.get(key)
+        return None if entry is None else codec.decode(entry.value, kind, key)
+
+    def specs(self, prefix: str, kind: type[T]) -> list[T]:
+        return [
+            codec.decode(entry.value, kind, key)
+            for key, entry in sorted(self._entries.items())
+            if key.startswith(prefix) and entry is not None
+        ]
+
+    @property
+    def cluster(self) -> ClusterSpec:
+        cluster = self.spec(keys.CLUSTER, ClusterSpec)
+        if cluster is None:
+            raise Conflict("there is no cluster in this store yet", "Create one with `holdfast cluster create`.")
+        return cluster
+
+    @property
+    def management(self) -> ManagementSpec:
+        return self.spec(keys.MANAGEMENT, ManagementSpec) or ManagementSpec(nodes=())
+
+    @property
+    def nodes(self) -> dict[str, NodeSpec]:
+        return {spec.id: spec for spec in self.specs(keys.NODE_SPECS, NodeSpec)}
+
+    @property
+    def instances(self) -> dict[str, InstanceSpec]:
+        return {spec.id: spec for spec in self.specs(keys.INSTANCES, InstanceSpec)}
+
+    @property
+    def services(self) -> list[ServiceSpec]:
+        return self.specs(keys.SERVICES, ServiceSpec)
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of a key: listed under spec/, or fetched before."""
+        return self._entries.get(key)
+
+    async def fetch(self, key: str, *, rely: bool = False) -> Entry | None:
+        """A key outside spec/. `rely`: the operation runs again if it has changed until the commit."""
+        entry = self._entries[key] = await self.store.get(key)
+        if rely:
+            self.rely(key)
+        return entry
+
+    async def read(self, key: str, kind: type[T], *, rely: bool = False) -> T | None:
+        """The value of `fetch`, decoded."""
+        entry = await self.fetch(key, rely=rely)
+        return None if entry is None else codec.decode(entry.value, kind, key)
+
+    def mod_revision(self, key: str) -> int:
+        entry = self._entries.get(key)
+        return 0 if entry is None else entry.mod_revision
+
+    # --- writing ---
+
+    def rely(self, key: str) -> None:
+        """Compare the key with what was read (or with its absence)."""
+        self._compare[key] = self.mod_revision(key)
+
+    def put(self, key: str, value: object) -> None:
+        self.rely(key)
+        self._ops[key] = Put(key, codec.encode(value))
+
+    def delete(self, key: str) -> None:
+        self.rely(key)
+        self._ops[key] = Delete(key)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    async def commit(self, actor: Actor, text: str) -> int | None:
+        """The revision of the commit, or None if something relied upon has changed. An unknown outcome is resolved by
+        re-reading; if it stays unknown StoreUnknownOutcome is raised."""
+        serial = _Serial(secrets.token_hex(8), f"{actor.name} ({actor.via})" if actor.via else actor.name, text)
+        self.put(keys.SERIAL, serial)
+        compare = [Compare(key, revision) for key, revision in sorted(self._compare.items())]
+        try:
+            result = await self.store.txn(compare, list(self._ops.values()))
+        except StoreUnknownOutcome as error:
+            entry = await self.store.get(keys.SERIAL)
+            if entry is not None and codec.decode(entry.value, _Serial, keys.SERIAL).token == serial.token:
+                return entry.mod_revision
+            raise StoreUnknownOutcome(
+                "the store did not say whether the change was applied",
+                "Look at `holdfast status` before you repeat it.",
+            ) from error
+        return result.revision if result.succeeded else None
+
+
+async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awaitable[str]]) -> Outcome:
+    """Run `operation` on a fresh draft and commit what it collected; again from the start when something it relied upon
+    has changed. It returns the sentence that says what was done. Errors it raises leave everything unchanged."""
+    for _ in range(ATTEMPTS):
+        draft = await Draft.open(store)
+        text = await operation(draft)
+        revision = await draft.commit(actor, text)
+        if revision is not None:
+            return Outcome(text, revision, tuple(draft.warnings), draft.data)
+    raise Conflict("the cluster's settings changed again and again meanwhile", "Nothing was changed. Try again.")

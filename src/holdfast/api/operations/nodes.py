@@ -1,0 +1,256 @@
+"""Member nodes: add, remove, fence devices, and an operator's word that one is dead."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+from holdfast.api.operations import checks
+from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.bootstrap.validate import check_addresses, check_node_id
+from holdfast.core.model import (
+    DeathConfirmation,
+    Exclusivity,
+    Fence,
+    FenceDeviceSpec,
+    InstanceStatus,
+    NodeSpec,
+    NodeState,
+    Placement,
+    Role,
+)
+from holdfast.errors import Conflict, InvalidInput
+from holdfast.ports import PowerFences, Store
+from holdfast.store import codec, keys
+
+MakeBundle = Callable[[Store, NodeSpec], Awaitable[bytes]]
+"""Makes what a new node needs to join: its certificate, the CA, the store's endpoints (holdfast.bootstrap)."""
+
+DEVICE_TYPES = ("redfish", "fence-agent", "manual")
+
+
+async def add(
+    store: Store,
+    actor: Actor,
+    *,
+    node_id: str,
+    roles: Sequence[str],
+    addresses: Mapping[str, str],
+    fence_devices: Sequence[FenceDeviceSpec] = (),
+    failure_domain: str = "",
+    fences: PowerFences | None = None,
+    make_bundle: MakeBundle | None = None,
+) -> tuple[Outcome, bytes]:
+    """Make a node a member and return the bundle its `holdfast node join` needs. The bundle holds a private key.
+
+    Its agent then writes the first beat by itself. A node that was removed before continues with a higher fence epoch, so
+    that nothing its former self left behind counts (INV-3).
+    """
+    check_node_id(node_id)
+    role_words = _roles(roles)
+    check_devices(fence_devices, fences)
+
+    bundle = b""
+
+    async def operation(draft: Draft) -> str:
+        nonlocal bundle
+        if node_id in draft.nodes:
+            raise Conflict(f"node `{node_id}` exists already", "Choose another id, or remove the old node first.")
+        if Role.MANAGEMENT in role_words:
+            raise InvalidInput(
+                "the role `management` cannot be given to a new node",
+                "Add the node first, then name it in `holdfast ha enable` or `holdfast ha update`.",
+            )
+        spec = NodeSpec(
+            node_id,
+            role_words,
+            _addresses(draft, node_id, addresses),
+            failure_domain,
+            fence_devices=tuple(fence_devices),
+        )
+        # Everything is checked now; if the bundle cannot be made, nothing must be committed.
+        bundle = await make_bundle(store, spec) if make_bundle else b""
+        old = await draft.read(keys.fence(node_id), Fence)
+        draft.put(keys.node_spec(node_id), spec)
+        draft.put(keys.fence(node_id), Fence(epoch=old.epoch + 1 if old else 1))
+        if not fence_devices:
+            draft.warn(
+                f"`{node_id}` has no fence device: its strict instances move only after T_wait by an attested watchdog, "
+                "or after `holdfast node confirm-dead`."
+            )
+        return f"node {node_id} added"
+
+    return await transact(store, actor, operation), bundle
+
+
+def _roles(words: Sequence[str]) -> tuple[Role, ...]:
+    if not words:
+        raise InvalidInput("the node has no role", f"Give one or more of {', '.join(Role)}.")
+    for word in words:
+        if word not in list(Role):
+            raise InvalidInput(f"there is no role `{word}`", f"Choose from {', '.join(Role)}.")
+    return tuple(dict.fromkeys(Role(word) for word in words))
+
+
+def _addresses(draft: Draft, node_id: str, addresses: Mapping[str, str]) -> dict[str, str]:
+    check_addresses(node_id, addresses, draft.cluster.networks)
+    owners = checks.address_owners(draft)
+    result = {network: checks.ip(text) for network, text in addresses.items()}
+    for address in result.values():
+        if address in owners:
+            raise Conflict(f"the address {address} is already used by {owners[address]}", "Choose another address.")
+    return {network: str(address) for network, address in result.items()}
+
+
+def check_devices(devices: Sequence[FenceDeviceSpec], fences: PowerFences | None) -> None:
+    """Types and options are right as far as can be told without asking the device. Raises InvalidInput."""
+    names = [device.name for device in devices]
+    for device in devices:
+        checks.name(device.name, "fence device")
+        if names.count(device.name) > 1:
+            raise InvalidInput(f"two fence devices are called `{device.name}`", "Give each its own name.")
+        if device.type not in DEVICE_TYPES:
+            raise InvalidInput(
+                f"there is no fence device type `{device.type}`", f"Choose from {', '.join(DEVICE_TYPES)}."
+            )
+        if fences is not None and device.type != "manual":
+            fences.open(device)
+
+
+async def remove(store: Store, actor: Actor, node_id: str) -> Outcome:
+    """Forget a node that was shut down cleanly, or was claimed, and carries nothing."""
+
+    async def operation(draft: Draft) -> str:
+        checks.node(draft, node_id)
+        if node_id in draft.management.nodes:
+            raise Conflict(
+                f"node `{node_id}` is a management node", "Replace it first with `holdfast ha update --nodes …`."
+            )
+        if any(member.node == node_id for member in draft.management.members):
+            raise Conflict(
+                f"node `{node_id}` is still a member of the store", "Wait until `holdfast ha show` lists it no more."
+            )
+        state = await checks.node_state(draft, node_id, rely=True)
+        if state not in (NodeState.RELEASED, NodeState.CLAIMED, NodeState.NEVER_SEEN):
+            raise Conflict(
+                f"node `{node_id}` is {state}",
+                f"Shut it down first (`systemctl stop holdfast-agent` or power off on {node_id}), then remove it.",
+            )
+        fence = await draft.read(keys.fence(node_id), Fence, rely=True)
+        epoch = fence.epoch if fence else 0
+        placements = await _placements(store)
+        # A placement that carries another fence epoch was voided by a claim: nothing of it counts there any more.
+        placed = sorted(i for i, p in placements.items() if p.node == node_id and p.fence_epoch == epoch)
+        if placed:
+            raise Conflict(
+                f"node `{node_id}` still carries {', '.join(placed)}",
+                "Wait until they run elsewhere, or stop them with `holdfast service stop`.",
+            )
+        draft.delete(keys.node_spec(node_id))
+        draft.delete(keys.beat(node_id))
+        await draft.fetch(keys.death_confirmation(node_id))
+        draft.delete(keys.death_confirmation(node_id))
+        draft.warn(f"The machine still holds the cluster's certificate: wipe /etc/holdfast on {node_id}.")
+        # The fence record stays, so that a later node of the same id begins with a higher epoch.
+        return f"node {node_id} removed"
+
+    return await transact(store, actor, operation)
+
+
+async def set_fence_devices(
+    store: Store,
+    actor: Actor,
+    node_id: str,
+    devices: Sequence[FenceDeviceSpec],
+    *,
+    fences: PowerFences | None = None,
+) -> Outcome:
+    """Replace the node's fence devices; they are tried in this order."""
+    check_devices(devices, fences)
+
+    async def operation(draft: Draft) -> str:
+        spec = checks.node(draft, node_id)
+        draft.put(keys.node_spec(node_id), replace(spec, fence_devices=tuple(devices)))
+        if not devices:
+            draft.warn(f"`{node_id}` cannot be switched off any more when it fails.")
+        names = ", ".join(f"{device.name} ({device.type})" for device in devices) or "none"
+        return f"fence devices of {node_id}: {names}; try them with `holdfast node fence test {node_id}`"
+
+    return await transact(store, actor, operation)
+
+
+async def confirm_dead(store: Store, actor: Actor, node_id: str, *, reason: str = "", yes: bool = False) -> Outcome:
+    """An operator's word that the node is dead (proof P5), for exactly the beat that is its last one now.
+
+    Without `yes` nothing is written: the Conflict raised says what a wrong word would corrupt.
+    """
+
+    async def operation(draft: Draft) -> str:
+        checks.node(draft, node_id)
+        state = await checks.node_state(draft, node_id, rely=True)
+        _refuse_confirmation(node_id, state)
+        warning = death_warning(node_id, await _strict_on(draft, node_id))
+        if not yes:
+            raise Conflict(warning, f"If it is certainly off: holdfast node confirm-dead {node_id} --yes.")
+        draft.warn(warning)
+        revision = draft.mod_revision(keys.beat(node_id))
+        await draft.fetch(keys.death_confirmation(node_id))
+        draft.put(keys.death_confirmation(node_id), DeathConfirmation(actor.name, revision, reason))
+        return f"{actor.name} confirmed that {node_id} is dead; the manager will claim it"
+
+    return await transact(store, actor, operation)
+
+
+def _refuse_confirmation(node_id: str, state: NodeState) -> None:
+    reasons = {
+        NodeState.UP: (
+            "is up",
+            f"Nothing is wrong with it. To take it out of service shut it down on {node_id} itself.",
+        ),
+        NodeState.JOINING: ("is joining: it answers and runs nothing yet", "Wait until it is up."),
+        NodeState.CLAIMED: (
+            "is claimed already",
+            "Its instances are free to run elsewhere; nothing is to be confirmed.",
+        ),
+        NodeState.RELEASED: ("was shut down cleanly", "Its instances are free to run elsewhere already."),
+        NodeState.NEVER_SEEN: (
+            "never joined",
+            "It carries nothing. Remove it with `holdfast node remove` if you like.",
+        ),
+    }
+    if state in reasons:
+        what, advice = reasons[state]
+        raise Conflict(f"node `{node_id}` {what}", advice)
+
+
+async def _strict_on(draft: Draft, node_id: str) -> list[str]:
+    """Strict instances that may run on the node: placed there, or last reported from there."""
+    strict = {i.id for i in draft.instances.values() if i.exclusivity is Exclusivity.STRICT}
+    placed = {i for i, placement in (await _placements(draft.store)).items() if placement.node == node_id}
+    statuses = (await draft.store.list(keys.STATUSES)).entries
+    reported = {
+        entry.key[len(keys.STATUSES) :]
+        for entry in statuses
+        if codec.decode(entry.value, InstanceStatus, entry.key).node == node_id
+    }
+    return sorted(strict & (placed | reported))
+
+
+def death_warning(node_id: str, strict: Sequence[str]) -> str:
+    if not strict:
+        return f"if {node_id} is in fact alive, nothing is corrupted now: no strict instance is placed on it"
+    return (
+        f"if {node_id} is in fact alive (only cut off or frozen), these run twice and their data can be corrupted: "
+        + ", ".join(strict)
+    )
+
+
+async def _placements(store: Store) -> dict[str, Placement]:
+    entries = (await store.list(keys.PLACEMENTS)).entries
+    return {e.key[len(keys.PLACEMENTS) :]: codec.decode(e.value, Placement, e.key) for e in entries}
+
+
+async def fence_devices(store: Store, node_id: str) -> tuple[FenceDeviceSpec, ...]:
+    draft = await Draft.open(store)
+    devices = checks.node(draft, node_id).fence_devices
+    if not devices:
+        raise Conflict(f"node `{node_id}` has no fence device", f"Set one with `holdfast node fence set {node_id} …`.")
+    return devices
