@@ -85,9 +85,7 @@ def issue_node(ca: Authority, node_id: str, addresses: Iterable[str]) -> tuple[b
         )
         .add_extension(x509.SubjectAlternativeName(_alternative_names(node_id, addresses)), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM), _private_pem(key)

@@ -30,7 +30,9 @@ def check_networks(networks: Iterable[NetworkSpec]) -> None:
     for network in networks:
         _check_name("network name", network.name)
         if network.name in names:
-            raise InvalidInput(f"network {network.name!r} is declared twice", "Declare it once, with both its prefixes.")
+            raise InvalidInput(
+                f"network {network.name!r} is declared twice", "Declare it once, with both its prefixes."
+            )
         names.add(network.name)
         if not network.cidrs:
             raise InvalidInput(f"network {network.name!r} has no prefix", "Give it at least one, like 10.77.0.0/24.")
@@ -69,7 +71,9 @@ def check_addresses(node_id: str, addresses: Mapping[str, str], networks: Iterab
             )
         address = check_address(text, known[name])
         if address in used:
-            raise InvalidInput(f"node {node_id!r} has the address {address} twice", "Give each network its own address.")
+            raise InvalidInput(
+                f"node {node_id!r} has the address {address} twice", "Give each network its own address."
+            )
         used.add(address)
     if MANAGEMENT not in addresses:
         raise InvalidInput(

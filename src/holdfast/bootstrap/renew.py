@@ -1,0 +1,39 @@
+"""A node's certificate, issued anew when it has become good for too little.
+
+The panel's virtual IP is unknown when the first nodes get their certificates, and becomes known by `ha enable`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.bootstrap import files, pki
+from holdfast.bootstrap.bundle import certificate_names, load_authority
+from holdfast.config import NodeConfig
+from holdfast.core.model import ManagementSpec, NodeSpec
+from holdfast.errors import ConfigError
+from holdfast.ports import Store
+
+
+async def renew_certificate(
+    store: Store, config: NodeConfig, node: NodeSpec, management: ManagementSpec, *, root: Path = Path("/")
+) -> bool:
+    """Replace certificate and key of this node if they lack one of its addresses; True if they were replaced.
+
+    Daemons that read their certificate only once (panel, agent) must be restarted to use it; etcd reads it for each
+    connection. Raises ConfigError where this node lacks the cluster secret, and StoreError.
+    """
+    wanted = certificate_names(replace(node, addresses=dict(config.addresses)), management)
+    cert_path, key_path = (files.below(root, path) for path in (config.tls.cert, config.tls.key))
+    try:
+        present = pki.names_of(cert_path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{cert_path} cannot be used: {error}", "Restore it, or join the node anew.") from error
+    if present.issuperset(wanted):
+        return False
+    authority = await load_authority(store, files.below(root, str(files.PKI_DIR)))
+    cert, key = pki.issue_node(authority, config.id, wanted)
+    # The key goes first: a crash in between leaves a pair that does not fit, which the next call here would not notice by
+    # the names alone, so the certificate, whose names are looked at, is the last thing to change.
+    files.replace_file(key_path, key, files.SECRET_MODE)
+    files.replace_file(cert_path, cert, files.PUBLIC_MODE)
+    return True
