@@ -332,6 +332,15 @@ class Driver(Protocol):
         """Returns only when it is certain that nothing of the instance runs here any more; else DriverError."""
         ...
 
+    async def reconfigure(self, instance: InstanceSpec) -> None:
+        """Its specification changed (not its address): apply that to what runs, restarting it only if there is no other
+        way. Raises DriverError."""
+        ...
+
+    async def restart_hung(self, instance: InstanceSpec) -> None:
+        """It runs but does not answer: end its process by force and start it again in place. Raises DriverError."""
+        ...
+
     async def running(self) -> list[str]:
         """Ids of the instances of this kind that run here, even in part, read from reality (control groups)."""
         ...

@@ -105,6 +105,9 @@ class PanelDriver:
         """Returns when the warm process has ended; the agent then calls `start` again."""
         await self._runner.wait_exit(UNIT)
 
+    async def reconfigure(self, instance: InstanceSpec) -> None:
+        """Nothing: the process reads everything from the store."""
+
     async def restart_hung(self, instance: InstanceSpec) -> None:
         """Kill the process without waiting for its consent and start it anew: it runs but does not answer.
 

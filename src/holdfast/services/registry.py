@@ -90,6 +90,12 @@ class UnavailableDriver:
     async def address_up(self, instance: InstanceSpec) -> None:
         raise self._error()
 
+    async def reconfigure(self, instance: InstanceSpec) -> None:
+        raise self._error()
+
+    async def restart_hung(self, instance: InstanceSpec) -> None:
+        raise self._error()
+
     async def tick(self, instance: InstanceSpec) -> None:
         raise self._error()
 

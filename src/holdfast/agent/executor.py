@@ -1,0 +1,186 @@
+"""Everything that is placed on this node: from the store's placements to workers, one per instance."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from holdfast.agent.worker import NodeContext, Target, Worker
+from holdfast.core.model import Exclusivity, InstanceSpec, NodeSpec, Placement, Role
+from holdfast.errors import HoldfastError, StoreError
+from holdfast.ports import Driver, HealthProbe
+from holdfast.store import keys
+from holdfast.store.codec import decode
+from holdfast.store.mirror import Mirror
+
+log = structlog.get_logger("holdfast.agent")
+
+
+class Executor:
+    """The session's Workload. `refresh` is to be called whenever specs or placements may have changed."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        drivers: Mapping[str, Driver],
+        probes: Mapping[str, HealthProbe],
+        mirror: Mirror,
+        fence_epoch: Callable[[], int],
+    ) -> None:
+        self._context = context
+        self._drivers = drivers
+        self._probes = probes
+        self._mirror = mirror
+        self._fence_epoch = fence_epoch
+        self._workers: dict[str, Worker] = {}
+        self._prepared: dict[str, InstanceSpec] = {}
+        self._strict_suspended = True
+        self._all_suspended = False
+        self._isolated = False
+
+    # --- from the store -------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Give every worker its present target; make workers for what is newly placed here."""
+        for entry in list(self._mirror.below(keys.INSTANCES)):
+            try:
+                spec = decode(entry.value, InstanceSpec, entry.key)
+                self._refresh_one(spec)
+            except StoreError as error:
+                log.error("bad record", error=str(error))
+        known = {worker_id for worker_id in self._workers if keys.instance(worker_id) in self._mirror.entries}
+        for gone in set(self._workers) - known:
+            self._workers[gone].aim(Target(self._workers[gone].target.spec, None))
+        for name in [name for name, worker in self._workers.items() if worker.finished]:
+            asyncio.get_running_loop().create_task(self._workers.pop(name).close())
+
+    def _refresh_one(self, spec: InstanceSpec) -> None:
+        entry = self._mirror.entries.get(keys.placement(spec.id))
+        placement = decode(entry.value, Placement, entry.key) if entry else None
+        mine = (
+            placement is not None
+            and placement.node == self._context.node
+            and placement.fence_epoch == self._fence_epoch()
+        )
+        worker = self._workers.get(spec.id)
+        if mine:
+            assert entry is not None
+            target = Target(spec, placement, entry.mod_revision)
+            if worker is None:
+                self._add_worker(target)
+            else:
+                worker.aim(target)
+        elif worker is not None:
+            worker.aim(Target(spec, None))
+        elif self._eligible(spec) and self._prepared.get(spec.id) != spec:
+            self._prepared[spec.id] = spec
+            asyncio.get_running_loop().create_task(self._prepare(spec))
+
+    def _add_worker(self, target: Target) -> Worker | None:
+        driver = self._drivers.get(target.spec.kind)
+        if driver is None:
+            log.error("no driver", kind=target.spec.kind, instance=target.spec.id)
+            return None
+        worker = Worker(self._context, driver, self._probes.get(target.spec.kind), target)
+        self._workers[target.spec.id] = worker
+        if self._suspends(target.spec):
+            worker.suspend()
+        return worker
+
+    def _suspends(self, spec: InstanceSpec) -> bool:
+        if self._all_suspended:
+            return True
+        return self._strict_suspended if spec.exclusivity is Exclusivity.STRICT else self._isolated
+
+    def _eligible(self, spec: InstanceSpec) -> bool:
+        entry = self._mirror.entries.get(keys.node_spec(self._context.node))
+        if entry is None:
+            return False
+        node = decode(entry.value, NodeSpec, entry.key)
+        return spec.role in node.roles and (not spec.nodes or self._context.node in spec.nodes)
+
+    async def _prepare(self, spec: InstanceSpec) -> None:
+        driver = self._drivers.get(spec.kind)
+        try:
+            if driver is not None:
+                await driver.prepare(spec)
+        except HoldfastError as error:
+            log.warning("not prepared", instance=spec.id, error=str(error))
+            self._prepared.pop(spec.id, None)
+
+    # --- adoption -------------------------------------------------------------------------------------------------------
+
+    async def adopt(self) -> None:
+        """After a restart of the agent: make workers for what runs here, so that it is either kept or stopped."""
+        present = await self._context.addresses.present()
+        known: set[str] = set()
+        for driver in self._drivers.values():
+            known.update(await driver.running())
+        for entry in list(self._mirror.below(keys.INSTANCES)):
+            spec = decode(entry.value, InstanceSpec, entry.key)
+            if spec.id in known or (spec.address is not None and spec.address.ip in present):
+                self._adopt_one(spec)
+                known.discard(spec.id)
+        for orphan in known:
+            # Its specification is gone: all that is left to do is to stop it.
+            kind, _, service = orphan.partition("/")
+            spec = InstanceSpec(orphan, kind, service, Exclusivity.STRICT, Role.MANAGEMENT)
+            self._adopt_one(spec)
+
+    def _adopt_one(self, spec: InstanceSpec) -> None:
+        if spec.id in self._workers:
+            return
+        worker = self._add_worker(Target(spec, None))
+        if worker is not None:
+            worker.running = True
+            log.info("adopted", instance=spec.id)
+
+    # --- the session's Workload -----------------------------------------------------------------------------------------
+
+    async def stop_strict(self, grace_s: float) -> bool:
+        self._strict_suspended = True
+        return await self._stop(grace_s, lambda worker: worker.target.spec.exclusivity is Exclusivity.STRICT)
+
+    async def stop_all(self, grace_s: float) -> bool:
+        self._all_suspended = True
+        return await self._stop(grace_s, lambda _worker: True)
+
+    async def _stop(self, grace_s: float, which: Callable[[Worker], bool]) -> bool:
+        chosen = [worker for worker in self._workers.values() if which(worker)]
+        confirmed = all(await asyncio.gather(*(worker.stopped(grace_s) for worker in chosen)))
+        left = [name for driver in self._drivers.values() for name in await driver.running()]
+        stray = [name for name in left if name not in self._workers or which(self._workers[name])]
+        if stray:
+            log.warning("still running after the stop", instances=stray)
+        return confirmed and not stray
+
+    def resume(self) -> None:
+        self._strict_suspended = self._all_suspended = False
+        self.refresh()
+        for worker in self._workers.values():
+            if not self._suspends(worker.target.spec):
+                worker.resume()
+
+    # --- the network ----------------------------------------------------------------------------------------------------
+
+    def set_isolated(self, isolated: bool) -> None:
+        """This node hears nobody and reaches no store: what may move without a claim is elsewhere soon, so leave it."""
+        if isolated == self._isolated:
+            return
+        self._isolated = isolated
+        log.warning("isolated" if isolated else "no longer isolated", node=self._context.node)
+        for worker in self._workers.values():
+            if worker.target.spec.exclusivity is not Exclusivity.STRICT and not self._all_suspended:
+                if isolated:
+                    worker.suspend()
+                else:
+                    worker.resume()
+
+    def announce(self) -> None:
+        """A partition healed: every address here is announced again."""
+        for worker in self._workers.values():
+            worker.announce()
+
+    async def close(self) -> None:
+        for worker in self._workers.values():
+            await worker.close()

@@ -1,0 +1,367 @@
+"""One run of the agent: joins, beats, holds the deadline, stops in time, joins again, releases.
+
+This is the node's half of the safety protocol (design, section 3). The state machine is `core.validity.SESSION_TABLE`;
+here stand only the store, the guard and the clock around it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from holdfast.agent.identity import Identity
+from holdfast.core.model import Beat, BeatPhase, Fence
+from holdfast.core.timing import Timing
+from holdfast.core.validity import SessionEvent, SessionState, Validity, session_next
+from holdfast.errors import StoreError
+from holdfast.ports import Clock, Compare, Entry, Get, GuardLink, Put, Store
+from holdfast.store import keys
+from holdfast.store.codec import decode, encode
+
+log = structlog.get_logger("holdfast.agent")
+
+REFUSED_RETRY_S = 5.0
+"""Pause before a join that was refused is tried again."""
+
+
+class Workload(Protocol):
+    """What runs on this node, as far as the session must know it."""
+
+    async def stop_strict(self, grace_s: float) -> bool:
+        """Stop everything strict and start nothing strict until `resume`. True only if every stop is confirmed."""
+        ...
+
+    async def stop_all(self, grace_s: float) -> bool:
+        """The same for every instance."""
+        ...
+
+    def resume(self) -> None:
+        """The session is active: placements may be acted on (again)."""
+        ...
+
+
+class Outcome(StrEnum):
+    """Of one attempt to write the beat."""
+
+    COMMITTED = "committed"
+    CLAIMED = "claimed"
+    """The fence record changed: a claim of this node is committed."""
+    FOREIGN = "foreign"
+    """Somebody else wrote this node's beat: its identity is used twice."""
+    UNKNOWN = "unknown"
+    """Not committed as far as is known; extends nothing."""
+
+
+class Session:
+    """See the module's text. `run` ends only after a release."""
+
+    def __init__(
+        self,
+        node: str,
+        store: Store,
+        guard: GuardLink,
+        clock: Clock,
+        timing: Timing,
+        identity: Identity,
+        workload: Workload,
+        capacity: tuple[float, int] = (0.0, 0),
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._guard = guard
+        self._clock = clock
+        self._timing = timing
+        self._identity = identity
+        self._workload = workload
+        self._capacity = capacity
+        self.state = SessionState.JOINING
+        self.validity = Validity(timing)
+        self.fence_epoch = 0
+        """The acknowledged fence epoch; 0 before the first join."""
+        self.last_commit = float("-inf")
+        """When the last committed beat was sent (CLOCK_BOOTTIME, seconds)."""
+        self.problem = ""
+        """Why the node cannot join, for people."""
+        self._sequence = 0
+        self._fence_revision = 0
+        self._beat_revision = 0
+        self._beat_known = False
+        self._attested = False
+        self._guard_lock = asyncio.Lock()
+        self._hurry = asyncio.Event()
+        self._state_changed = asyncio.Event()
+        self._stopper: asyncio.Task[None] | None = None
+        self._released = asyncio.Event()
+        self.on_state: Callable[[SessionState], None] = lambda _state: None
+
+    # --- what others ask -------------------------------------------------------------------------------------------
+
+    def allowed(self) -> bool:
+        """May a strict instance be started at this very moment? Asked right before each side effect."""
+        if not self.may_stay():
+            return False
+        # The manager trusts the attested watchdog (P4); without the guard's acknowledgement nothing enforces it.
+        return not self._attested or self._guard.connected
+
+    def may_stay(self) -> bool:
+        """May a strict instance that runs here go on? A guard that restarts is no reason to stop it."""
+        return self.state is SessionState.ACTIVE and self.validity.may_run(self._clock.now())
+
+    def hurry(self) -> None:
+        """Beat now: something suggests that the store, the guard or this node's membership changed."""
+        self._hurry.set()
+
+    def fence_seen(self, entry: Entry) -> None:
+        """The watch delivered the fence record. Only a hint to look at once; the look itself is linearizable."""
+        if self._fence_revision and entry.mod_revision > self._fence_revision:
+            self.hurry()
+
+    # --- life -----------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Join, beat until released."""
+        watcher = asyncio.create_task(self._watch_deadline())
+        try:
+            while not self._released.is_set():
+                if self.state is SessionState.JOINING:
+                    await self._join()
+                elif self.state is SessionState.RELEASED:
+                    await self._write_release()
+                else:
+                    await self._beat()
+        finally:
+            watcher.cancel()
+            if self._stopper:
+                self._stopper.cancel()
+
+    async def release(self) -> None:
+        """Graceful shutdown: stop everything, write the release, say farewell. Returns when done."""
+        self._event(SessionEvent.RELEASE_ASKED)
+        if self.state is SessionState.RELEASING:
+            self._begin_stops(everything=True)
+        self.hurry()
+        await self._released.wait()
+
+    # --- joining --------------------------------------------------------------------------------------------------------
+
+    async def _join(self) -> None:
+        try:
+            fence, previous = await self._read()
+        except StoreError as error:
+            self._refuse(str(error))
+            return await self._pause(self._timing.b)
+        if fence is None:
+            self._refuse(f"{self._node} is not a node of this cluster (any more): holdfast node add {self._node}")
+            return await self._pause(REFUSED_RETRY_S)
+        live = previous is not None and previous.fence_epoch == fence.epoch and previous.phase is BeatPhase.ACTIVE
+        if previous is not None and live and previous.machine_id != self._identity.machine_id:
+            self._refuse(
+                f"another machine uses the identity of {self._node} (a cloned disk, or new hardware). If this machine "
+                f"replaces the other one, which is off: holdfast node confirm-dead {self._node}"
+            )
+            return await self._pause(REFUSED_RETRY_S)
+        self.problem = ""
+        self.fence_epoch = fence.epoch
+        adopting = previous is not None and live and previous.boot_id == self._identity.boot_id
+        if not adopting and not await self._announce_joining():
+            return await self._pause(self._timing.b)
+        # An agent that restarted on the same boot goes on with what runs, so it must not say `joining`.
+        outcome = await self._attempt(BeatPhase.ACTIVE)
+        if outcome is Outcome.COMMITTED:
+            self._event(SessionEvent.ADMITTED)
+            self._workload.resume()
+        elif outcome is Outcome.UNKNOWN:
+            await self._pause(self._timing.b)
+
+    async def _announce_joining(self) -> bool:
+        """Make sure that nothing strict runs, say so to guard and store, and give the manager a moment to use it (P2)."""
+        if not await self._workload.stop_strict(0.0):
+            self._refuse("something strict runs here and cannot be stopped; see the agent's log")
+            return False
+        async with self._guard_lock:
+            await self._guard.set_idle()
+        if await self._attempt(BeatPhase.JOINING) is not Outcome.COMMITTED:
+            return False
+        await self._pause(min(1.0, self._timing.H))
+        return True
+
+    def _refuse(self, problem: str) -> None:
+        if problem != self.problem:
+            self.problem = problem
+            log.warning("cannot join", node=self._node, reason=problem)
+
+    # --- beating --------------------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """One attempt and the pause after it."""
+        began = self._clock.now()
+        self._hurry.clear()
+        outcome = await self._attempt(BeatPhase.ACTIVE)
+        if outcome is Outcome.COMMITTED:
+            was_idle = self.state is SessionState.IDLE
+            self._event(SessionEvent.RENEWED)
+            if was_idle:
+                self._workload.resume()
+            await self._pause(max(0.0, self._timing.H - (self._clock.now() - began)))
+        elif outcome is Outcome.UNKNOWN:
+            await self._pause(self._timing.b)
+        elif self.state is not SessionState.RELEASED:
+            await self._lost_claim(outcome)
+
+    async def _lost_claim(self, outcome: Outcome) -> None:
+        if outcome is Outcome.FOREIGN:
+            log.error("identity used twice", node=self._node, advice="Switch one of the two machines off.")
+        self.validity.revoke(self._clock.now())
+        self._event(SessionEvent.CLAIMED)
+        if self.state is SessionState.STOPPING:
+            self._begin_stops(everything=False)
+        if self.state is not SessionState.JOINING:
+            await self._pause(0.2)
+
+    async def _attempt(self, phase: BeatPhase) -> Outcome:
+        """Write the beat once. Only a certainly committed active beat moves the deadline."""
+        if not self._beat_known:
+            try:
+                await self._read()
+            except StoreError:
+                return Outcome.UNKNOWN
+        watchdog = await self._guard.attest() if phase is BeatPhase.ACTIVE else None
+        beat = Beat(
+            session=self._identity.session,
+            boot_id=self._identity.boot_id,
+            machine_id=self._identity.machine_id,
+            sequence=self._sequence + 1,
+            fence_epoch=self.fence_epoch,
+            phase=phase,
+            watchdog=watchdog,
+            cpu=self._capacity[0],
+            memory_mib=self._capacity[1],
+        )
+        fence_key, beat_key = keys.fence(self._node), keys.beat(self._node)
+        sent_at = self._clock.now()  # BEFORE sending: validity is counted from here, never from the reply
+        try:
+            result = await self._store.txn(
+                [Compare(fence_key, self._fence_revision), Compare(beat_key, self._beat_revision)],
+                [Put(beat_key, encode(beat))],
+                [Get(fence_key), Get(beat_key)],
+                timeout=self._timing.Q,
+            )
+        except StoreError as error:
+            self._beat_known = False
+            log.warning("beat not committed as far as known", error=str(error))
+            return Outcome.UNKNOWN
+        if not result.succeeded:
+            return self._explain_failure(result.gets[fence_key], result.gets[beat_key])
+        self._sequence += 1
+        self._beat_revision = result.revision
+        if phase is BeatPhase.ACTIVE:
+            await self._committed(sent_at, watchdog is not None)
+        return Outcome.COMMITTED
+
+    def _explain_failure(self, fence: Entry | None, beat: Entry | None) -> Outcome:
+        if fence is None or fence.mod_revision != self._fence_revision:
+            return Outcome.CLAIMED
+        known = decode(beat.value, Beat, beat.key) if beat else None
+        if known is not None and known.session != self._identity.session:
+            self._beat_known = False
+            return Outcome.FOREIGN
+        # An earlier attempt with an unknown outcome was applied after all; it extends nothing, the next attempt will.
+        self._beat_revision = beat.mod_revision if beat else 0
+        self._hurry.set()
+        return Outcome.UNKNOWN
+
+    async def _committed(self, sent_at: float, attested: bool) -> None:
+        self.last_commit = max(self.last_commit, sent_at)
+        self._attested = attested
+        self.validity.committed(sent_at)
+        async with self._guard_lock:
+            await self._guard.set_deadline(self.validity.deadline, self._timing.G)
+        self._state_changed.set()
+
+    async def _read(self) -> tuple[Fence | None, Beat | None]:
+        """Linearizable read of both records; also learns their revisions."""
+        fence_key, beat_key = keys.fence(self._node), keys.beat(self._node)
+        result = await self._store.txn([], [Get(fence_key), Get(beat_key)], timeout=self._timing.Q)
+        fence, beat = result.gets[fence_key], result.gets[beat_key]
+        # While a session lives its fence revision is what it acknowledged: only a join may take a newer one.
+        if self.state is SessionState.JOINING:
+            self._fence_revision = fence.mod_revision if fence else 0
+        known = decode(beat.value, Beat, beat_key) if beat else None
+        if self.state is SessionState.JOINING or known is None or known.session == self._identity.session:
+            self._beat_revision = beat.mod_revision if beat else 0
+        self._beat_known = True
+        return (decode(fence.value, Fence, fence_key) if fence else None), known
+
+    # --- the deadline -----------------------------------------------------------------------------------------------------
+
+    async def _watch_deadline(self) -> None:
+        """Fires EXPIRED at D. Sleeps in short pieces: a suspended host must notice soon after it woke up."""
+        while True:
+            self._state_changed.clear()
+            left = self.validity.deadline - self._clock.now()
+            if left <= 0 and self.state is SessionState.ACTIVE:
+                log.warning("deadline passed without a committed beat: stopping everything strict")
+                self._event(SessionEvent.EXPIRED)
+                self._begin_stops(everything=False)
+            try:
+                async with self._clock.timeout(min(max(left, 0.01), 0.5) if self.state is SessionState.ACTIVE else 0.5):
+                    await self._state_changed.wait()
+            except TimeoutError:
+                continue
+
+    def _begin_stops(self, *, everything: bool) -> None:
+        if self._stopper is not None and not self._stopper.done():
+            if not everything:
+                return
+            self._stopper.cancel()
+        self._stopper = asyncio.create_task(self._stop_until_confirmed(everything))
+
+    async def _stop_until_confirmed(self, everything: bool) -> None:
+        """Stop; what cannot be confirmed is tried again until the guard ends the matter at D + G."""
+        grace = (
+            self._timing.G if not everything else max(self._timing.G, self.validity.deadline - self._clock.now() - 1)
+        )
+        stop = self._workload.stop_all if everything else self._workload.stop_strict
+        while not await stop(grace):
+            grace = 0.0
+            await self._clock.sleep(0.2)
+        async with self._guard_lock:
+            # Before the state changes: nobody may be told `idle` once a new deadline was told.
+            await self._guard.set_idle()
+            self._event(SessionEvent.STOPS_CONFIRMED)
+        self.hurry()
+
+    # --- release --------------------------------------------------------------------------------------------------------
+
+    async def _write_release(self) -> None:
+        """The last beat of this session. If the store cannot be reached the node still goes down cleanly; then other
+        proofs must serve."""
+        give_up = self._clock.now() + max(self._timing.Q * 2, self._timing.F / 2)
+        while self.fence_epoch and self._clock.now() < give_up:
+            if await self._attempt(BeatPhase.RELEASED) is not Outcome.UNKNOWN:
+                break
+            await self._clock.sleep(min(0.2, self._timing.b))
+        async with self._guard_lock:
+            await self._guard.farewell(restart=False)
+        self._released.set()
+
+    # --- small things -----------------------------------------------------------------------------------------------------
+
+    def _event(self, event: SessionEvent) -> None:
+        row = session_next(self.state, event)
+        if row.next is not self.state:
+            log.info("session", state=str(row.next), event=str(event), why=row.sentence)
+            self.state = row.next
+            self.on_state(row.next)
+        self._state_changed.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, or until somebody hurries us."""
+        try:
+            async with self._clock.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+        self._hurry.clear()

@@ -1,0 +1,417 @@
+"""One instance on this node: starts it, keeps it, stops it, and tells the store.
+
+A worker does one thing at a time and always works towards its present `target`. Whether a strict instance may run is asked
+from the session right before each side effect (`allowed`), never remembered.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from holdfast.core.model import (
+    Exclusivity,
+    Goal,
+    InstanceSpec,
+    InstanceState,
+    InstanceStatus,
+    Placement,
+    ServiceAddress,
+)
+from holdfast.errors import AddressInUse, HoldfastError, StoreError
+from holdfast.ports import Addresses, Clock, Compare, Driver, HealthProbe, Put, Store
+from holdfast.store import keys
+from holdfast.store.codec import encode
+
+log = structlog.get_logger("holdfast.agent")
+
+TICK_S = 1.0
+"""Period of renewals and health checks."""
+HEALTH_TIMEOUT_S = 1.0
+UNHEALTHY_AFTER = 2
+"""Failed checks in a row after which the instance is reported as not answering."""
+RESTART_AFTER = 6
+"""Failed checks in a row after which it is restarted in place."""
+RETRY_S = (0.0, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between failed starts; the last one repeats."""
+ANNOUNCE_AT_S = (0.0, 0.1, 0.3, 1.0, 3.0)
+"""Announcements after an address came up (docs/safety.md, addresses)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What this node is asked to do with the instance. placement None: it is not placed here (any more)."""
+
+    spec: InstanceSpec
+    placement: Placement | None
+    revision: int = 0
+
+    @property
+    def run(self) -> bool:
+        return self.placement is not None and self.placement.goal is Goal.RUN and self.spec.desired == "started"
+
+
+@dataclass(slots=True)
+class Steps:
+    """StepRecorder: seconds since the target was received."""
+
+    clock: Clock
+    began: float
+    taken: dict[str, float] = field(default_factory=dict)
+
+    def step(self, name: str) -> None:
+        self.taken[name] = round(self.clock.now() - self.began, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeContext:
+    """What all workers of a node share."""
+
+    node: str
+    session: str
+    store: Store
+    clock: Clock
+    addresses: Addresses
+    allowed: Callable[[], bool]
+    """May a strict instance be started at this moment?"""
+    may_stay: Callable[[], bool]
+    """May a strict instance that runs go on at this moment?"""
+    deadline: Callable[[], float]
+    """D of the node, CLOCK_BOOTTIME seconds; bounds the lifetime of a strict instance's address."""
+    advisory_address_s: float
+    """Kernel lifetime of the address of an instance that is not strict, without a renewal."""
+
+
+class Worker:
+    """See the module's text."""
+
+    def __init__(self, context: NodeContext, driver: Driver, probe: HealthProbe | None, target: Target) -> None:
+        self._context = context
+        self._driver = driver
+        self._probe = probe
+        self.target = target
+        self.running = False
+        """Something of the instance may be here: set before the first side effect, cleared after a confirmed stop."""
+        self.suspended = False
+        """Nothing may be started: the session stops or has stopped everything."""
+        self._received = context.clock.now()
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._grace_s = 10.0
+        self._failures = 0
+        self._failed_checks = 0
+        self._applied: InstanceSpec | None = None
+        """The specification that what runs was started or reconfigured with."""
+        self._operation: asyncio.Task[None] | None = None
+        """A start, or the keeping of what runs: can be interrupted by an order to stop."""
+        self._status: InstanceStatus | None = None
+        self._status_dirty = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._write_statuses())]
+        self._announcing: asyncio.Task[None] | None = None
+
+    # --- orders ---------------------------------------------------------------------------------------------------------
+
+    def aim(self, target: Target) -> None:
+        """A new target."""
+        if target != self.target:
+            if target.placement != self.target.placement:
+                self._received = self._context.clock.now()
+                self._failures = 0
+            self.target = target
+            self._settled.clear()
+            self._wake.set()
+            self._interrupt()
+
+    def suspend(self) -> None:
+        """Start nothing, stop what runs."""
+        self.suspended = True
+        self._wake.set()
+        self._interrupt()
+
+    def resume(self) -> None:
+        self.suspended = False
+        self._failures = 0
+        self._wake.set()
+
+    async def stopped(self, grace_s: float) -> bool:
+        """Suspend, and wait until the stop is confirmed. False if it could not be."""
+        self._grace_s = grace_s
+        self._settled.clear()
+        self.suspend()
+        await self._settled.wait()
+        return not self.running
+
+    async def close(self) -> None:
+        """End the worker without touching the instance (an agent that restarts)."""
+        for task in [*self._tasks, *([self._announcing] if self._announcing else [])]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def announce(self) -> None:
+        """Tell the network again where the address is, in the background."""
+        if self.running and self.target.spec.address is not None:
+            if self._announcing:
+                self._announcing.cancel()
+            self._announcing = asyncio.create_task(self._announce(self.target.spec.address))
+
+    @property
+    def finished(self) -> bool:
+        """Not placed here, and nothing of it is here."""
+        return self.target.placement is None and not self.running and self._settled.is_set()
+
+    # --- work -----------------------------------------------------------------------------------------------------------
+
+    def _may_run(self) -> bool:
+        if self.suspended or not self.target.run:
+            return False
+        if self.target.spec.exclusivity is not Exclusivity.STRICT:
+            return True
+        return self._context.may_stay() if self.running else self._context.allowed()
+
+    def _interrupt(self) -> None:
+        """An order to stop does not wait for a start that takes long or hangs."""
+        if self._operation is not None and not self._may_run():
+            self._operation.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._work_once()
+            except HoldfastError as error:
+                await self._failed(error)
+            except Exception as error:
+                log.exception("unexpected failure", instance=self.target.spec.id)
+                await self._failed(HoldfastError(f"unexpected failure: {error!r}"))
+
+    async def _work_once(self) -> None:
+        if self._may_run():
+            self._operation = asyncio.create_task(self._start_and_keep())
+            try:
+                await asyncio.wait([self._operation])
+                if not self._operation.cancelled():
+                    self._operation.result()
+            finally:
+                self._operation.cancel()
+                self._operation = None
+        elif self.running:
+            await self._stop()
+        else:
+            self._report(InstanceState.STOPPED)
+            self._settled.set()
+            await self._wait(TICK_S if self.target.run else 3600)
+
+    async def _start_and_keep(self) -> None:
+        spec, applied = self.target.spec, self._applied
+        if self.running and applied is not None and applied != spec:
+            if applied.address != spec.address and applied.address is not None:
+                await self._context.addresses.remove(applied.address)
+            if applied.address == spec.address:
+                await self._driver.reconfigure(spec)
+            else:
+                await self._start()
+            self._applied = spec
+        if not self.running or not self._reported_running():
+            await self._start()
+        await self._keep()
+
+    def _reported_running(self) -> bool:
+        placement, status = self.target.placement, self._status
+        return (
+            placement is not None
+            and status is not None
+            and status.epoch == placement.epoch
+            and status.state is InstanceState.RUNNING
+        )
+
+    async def _start(self) -> None:
+        spec, steps = self.target.spec, Steps(self._context.clock, self._received)
+        epoch = self.target.placement.epoch if self.target.placement else 0
+
+        def allowed() -> bool:
+            placement = self.target.placement
+            strict = spec.exclusivity is Exclusivity.STRICT
+            fresh = placement is not None and placement.epoch == epoch
+            return fresh and self._may_run() and (not strict or self._context.allowed())
+
+        self._report(InstanceState.STARTING)
+        self.running = True
+        probing = asyncio.create_task(self._occupant(spec))
+        try:
+            await self._driver.start(spec, allowed, steps)
+            occupant = await probing
+        finally:
+            probing.cancel()
+        if spec.address is not None:
+            if occupant and spec.exclusivity is Exclusivity.STRICT:
+                raise AddressInUse(
+                    f"the address {spec.address.ip} of {spec.id} is answered by {occupant}",
+                    "Another host uses it: free the address, or give the service another one.",
+                )
+            if not allowed():
+                return
+            await self._renew_address(spec)
+            steps.step("address")
+            self.announce()
+        await self._driver.address_up(spec)
+        self._failures = 0
+        self._applied = spec
+        self._report(InstanceState.RUNNING, steps=steps.taken)
+        await self._first_health(spec, steps)
+
+    async def _occupant(self, spec: InstanceSpec) -> str:
+        """Who else answers for the address; "" for nobody, and where it is ours already (an adopted instance)."""
+        if spec.address is None or spec.address.ip in await self._context.addresses.present():
+            return ""
+        return await self._context.addresses.probe(spec.address)
+
+    async def _first_health(self, spec: InstanceSpec, steps: Steps) -> None:
+        """Check often at first, so that recovery is noticed at once."""
+        for _ in range(40):
+            if self._wake.is_set() or self._probe is None:
+                return
+            problem = await self._probe.check(spec, timeout=HEALTH_TIMEOUT_S)
+            if not problem:
+                steps.step("healthy")
+                self._report(InstanceState.RUNNING, healthy=True, steps=steps.taken)
+                return
+            await self._wait(0.05)
+
+    async def _keep(self) -> None:
+        """Renew and check until the target changes or the process ends."""
+        spec = self.target.spec
+        exited = asyncio.create_task(self._driver.wait_exit(spec))
+        exited.add_done_callback(lambda _task: self._wake.set())
+        self._failed_checks = 0
+        try:
+            while self._may_run() and not exited.done() and self.target.spec == spec:
+                if not self._reported_running():
+                    return
+                await self._renew_address(spec)
+                await self._driver.tick(spec)
+                await self._check(spec)
+                await self._wait(TICK_S)
+        finally:
+            exited.cancel()
+        if exited.done() and not exited.cancelled() and self._may_run():
+            log.warning("instance ended by itself", instance=spec.id)
+            self._report(InstanceState.FAILED, detail="its process ended; it is started again")
+
+    async def _check(self, spec: InstanceSpec) -> None:
+        """One health check, and what follows from it."""
+        if self._probe is None:
+            return
+        problem = await self._probe.check(spec, timeout=HEALTH_TIMEOUT_S)
+        self._failed_checks = self._failed_checks + 1 if problem else 0
+        if not problem:
+            self._report(InstanceState.RUNNING, healthy=True)
+        elif self._failed_checks >= UNHEALTHY_AFTER:
+            self._report(InstanceState.RUNNING, detail=problem)
+        if self._failed_checks >= RESTART_AFTER and self._may_run():
+            log.warning("instance does not answer: restarting it", instance=spec.id, problem=problem)
+            await self._driver.restart_hung(spec)
+            self._failed_checks = 0
+
+    async def _stop(self) -> None:
+        """Address muted, instance stopped, address removed: clients see silence and then the new owner."""
+        spec = self.target.spec
+        self._report(InstanceState.STOPPING)
+        if self._announcing:
+            self._announcing.cancel()
+        if spec.address is not None and spec.exclusivity is Exclusivity.STRICT:
+            await self._context.addresses.mute(spec.address)
+        try:
+            await self._driver.stop(spec, self._grace_s)
+        finally:
+            if spec.address is not None:
+                await self._context.addresses.remove(spec.address)
+        if spec.exclusivity is not Exclusivity.STRICT and self._failed_checks >= UNHEALTHY_AFTER and not self.suspended:
+            # It moved away because it hung here: what stays warm must not be the hung process.
+            await self._driver.restart_hung(spec)
+        self.running = False
+        self._applied = None
+        self._report(InstanceState.STOPPED)
+        self._settled.set()
+
+    async def _failed(self, error: HoldfastError) -> None:
+        """A start or stop failed: say so, wait, try again (unless the target changes meanwhile)."""
+        log.warning("instance failed", instance=self.target.spec.id, error=str(error))
+        self._report(InstanceState.FAILED, detail=str(error))
+        if not self._may_run():
+            self._settled.set()
+        pause = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+        self._failures += 1
+        if self.running and self._may_run():
+            # What was half started is taken back before the next try.
+            try:
+                await self._driver.stop(self.target.spec, 0.0)
+                if self.target.spec.address is not None:
+                    await self._context.addresses.remove(self.target.spec.address)
+                self.running = False
+            except HoldfastError as again:
+                log.warning("half-started instance not stopped", instance=self.target.spec.id, error=str(again))
+        await self._wait(max(pause, 0.05))
+
+    async def _renew_address(self, spec: InstanceSpec) -> None:
+        if spec.address is None:
+            return
+        lifetime = self._context.advisory_address_s
+        if spec.exclusivity is Exclusivity.STRICT:
+            lifetime = self._context.deadline() - self._context.clock.now()
+            if lifetime <= 0:
+                return
+        await self._context.addresses.add(spec.address, lifetime)
+
+    async def _announce(self, address: ServiceAddress) -> None:
+        began = self._context.clock.now()
+        for at in ANNOUNCE_AT_S:
+            await self._context.clock.sleep(max(0.0, began + at - self._context.clock.now()))
+            try:
+                await self._context.addresses.announce(address)
+            except HoldfastError as error:
+                log.warning("announcement failed", address=address.ip, error=str(error))
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with self._context.clock.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # --- status ---------------------------------------------------------------------------------------------------------
+
+    def _report(
+        self, state: InstanceState, *, detail: str = "", healthy: bool = False, steps: dict[str, float] | None = None
+    ) -> None:
+        """Queue the newest status; only the last one matters. Nothing is said without a placement on this node."""
+        placement = self.target.placement
+        if placement is None:
+            return
+        if steps is None:
+            known = self._status if self._status and self._status.epoch == placement.epoch else None
+            steps = dict(known.steps) if known else {}
+        status = InstanceStatus(
+            self._context.node, self._context.session, placement.epoch, state, detail, healthy, dict(steps)
+        )
+        if status != self._status:
+            self._status = status
+            self._status_dirty.set()
+
+    async def _write_statuses(self) -> None:
+        """Each status is compared with the very placement it speaks of: a word about an old one has no effect (INV-3)."""
+        while True:
+            await self._status_dirty.wait()
+            self._status_dirty.clear()
+            status, target = self._status, self.target
+            if status is None or target.placement is None or status.epoch != target.placement.epoch:
+                continue
+            spec_id = target.spec.id
+            try:
+                await self._context.store.txn(
+                    [Compare(keys.placement(spec_id), target.revision)], [Put(keys.status(spec_id), encode(status))]
+                )
+            except StoreError as error:
+                log.warning("status not written", instance=spec_id, error=str(error))
+                self._status_dirty.set()
+                await self._context.clock.sleep(0.5)
