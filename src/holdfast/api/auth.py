@@ -107,13 +107,7 @@ class Authenticator:
 
     async def login(self, name: str, password: str, *, address: str = "") -> str:
         """A new session's token. Raises NotPermitted, without a hint whether name or password was wrong."""
-        # Counted per account *and* address, so that a stranger cannot lock an administrator out from afar.
-        sources = (f"{name} from {address}", f"address {address}")
-        self._attempts.check(*sources)
-        self._attempts.failed(*sources)  # until proven otherwise, so that guesses in parallel count as well
-        if not await self._right(name, password):
-            raise NotPermitted("wrong name or password", "Try again; an administrator can set it: holdfast password.")
-        self._attempts.succeeded(*sources)
+        await self.check_password(name, password, address=address)
         token = secrets.token_urlsafe(32)
         lease = await self._store.lease(SESSION_TTL_S)
         session = Session(name, self._clock.wall(), lease)
@@ -122,6 +116,16 @@ class Authenticator:
         assert result.succeeded, "a random token was there before"
         self.sessions[_digest(token)] = session
         return token
+
+    async def check_password(self, name: str, password: str, *, address: str = "") -> None:
+        """Raises NotPermitted or TooManyAttempts."""
+        # Counted per account *and* address, so that a stranger cannot lock an administrator out from afar.
+        sources = (f"{name} from {address}", f"address {address}")
+        self._attempts.check(*sources)
+        self._attempts.failed(*sources)  # until proven otherwise, so that guesses in parallel count as well
+        if not await self._right(name, password):
+            raise NotPermitted("wrong name or password", "Try again; root on a node can set it: holdfast password.")
+        self._attempts.succeeded(*sources)
 
     async def _right(self, name: str, password: str) -> bool:
         entry = await self._store.get(keys.user(name)) if _plain(name) else None

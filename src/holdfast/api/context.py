@@ -1,17 +1,12 @@
 """What API and panel work with."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from holdfast.api.auth import Authenticator
 from holdfast.api.cache import StatusCache
 from holdfast.api.operations.checks import Probe
 from holdfast.api.operations.nodes import MakeBundle
-from holdfast.core.model import FenceDeviceSpec
 from holdfast.ports import Clock, PowerFences, Store
-
-TestDevice = Callable[[FenceDeviceSpec], Awaitable[str]]
-"""Tries one fence device without switching anything: what it read, in words. Raises FenceError, InvalidInput."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +20,6 @@ class ApiContext:
     cache: StatusCache
     auth: Authenticator
     fences: PowerFences | None = None
-    test_device: TestDevice | None = None
     probe: Probe | None = None
     make_bundle: MakeBundle | None = None
 
@@ -37,11 +31,10 @@ def make_context(
     *,
     session: str,
     fences: PowerFences | None = None,
-    test_device: TestDevice | None = None,
     probe: Probe | None = None,
     make_bundle: MakeBundle | None = None,
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
     auth = Authenticator(store, clock)
     cache = StatusCache(store, clock, sessions=auth.sessions)
-    return ApiContext(node, session, store, clock, cache, auth, fences, test_device, probe, make_bundle)
+    return ApiContext(node, session, store, clock, cache, auth, fences, probe, make_bundle)

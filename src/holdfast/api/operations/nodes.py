@@ -246,11 +246,3 @@ def death_warning(node_id: str, strict: Sequence[str]) -> str:
 async def _placements(store: Store) -> dict[str, Placement]:
     entries = (await store.list(keys.PLACEMENTS)).entries
     return {e.key[len(keys.PLACEMENTS) :]: codec.decode(e.value, Placement, e.key) for e in entries}
-
-
-async def fence_devices(store: Store, node_id: str) -> tuple[FenceDeviceSpec, ...]:
-    draft = await Draft.open(store)
-    devices = checks.node(draft, node_id).fence_devices
-    if not devices:
-        raise Conflict(f"node `{node_id}` has no fence device", f"Set one with `holdfast node fence set {node_id} …`.")
-    return devices

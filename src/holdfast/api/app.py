@@ -1,0 +1,98 @@
+"""The HTTP API as one ASGI application."""
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdfast import __version__
+from holdfast.api import http
+from holdfast.api.context import ApiContext
+from holdfast.api.routes import changes, reads, session, stream
+from holdfast.errors import HoldfastError
+
+PREFIX = "/api/v1"
+MAX_BODY_BYTES = 1024 * 1024
+
+
+def create_app(context: ApiContext) -> FastAPI:
+    """The API under /api/v1 and the unauthenticated /healthz. `context.cache.run()` must be running beside it."""
+    app = FastAPI(
+        title="Holdfast",
+        version=__version__,
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,  # its page would load scripts from a foreign host
+        redoc_url=None,
+    )
+    app.state.context = context
+    for module in (session, changes, reads, stream):
+        app.include_router(module.router, prefix=PREFIX)
+    app.add_exception_handler(HoldfastError, http.on_holdfast_error)
+    app.add_exception_handler(RequestValidationError, http.on_invalid_request)
+    app.add_exception_handler(HTTPException, http.on_http_exception)
+    app.add_exception_handler(Exception, http.on_bug)
+    app.add_middleware(Front, context=context)
+    return app
+
+
+class Front:
+    """What comes before all routes: the health answer, the limit on bodies, and who serves."""
+
+    def __init__(self, app: ASGIApp, context: ApiContext) -> None:
+        self._app = app
+        self._node = context.node.encode()
+        self._health = msgspec.json.encode({"node": context.node, "session": context.session, "ok": True})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == "/healthz":
+            await self._send_health(send)
+        else:
+            await self._app(scope, _limited(receive), self._named(send))
+
+    async def _send_health(self, send: Send) -> None:
+        """From memory, without store, routes or session: it only says that this process serves."""
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(self._health)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": self._health})
+
+    def _named(self, send: Send) -> Send:
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-holdfast-node", self._node),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        return named
+
+
+def _limited(receive: Receive) -> Receive:
+    """A body that is too large ends like a broken connection."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if size > MAX_BODY_BYTES else message
+
+    return limited
+
+
+class Local:
+    """Wraps the application for the Unix socket: who can open it is root on this node."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, http.LOCAL: True}, receive, send)

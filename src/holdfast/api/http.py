@@ -1,0 +1,125 @@
+"""What all routes share: who asks, how values and errors are answered."""
+
+import re
+from typing import Any
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from holdfast.api.auth import COOKIE, CSRF_HEADER, NotLoggedIn, TooManyAttempts
+from holdfast.api.context import ApiContext
+from holdfast.api.operations.draft import Actor, Outcome
+from holdfast.errors import HoldfastError, InvalidInput, NotPermitted
+from holdfast.store import codec
+
+_log = structlog.get_logger()
+
+LOCAL = "holdfast.local"
+"""ASGI scope key: the request came through the Unix socket, which only root can open. No header can set it."""
+PROBLEM = "application/problem+json"
+CATCH_UP_S = 2.0
+"""How long an answer waits for this process's picture to include what the operation has written."""
+
+
+def context_of(request: Request) -> ApiContext:
+    context: ApiContext = request.app.state.context
+    return context
+
+
+async def actor_of(request: Request) -> Actor:
+    """Who asks. Raises NotLoggedIn, or NotPermitted for a request that another site may have made."""
+    if request.scope.get(LOCAL):
+        return Actor("root", "socket")
+    auth = context_of(request).auth
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return await auth.whose(token)
+    cookie = request.cookies.get(COOKIE, "")
+    if not cookie:
+        raise NotLoggedIn
+    actor = await auth.whose(cookie)
+    if request.method not in ("GET", "HEAD", "OPTIONS") and not request.headers.get(CSRF_HEADER):
+        raise NotPermitted(
+            "the request does not prove that it comes from the panel",
+            f"Send the header {CSRF_HEADER}: 1 with every change.",
+        )
+    return actor
+
+
+def answer(value: object, status: int = 200) -> Response:
+    return Response(codec.encode(value), status, media_type="application/json")
+
+
+async def done(context: ApiContext, outcome: Outcome) -> Response:
+    """What was committed, once this process's picture shows it (or after CATCH_UP_S)."""
+    await context.cache.wait_revision(outcome.revision, CATCH_UP_S)
+    return answer(outcome)
+
+
+def problem(error: HoldfastError, path: str) -> Response:
+    """RFC 9457 problem details, with `advice` as an extension member."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    body = {
+        "type": f"urn:holdfast:error:{words}",
+        "title": words.replace("-", " "),
+        "status": error.http_status,
+        "detail": error.message,
+        "advice": error.advice,
+        "instance": path,
+    }
+    headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else {}
+    if isinstance(error, TooManyAttempts):
+        headers["retry-after"] = "60"
+    return Response(codec.encode(body), error.http_status, headers, PROBLEM)
+
+
+async def on_holdfast_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HoldfastError)
+    if error.http_status >= 500:
+        _log.warning("request-failed", path=request.url.path, error=str(error))
+    return problem(error, request.url.path)
+
+
+async def on_invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return problem(InvalidInput(*_first_fault(error.errors())), request.url.path)
+
+
+def _first_fault(faults: Any) -> tuple[str, str]:
+    fault = faults[0]
+    where = ".".join(str(part) for part in fault["loc"] if part != "body") or "the body"
+    if fault["type"] == "extra_forbidden":
+        return f"unknown field `{where}`", "Leave it out, or look for the right name in /api/v1/openapi.json."
+    if fault["type"] == "missing":
+        return f"`{where}` is missing", "Send it; see /api/v1/openapi.json."
+    if fault["type"] == "json_invalid":
+        return "the body is not valid JSON", "Send a JSON object."
+    return f"`{where}`: {fault['msg']}", "Correct it; see /api/v1/openapi.json."
+
+
+class _HttpError(HoldfastError):
+    def __init__(self, status: int, message: str, advice: str) -> None:
+        super().__init__(message, advice)
+        self.http_status = status
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router, 400 of the parser."""
+    assert isinstance(error, HTTPException)
+    what = {
+        404: f"there is nothing at {request.url.path}",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }.get(error.status_code, str(error.detail))
+    shaped = _HttpError(error.status_code, what, "The API is described by /api/v1/openapi.json.")
+    response = problem(shaped, request.url.path)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """A fault of ours. The traceback goes to the log, never to the caller."""
+    _log.error("bug", path=request.url.path, exc_info=error)
+    shaped = _HttpError(500, "Holdfast made a mistake", "Please report it with the log /var/log/holdfast/panel.log.")
+    return problem(shaped, request.url.path)

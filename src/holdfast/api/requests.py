@@ -1,0 +1,91 @@
+"""Bodies of the requests. Unknown fields are refused, so that a typo cannot silently do nothing."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Text = Annotated[str, Field(max_length=1000)]
+Names = Annotated[list[Text], Field(max_length=1000)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Login(Body):
+    name: Text
+    password: Annotated[str, Field(max_length=4096)]
+
+
+class Password(Body):
+    password: Annotated[str, Field(max_length=4096)]
+    old: Annotated[str, Field(max_length=4096)] = ""
+    """The caller's present password; not needed through the Unix socket."""
+
+
+class FenceDevice(Body):
+    name: Text
+    type: Text
+    options: dict[Text, Text] = {}
+
+
+class AddNode(Body):
+    id: Text
+    roles: Names
+    addresses: dict[Text, Text]
+    failure_domain: Text = ""
+    fence_devices: Annotated[list[FenceDevice], Field(max_length=20)] = []
+
+
+class FenceDevices(Body):
+    devices: Annotated[list[FenceDevice], Field(max_length=20)]
+
+
+class ConfirmDead(Body):
+    reason: Text = ""
+    yes: bool = False
+
+
+class Move(Body):
+    node: Text = ""
+    """Empty: wherever the planner likes, but not where it is."""
+
+
+class EnableHa(Body):
+    virtual_ip: Text
+    nodes: Names
+
+
+class UpdateHa(Body):
+    virtual_ip: Text = ""
+    nodes: Names = []
+
+
+class UpdateCluster(Body):
+    dead_node_power_on: bool
+
+
+class CreateNfsCluster(Body):
+    nodes: Names
+    addresses: Names
+    """Pool of service addresses, each `IP` or `FIRST-LAST`."""
+    network: Text = "public"
+
+
+class Access(Body):
+    """One access rule of an NFS volume."""
+
+    clients: Text
+    access: Text = "rw"
+    squash: Text = "root"
+
+
+class CreateVolume(Body):
+    name: Text
+    size: Text = ""
+    address: Text = ""
+    access: Annotated[list[Access], Field(max_length=200)] = []
+
+
+class VolumeAccess(Body):
+    access: Annotated[list[Access], Field(max_length=200)]

@@ -1,0 +1,122 @@
+"""What people change: each route is one operation of `holdfast.api.operations`."""
+
+import base64
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from holdfast.api import requests
+from holdfast.api.http import actor_of, answer, context_of, done
+from holdfast.api.operations import cluster, fence_test, ha, nodes, services
+from holdfast.api.operations.draft import Actor
+from holdfast.core.model import FenceDeviceSpec
+
+router = APIRouter()
+Caller = Annotated[Actor, Depends(actor_of)]
+
+
+@router.put("/cluster")
+async def update_cluster(request: Request, caller: Caller, body: requests.UpdateCluster) -> Response:
+    context = context_of(request)
+    outcome = await cluster.update(context.store, caller, dead_node_power_on=body.dead_node_power_on)
+    return await done(context, outcome)
+
+
+# --- nodes ---
+
+
+@router.post("/nodes")
+async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> Response:
+    """The answer holds the join bundle in base64: keep it as secret as a password."""
+    context = context_of(request)
+    outcome, bundle = await nodes.add(
+        context.store,
+        caller,
+        node_id=body.id,
+        roles=body.roles,
+        addresses=body.addresses,
+        failure_domain=body.failure_domain,
+        fence_devices=_devices(body.fence_devices),
+        fences=context.fences,
+        make_bundle=context.make_bundle,
+    )
+    await context.cache.wait_revision(outcome.revision, 1.0)
+    return answer({"outcome": outcome, "bundle": base64.b64encode(bundle).decode()}, 201)
+
+
+@router.delete("/nodes/{node_id}")
+async def remove_node(request: Request, caller: Caller, node_id: str) -> Response:
+    context = context_of(request)
+    return await done(context, await nodes.remove(context.store, caller, node_id))
+
+
+@router.put("/nodes/{node_id}/fence-devices")
+async def set_fence_devices(request: Request, caller: Caller, node_id: str, body: requests.FenceDevices) -> Response:
+    context = context_of(request)
+    outcome = await nodes.set_fence_devices(
+        context.store, caller, node_id, _devices(body.devices), fences=context.fences
+    )
+    return await done(context, outcome)
+
+
+@router.post("/nodes/{node_id}/fence-test")
+async def test_fence_devices(request: Request, caller: Caller, node_id: str) -> Response:
+    """Read the power state through each device of the node; switches nothing."""
+    context = context_of(request)
+    return answer(await fence_test.test(context.store, node_id, context.fences))
+
+
+@router.post("/nodes/{node_id}/confirm-dead")
+async def confirm_dead(request: Request, caller: Caller, node_id: str, body: requests.ConfirmDead) -> Response:
+    """Without `yes` a refusal that says what a wrong word would corrupt."""
+    context = context_of(request)
+    outcome = await nodes.confirm_dead(context.store, caller, node_id, reason=body.reason, yes=body.yes)
+    return await done(context, outcome)
+
+
+def _devices(devices: list[requests.FenceDevice]) -> list[FenceDeviceSpec]:
+    return [FenceDeviceSpec(device.name, device.type, dict(device.options)) for device in devices]
+
+
+# --- services ---
+
+
+@router.post("/services/{kind}/{name}/start")
+async def start_service(request: Request, caller: Caller, kind: str, name: str) -> Response:
+    context = context_of(request)
+    return await done(context, await services.start(context.store, caller, f"{kind}/{name}"))
+
+
+@router.post("/services/{kind}/{name}/stop")
+async def stop_service(request: Request, caller: Caller, kind: str, name: str) -> Response:
+    context = context_of(request)
+    return await done(context, await services.stop(context.store, caller, f"{kind}/{name}"))
+
+
+@router.post("/instances/{instance_id:path}/move")
+async def move_instance(request: Request, caller: Caller, instance_id: str, body: requests.Move) -> Response:
+    context = context_of(request)
+    return await done(context, await services.move(context.store, caller, instance_id, node=body.node))
+
+
+# --- management HA ---
+
+
+@router.post("/ha")
+async def enable_ha(request: Request, caller: Caller, body: requests.EnableHa) -> Response:
+    context = context_of(request)
+    outcome = await ha.enable(context.store, caller, virtual_ip=body.virtual_ip, nodes=body.nodes, probe=context.probe)
+    return await done(context, outcome)
+
+
+@router.put("/ha")
+async def update_ha(request: Request, caller: Caller, body: requests.UpdateHa) -> Response:
+    context = context_of(request)
+    outcome = await ha.update(context.store, caller, virtual_ip=body.virtual_ip, nodes=body.nodes, probe=context.probe)
+    return await done(context, outcome)
+
+
+@router.delete("/ha")
+async def disable_ha(request: Request, caller: Caller, keep: Annotated[str, Query()]) -> Response:
+    context = context_of(request)
+    return await done(context, await ha.disable(context.store, caller, keep=keep))
