@@ -1,6 +1,8 @@
 """The node's own configuration file, /etc/holdfast/node.toml. Everything else lives in the store."""
 
 import difflib
+import ipaddress
+import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +20,8 @@ PANEL_PORT = 8443
 """TCP: HTTPS of API and panel."""
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
+
+_ENDPOINT = re.compile(r"https://(\[[0-9a-f:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class NodeConfig:
 def load(path: Path = DEFAULT_PATH) -> NodeConfig:
     """Read and check the file. Raises ConfigError naming file, key and the nearest right spelling."""
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"{path} does not exist",
@@ -79,9 +83,33 @@ def load(path: Path = DEFAULT_PATH) -> NodeConfig:
         raise ConfigError(f"{path} is not valid TOML: {error}", "Mend the line named.") from error
     tls = _build(Tls, raw.pop("tls", {}), f"{path} [tls]")
     config: NodeConfig = _build(NodeConfig, {**raw, "tls": tls}, str(path))
-    if "management" not in config.addresses:
-        raise ConfigError(f"{path}: addresses has no entry `management`", "Add the node's own management address.")
+    _check_values(config, str(path))
     return config
+
+
+def _check_values(config: NodeConfig, where: str) -> None:
+    """What types alone do not tell: addresses are addresses, endpoints are URLs, directories are absolute."""
+    if "management" not in config.addresses:
+        raise ConfigError(f"{where}: addresses has no entry `management`", "Add the node's own management address.")
+    for network, address in config.addresses.items():
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ConfigError(
+                f"{where}: addresses.{network} = {address!r} is not an IP address",
+                "Write the address alone, without prefix length or port.",
+            ) from None
+    if not config.endpoints:
+        raise ConfigError(f"{where}: endpoints is empty", "Name at least one management node's store.")
+    for endpoint in config.endpoints:
+        if not _ENDPOINT.fullmatch(endpoint):
+            raise ConfigError(
+                f"{where}: the endpoint {endpoint!r} is not of the form https://ADDRESS:PORT",
+                f"Write it like https://10.77.0.11:{ETCD_CLIENT_PORT} or https://[fd77::11]:{ETCD_CLIENT_PORT}.",
+            )
+    for name in ("state_dir", "run_dir", "log_dir", "cgroup"):
+        if not Path(getattr(config, name)).is_absolute():
+            raise ConfigError(f"{where}: `{name}` is not an absolute path", "Begin it with a slash.")
 
 
 def _build(kind: type[Any], values: Any, where: str) -> Any:
@@ -108,14 +136,16 @@ def _check_type(expected: Any, name: str, value: object, where: str) -> None:
     if expected == tuple[str, ...] and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         raise ConfigError(f"{where}: `{name}` must be a list of texts, not {value!r}", 'Write it as ["…", "…"].')
     if expected == dict[str, str] and not (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())):
-        raise ConfigError(f"{where}: `{name}` must be a table of texts, not {value!r}", 'Write it as {{key = "…"}}.')
+        raise ConfigError(f"{where}: `{name}` must be a table of texts, not {value!r}", 'Write it as {key = "…"}.')
 
 
 def dump(config: NodeConfig) -> str:
     """The file's text for a configuration (inverse of `load`)."""
 
     def text(value: str) -> str:
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        """A TOML basic string (TOML 1.0: quotes, backslashes and control characters are escaped)."""
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else c for c in escaped) + '"'
 
     def render(value: object) -> str:
         if isinstance(value, str):
@@ -123,7 +153,7 @@ def dump(config: NodeConfig) -> str:
         if isinstance(value, tuple):
             return "[" + ", ".join(text(v) for v in value) + "]"
         assert isinstance(value, dict)
-        return "{" + ", ".join(f"{k} = {text(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{text(k)} = {text(v)}" for k, v in value.items()) + "}"
 
     lines = [f"{f.name} = {render(getattr(config, f.name))}" for f in fields(config) if f.name != "tls"]
     lines += ["", "[tls]"] + [f"{f.name} = {render(getattr(config.tls, f.name))}" for f in fields(config.tls)]

@@ -32,8 +32,7 @@ async def renew_certificate(
         return False
     authority = await load_authority(store, files.below(root, str(files.PKI_DIR)))
     cert, key = pki.issue_node(authority, config.id, wanted)
-    # The key goes first: a crash in between leaves a pair that does not fit, which the next call here would not notice by
-    # the names alone, so the certificate, whose names are looked at, is the last thing to change.
+    # Key first: after a crash in between the old certificate still lacks the name, so the next call finishes the work.
     files.replace_file(key_path, key, files.SECRET_MODE)
     files.replace_file(cert_path, cert, files.PUBLIC_MODE)
     return True

@@ -1,6 +1,8 @@
 """People who may log in to API and panel, and how their passwords are kept."""
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from argon2 import PasswordHasher
 
@@ -31,3 +33,17 @@ def make_user(name: str, password: str, role: str = "admin") -> User:
     if len(password) > MAX_PASSWORD_LENGTH:
         raise InvalidInput(f"the password for {name!r} is longer than {MAX_PASSWORD_LENGTH} characters", "Shorten it.")
     return User(name, PasswordHasher().hash(password), role)
+
+
+def read_password_file(path: str) -> str:
+    """The password from a file's first line; `-` reads standard input. Raises InvalidInput."""
+    try:
+        text = sys.stdin.readline() if path == "-" else Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"the password file {path} cannot be read: {error}", "Check its name and permissions."
+        ) from error
+    lines = text.splitlines()
+    if not lines or not lines[0]:
+        raise InvalidInput("no password was given", f"Write it into the first line of {path}." if path != "-" else "")
+    return lines[0]
