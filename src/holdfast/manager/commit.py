@@ -1,0 +1,114 @@
+"""From intents to store transactions. Each compares the term and every revision that the intent rests on."""
+
+from dataclasses import dataclass
+
+from holdfast.core.decide import Claim, Intent, Place, Remove
+from holdfast.core.model import Event, Fence, Goal, Severity
+from holdfast.core.view import View
+from holdfast.manager.election import Election
+from holdfast.ports import Clock, Compare, Delete, Op, Put
+from holdfast.store import keys
+from holdfast.store.codec import encode
+
+EVENTS_PER_TERM = 10**10
+"""Event keys are term x this + a counter: unique and in order without reading anything."""
+
+
+@dataclass(slots=True)
+class EventLog:
+    """Makes the keys of new events."""
+
+    term: int
+    clock: Clock
+    _count: int = 0
+
+    def put(
+        self,
+        kind: str,
+        text: str,
+        *,
+        severity: Severity = Severity.INFO,
+        node: str = "",
+        instance: str = "",
+        incident: str = "",
+    ) -> Put:
+        self._count += 1
+        event = Event(kind, self.clock.wall(), text, severity, node, instance, incident)
+        return Put(keys.event(self.term * EVENTS_PER_TERM + self._count), encode(event))
+
+
+class Committer:
+    """Commits the intents that are store writes. Returns whether the transaction took effect."""
+
+    def __init__(self, election: Election, events: EventLog) -> None:
+        self._election = election
+        self._events = events
+
+    async def commit(self, intent: Intent, view: View) -> bool:
+        """Raises LostLeadership and StoreError. False: the race was lost, decide anew."""
+        if isinstance(intent, Claim):
+            return await self._claim(intent, view)
+        if isinstance(intent, Place):
+            return await self._place(intent)
+        if isinstance(intent, Remove):
+            return await self._remove(intent, view)
+        raise AssertionError(f"not a store write: {intent}")
+
+    async def _claim(self, intent: Claim, view: View) -> bool:
+        """Txn[term = mine and beat.mod_revision = v and fence unchanged] put(fence.epoch + 1), design section 3."""
+        node = view.nodes[intent.node]
+        assert node.beat is not None
+        fence = Fence(node.fence.epoch + 1, intent.proof, node.beat.session, self._election.term)
+        compare = [
+            Compare(keys.beat(intent.node), intent.beat_revision),
+            Compare(keys.fence(intent.node), intent.fence_revision),
+        ]
+        ops: list[Op] = [
+            Put(keys.fence(intent.node), encode(fence)),
+            Delete(keys.death_confirmation(intent.node)),
+            self._events.put(
+                "node-claimed",
+                f"{intent.node} is proven dead ({intent.proof}): {intent.text}",
+                severity=Severity.WARNING,
+                node=intent.node,
+            ),
+        ]
+        return (await self._election.commit(compare, ops)).succeeded
+
+    async def _place(self, intent: Place) -> bool:
+        placement = intent.placement
+        compare = [
+            Compare(keys.placement(intent.instance), intent.previous_revision),
+            Compare(keys.instance(intent.instance), intent.spec_revision),
+        ]
+        if intent.node_fence_revision:
+            compare.append(Compare(keys.fence(placement.node), intent.node_fence_revision))
+        verb = "runs on" if placement.goal is Goal.RUN else "is to stop on"
+        ops: list[Op] = [
+            Put(keys.placement(intent.instance), encode(placement)),
+            self._events.put(
+                "instance-placed" if placement.goal is Goal.RUN else "instance-stopping",
+                f"{intent.instance} {verb} {placement.node} ({placement.reason}), epoch {placement.epoch}",
+                node=placement.node,
+                instance=intent.instance,
+            ),
+        ]
+        if intent.finishes_move:
+            ops.append(Delete(keys.move(intent.instance)))
+        return (await self._election.commit(compare, ops)).succeeded
+
+    async def _remove(self, intent: Remove, view: View) -> bool:
+        spec = view.instances[intent.instance].spec
+        compare = [
+            Compare(keys.placement(intent.instance), intent.placement_revision),
+            Compare(keys.instance(intent.instance), intent.spec_revision),
+        ]
+        ops: list[Op] = [
+            Delete(keys.placement(intent.instance)),
+            Delete(keys.status(intent.instance)),
+            Delete(keys.move(intent.instance)),
+            Delete(keys.instance(intent.instance)),
+            Delete(keys.service(spec.kind, spec.service)),
+            self._events.put("instance-removed", f"{intent.instance} is deleted", instance=intent.instance),
+        ]
+        return (await self._election.commit(compare, ops)).succeeded

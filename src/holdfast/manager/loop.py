@@ -1,0 +1,283 @@
+"""The manager: observe, decide, commit, again and again while it leads; watch and stand ready while it does not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from holdfast.core.decide import CancelPower, Claim, Decision, FencePower, Intent, Place, Remove, decide
+from holdfast.core.model import ManagementSpec, ManagerView, Proof
+from holdfast.core.timing import Detection
+from holdfast.core.view import View
+from holdfast.errors import StoreError
+from holdfast.manager.commit import Committer, EventLog
+from holdfast.manager.election import REFRESH_S, Election, LostLeadership
+from holdfast.manager.incidents import IncidentKeeper
+from holdfast.manager.observe import Observations
+from holdfast.manager.power import PowerDesk
+from holdfast.ports import Clock, Compare, Delete, HealthProbe, Op, PowerFences, Put, Store
+from holdfast.store import keys
+from holdfast.store.codec import encode
+from holdfast.store.mirror import Mirror
+
+log = structlog.get_logger("holdfast.manager")
+
+TICK_S = 0.1
+"""Longest pause between two decisions: silence is noticed by looking at the clock, not by an event."""
+MEMBERSHIP_S = 0.5
+"""Pause between two steps of a change of the management nodes."""
+EVENTS_KEPT = 2000
+CATCH_UP_S = 1.0
+"""How long to wait until the mirror shows what was just committed."""
+
+Commit = Callable[[list[Compare], list[Op]], Awaitable[bool]]
+
+
+class Manager:
+    """One manager process. `membership_step(spec, commit)` performs at most one change of the store's members."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        node: str,
+        session: str,
+        devices: PowerFences,
+        probes: Mapping[str, HealthProbe],
+        membership_step: Callable[[ManagementSpec, Commit], Awaitable[str]] | None = None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._node = node
+        self._mirror = Mirror(store)
+        self.observations = Observations(self._mirror, clock, Detection())
+        self.election = Election(store, self._mirror, clock, node, session, self.observations.suspicion)
+        self._power = PowerDesk(store, clock, devices, self._mirror.changed.set)
+        self._incidents = IncidentKeeper(self._mirror, clock, probes)
+        self._membership_step = membership_step
+        self._published: ManagerView | None = None
+        self._said: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """For ever. Cancel to stop; call `resign` then."""
+        following = asyncio.create_task(self._mirror.run())
+        try:
+            await self._mirror.ready.wait()
+            while True:
+                if await self.election.try_take_over():
+                    await self._lead()
+                else:
+                    await self._wait()
+        finally:
+            following.cancel()
+            self._power.stop()
+
+    async def resign(self) -> None:
+        await self.election.resign()
+
+    def wake(self) -> None:
+        """A report came in."""
+        self._mirror.changed.set()
+
+    # --- leading --------------------------------------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        self._begin_term()
+        helpers = [asyncio.create_task(self._renew()), asyncio.create_task(self._change_members())]
+        try:
+            await self._caught_up(self.election.term_revision)
+            while not any(helper.done() for helper in helpers):
+                await self._turn()
+                await self._wait()
+            for helper in helpers:
+                if helper.done():
+                    helper.result()
+        except LostLeadership as lost:
+            log.info("not leading any more", reason=str(lost))
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            self._power.stop()
+
+    def _begin_term(self) -> None:
+        self.observations.begin_term()
+        self._incidents.begin_term()
+        self._power.stop()
+        self._published = None
+        self._said.clear()
+        self._events = EventLog(self.election.term, self._clock)
+        self._committer = Committer(self.election, self._events)
+
+    async def _turn(self) -> None:
+        """One decision and what follows from it. Store errors leave everything to the next turn."""
+        self._mirror.changed.clear()
+        view = self.observations.view(self._power.evidence(), self._power.running)
+        decision = decide(view, self._clock.now())
+        self._incidents.observe(view, decision)
+        results = await asyncio.gather(
+            *(self._act(intent, view) for intent in decision.intents), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, LostLeadership):
+                raise result
+            if isinstance(result, StoreError):
+                log.warning("not committed as far as known", error=str(result))
+            elif isinstance(result, BaseException):
+                raise result
+        await self._publish(view, decision)
+
+    async def _act(self, intent: Intent, view: View) -> None:
+        if isinstance(intent, FencePower):
+            node = view.nodes[intent.node].spec
+            self._incidents.fencing(intent, ", ".join(device.name for device in node.fence_devices))
+            self._power.start(node, intent.beat_revision)
+        elif isinstance(intent, CancelPower):
+            self._power.cancel(intent.node)
+        elif await self._committer.commit(intent, view):
+            self._committed(intent, view)
+            await self._caught_up_with(intent)
+
+    def _committed(self, intent: Intent, view: View) -> None:
+        if isinstance(intent, Claim):
+            log.warning("claimed", node=intent.node, proof=str(intent.proof), why=intent.text)
+            self._incidents.claimed(intent)
+            self._power.cancel(intent.node)
+            self._after_power_off(intent, view)
+        elif isinstance(intent, Place):
+            placement = intent.placement
+            log.info(
+                "placed", instance=intent.instance, node=placement.node, goal=str(placement.goal), why=placement.reason
+            )
+            self._incidents.placed(intent)
+
+    def _after_power_off(self, intent: Claim, view: View) -> None:
+        """A node that we switched off comes back by itself, if the cluster's settings want it; one found off stays off."""
+        cluster, result = self.observations.cluster(), self._power.results.get(intent.node)
+        if (
+            intent.proof is Proof.POWER_OFF
+            and cluster
+            and cluster.dead_node_power_on
+            and result
+            and not result.found_off
+        ):
+            self._power.power_on(intent.node, view.nodes[intent.node].spec.fence_devices)
+
+    async def _caught_up_with(self, intent: Intent) -> None:
+        """Wait until the mirror shows the write, so that the next turn does not decide from the past."""
+        if isinstance(intent, Claim):
+            key, old = keys.fence(intent.node), intent.fence_revision
+        elif isinstance(intent, Place):
+            key, old = keys.placement(intent.instance), intent.previous_revision
+        else:
+            assert isinstance(intent, Remove)
+            key, old = keys.instance(intent.instance), intent.spec_revision
+        give_up = self._clock.now() + CATCH_UP_S
+        while self._clock.now() < give_up:
+            entry = self._mirror.entries.get(key)
+            if (entry.mod_revision if entry else 0) != old:
+                return
+            await self._clock.sleep(0.002)
+
+    async def _caught_up(self, revision: int) -> None:
+        give_up = self._clock.now() + CATCH_UP_S
+        while self._mirror.revision < revision and self._clock.now() < give_up:
+            await self._clock.sleep(0.002)
+
+    # --- telling people ---------------------------------------------------------------------------------------------------
+
+    async def _publish(self, view: View, decision: Decision) -> None:
+        """Manager's view, incidents, and events for what changed, in one transaction after the work is done."""
+        now = self._clock.now()
+        states = {name: node.state(view.timing, now) for name, node in view.nodes.items()}
+        notes = {name: _steady(text) for name, text in decision.notes.items()}
+        waiting = {name: _steady(text) for name, text in decision.waiting.items()}
+        published = ManagerView(self._node, self.election.term, states, notes, waiting, decision.hold)
+        ops: list[Op] = list(self._incidents.puts())
+        if published != self._published:
+            ops.append(Put(keys.MANAGER_VIEW, encode(published)))
+            ops.extend(self._news(published))
+        if not ops:
+            return
+        try:
+            if (await self.election.commit([], ops)).succeeded:
+                self._published = published
+        except StoreError as error:
+            log.warning("view not published", error=str(error))
+
+    def _news(self, new: ManagerView) -> list[Put]:
+        """Events for the differences between the last published view and this one."""
+        old = self._published
+        if old is None:
+            text = f"the manager on {self._node} leads (term {new.term})"
+            return [self._events.put("manager-elected", text, node=self._node)]
+        news = []
+        for name, state in new.nodes.items():
+            before = old.nodes.get(name)
+            if before != state:
+                why = f": {new.notes[name]}" if name in new.notes else ""
+                news.append(self._events.put(f"node-{state}", f"{name} is {state}{why}", node=name))
+        if new.hold != old.hold:
+            news.append(self._events.put("hold" if new.hold else "hold-ended", new.hold or "no hold any more"))
+        for name, why in new.waiting.items():
+            if old.waiting.get(name) != why:
+                news.append(self._events.put("instance-waiting", f"{name} waits: {why}", instance=name))
+        return news
+
+    # --- in the background of a term --------------------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        """Sign of life; after a gap every age counts anew, so that nobody is judged by time in which we were blind."""
+        renewals = 0
+        while True:
+            try:
+                if not await self.election.renew():
+                    log.warning("the store was out of reach: observations begin anew")
+                    self.observations.begin_term()
+                renewals += 1
+                if renewals % 120 == 1:
+                    await self._trim_events()
+            except StoreError as error:
+                log.info("leadership not renewed", error=str(error))
+            await self._clock.sleep(REFRESH_S)
+
+    async def _trim_events(self) -> None:
+        old = [entry.key for entry in self._mirror.below(keys.EVENTS)][:-EVENTS_KEPT]
+        if old:
+            await self.election.commit([], [Delete(key) for key in old[:100]])
+
+    async def _change_members(self) -> None:
+        """Move the store's members towards the wanted management nodes, one step at a time."""
+
+        async def commit(compare: list[Compare], ops: list[Op]) -> bool:
+            return (await self.election.commit(compare, ops)).succeeded
+
+        while self._membership_step is not None:
+            spec = self.observations.read(keys.MANAGEMENT, ManagementSpec)
+            try:
+                said = await self._membership_step(spec, commit) if spec else ""
+            except StoreError as error:
+                said = str(error)
+            if said and said != self._said.get("members"):
+                log.info("members", step=said)
+            self._said["members"] = said
+            await self._clock.sleep(MEMBERSHIP_S)
+        await asyncio.Event().wait()
+
+    async def _wait(self) -> None:
+        """Until something changed, at most one tick."""
+        try:
+            async with self._clock.timeout(TICK_S):
+                await self._mirror.changed.wait()
+        except TimeoutError:
+            pass
+
+
+def _steady(text: str) -> str:
+    """Countdowns would make a new view (and a write) each second: people see the length of the wait, not its rest."""
+    words = text.split()
+    return " ".join("…" if _is_number(word) and words[i + 1 : i + 2] == ["s"] else word for i, word in enumerate(words))
+
+
+def _is_number(word: str) -> bool:
+    return word.replace(".", "", 1).isdigit()

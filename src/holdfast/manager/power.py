@@ -1,0 +1,127 @@
+"""Power fencing in the background: at most one attempt per node, against exactly one beat of it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from holdfast.core.model import FenceDeviceSpec, NodeSpec
+from holdfast.core.view import PowerEvidence
+from holdfast.errors import HoldfastError, StoreError
+from holdfast.fencing.power.sequence import FenceOutcome, fence_off
+from holdfast.ports import Clock, PowerFence, PowerFences, Store
+from holdfast.store import keys
+
+log = structlog.get_logger("holdfast.manager")
+
+BUDGET_S = 20.0
+"""One attempt, over all devices of a node."""
+POWER_ON_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PowerResult:
+    """A finished attempt."""
+
+    evidence: PowerEvidence
+    found_off: bool
+    steps: tuple[str, ...]
+
+
+class PowerDesk:
+    """Runs the attempts. `done` is called (synchronously) whenever one ends."""
+
+    def __init__(self, store: Store, clock: Clock, devices: PowerFences, done: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._devices = devices
+        self._done = done
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self.results: dict[str, PowerResult] = {}
+
+    @property
+    def running(self) -> frozenset[str]:
+        return frozenset(self._running)
+
+    def evidence(self) -> dict[str, PowerEvidence]:
+        return {node: result.evidence for node, result in self.results.items()}
+
+    def start(self, node: NodeSpec, beat_revision: int) -> None:
+        """Begin an attempt, unless one is under way."""
+        if node.id not in self._running:
+            self._running[node.id] = asyncio.create_task(self._attempt(node, beat_revision))
+
+    def cancel(self, node: str) -> None:
+        """The reason is gone: nothing more is sent to the devices."""
+        task = self._running.pop(node, None)
+        if task is not None:
+            task.cancel()
+
+    def stop(self) -> None:
+        """End of the term: cancel everything, forget everything."""
+        for node in list(self._running):
+            self.cancel(node)
+        self.results.clear()
+
+    async def _attempt(self, node: NodeSpec, beat_revision: int) -> None:
+        earlier = self.results.get(node.id)
+        attempts = 1
+        if earlier is not None and earlier.evidence.beat_revision == beat_revision:
+            attempts = earlier.evidence.attempts + 1
+        try:
+            outcome = await self._fence(node, beat_revision)
+            evidence = PowerEvidence(beat_revision, outcome.verified_off, _text(outcome), self._clock.now(), attempts)
+            self.results[node.id] = PowerResult(evidence, outcome.found_off, tuple(outcome.steps))
+        except HoldfastError as error:
+            evidence = PowerEvidence(beat_revision, False, str(error), self._clock.now(), attempts)
+            self.results[node.id] = PowerResult(evidence, False, ())
+        log.info("power fencing ended", node=node.id, off=evidence.verified_off, text=evidence.text)
+        self._running.pop(node.id, None)
+        self._done()
+
+    async def _fence(self, node: NodeSpec, beat_revision: int) -> FenceOutcome:
+        # A late power-off must not hit a node that came back: look once more, linearizably, before the first command.
+        # If the store cannot be asked (its own election is under way) the devices are still only asked to switch off a
+        # node that a majority of observers misses; the claim afterwards compares the beat.
+        try:
+            entry = await self._store.get(keys.beat(node.id), timeout=0.3)
+            if entry is not None and entry.mod_revision != beat_revision:
+                raise HoldfastError(f"{node.id} has beaten again; it is not switched off")
+        except StoreError as error:
+            log.info("fencing without a fresh look at the beat", node=node.id, error=str(error))
+        opened: list[tuple[str, PowerFence]] = []
+        try:
+            for device in node.fence_devices:
+                opened.append((device.name, self._devices.open(device)))
+            return await fence_off(opened, self._clock, BUDGET_S)
+        finally:
+            for _, device_open in opened:
+                await device_open.close()
+
+    def power_on(self, node: str, devices: Sequence[FenceDeviceSpec]) -> None:
+        """Switch a node that we switched off on again, in the background, by the first device that does it."""
+        task = asyncio.create_task(self._power_on(node, devices))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _power_on(self, node: str, devices: Sequence[FenceDeviceSpec]) -> None:
+        for device in devices:
+            try:
+                fence = self._devices.open(device)
+                try:
+                    await fence.on(timeout=POWER_ON_TIMEOUT_S)
+                finally:
+                    await fence.close()
+                log.info("switched on again", node=node, device=device.name)
+                return
+            except HoldfastError as error:
+                log.warning("could not switch on", node=node, device=device.name, error=str(error))
+
+
+def _text(outcome: FenceOutcome) -> str:
+    if outcome.verified_off:
+        how = "was found off" if outcome.found_off else "was switched off and read back as off"
+        return f"it {how} through {outcome.device}"
+    return "; ".join(outcome.steps) or "no device answered"
