@@ -62,7 +62,7 @@ def files_below(root: Path) -> list[str]:
 def repacked(data: bytes, change: Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]) -> bytes:
     """The bundle with its entries changed by hand."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        entries = [(info, (source := tar.extractfile(info)) and source.read() or b"") for info in tar]
+        entries = [(info, ((source := tar.extractfile(info)) and source.read()) or b"") for info in tar]
     change(entries)
     result = io.BytesIO()
     with tarfile.open(fileobj=result, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
@@ -203,7 +203,7 @@ async def test_making_one_needs_the_secrets_and_a_cluster(cluster: Cluster) -> N
     with pytest.raises(ConfigError, match="does not unlock"):
         await cluster.bundle()
     (cluster.root / PKI / "cluster.secret").unlink()
-    with pytest.raises(ConfigError, match="cluster.secret"):
+    with pytest.raises(ConfigError, match=r"cluster\.secret"):
         await cluster.bundle()
 
 
