@@ -72,20 +72,13 @@ class CreateNfsCluster(Body):
     network: Text = "public"
 
 
-class Access(Body):
-    """One access rule of an NFS volume."""
-
-    clients: Text
-    access: Text = "rw"
-    squash: Text = "root"
-
-
 class CreateVolume(Body):
     name: Text
     size: Text = ""
     address: Text = ""
-    access: Annotated[list[Access], Field(max_length=200)] = []
+    access: Names = []
+    """Rules `CLIENTS[,rw|ro|none][,root_squash|no_root_squash|all_squash]`; none: everybody, rw, root_squash."""
 
 
 class VolumeAccess(Body):
-    access: Annotated[list[Access], Field(max_length=200)]
+    access: Names

@@ -106,6 +106,8 @@ class InstanceView:
     """`started` or `stopped`."""
     address: str = ""
     network: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    """What the kind's driver gets, e.g. path, size in bytes and access rules of an NFS volume."""
     node: str = ""
     """Where it is placed; empty: nowhere."""
     goal: Goal | None = None
@@ -134,6 +136,8 @@ class ClusterStatus:
     """Why the manager holds (more than half of the nodes suspect), else empty."""
     nodes: tuple[NodeStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
+    kinds: tuple[ServiceSpec, ...] = ()
+    """Settings of whole kinds that were prepared, e.g. the NFS address pool (name is empty)."""
     instances: tuple[InstanceView, ...] = ()
     open_incidents: tuple[Incident, ...] = ()
     """Oldest first."""
@@ -164,6 +168,7 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.MANAGER_VIEW, ManagerView),
     (keys.NODE_SPECS, NodeSpec),
     (keys.SERVICES, ServiceSpec),
+    (keys.KINDS, ServiceSpec),
     (keys.INSTANCES, InstanceSpec),
     (keys.PLACEMENTS, Placement),
     (keys.STATUSES, InstanceStatus),
@@ -276,6 +281,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         hold=view.hold if view else "",
         nodes=nodes,
         services=tuple(_service(spec, by_service) for _, spec in records.under(keys.SERVICES)),
+        kinds=tuple(spec for _, spec in records.under(keys.KINDS)),
         instances=tuple(_instance(records, spec, placements.get(spec.id), states, view) for spec in specs),
         open_incidents=tuple(i for i in incidents if i.state != "closed"),
         recent_incidents=tuple([i for i in reversed(incidents) if i.state == "closed"][:RECENT_INCIDENTS]),
@@ -352,6 +358,7 @@ def _instance(
         desired=spec.desired,
         address=address.ip,
         network=address.network,
+        config=spec.config,
         node=placement.node if placement else "",
         goal=placement.goal if placement else None,
         epoch=placement.epoch if placement else 0,

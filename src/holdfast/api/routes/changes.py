@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from holdfast.api import requests
 from holdfast.api.http import actor_of, answer, context_of, done
-from holdfast.api.operations import cluster, fence_test, ha, nodes, services
+from holdfast.api.operations import cluster, fence_test, ha, nfs, nodes, services
 from holdfast.api.operations.draft import Actor
 from holdfast.core.model import FenceDeviceSpec
 
@@ -120,3 +120,44 @@ async def update_ha(request: Request, caller: Caller, body: requests.UpdateHa) -
 async def disable_ha(request: Request, caller: Caller, keep: Annotated[str, Query()]) -> Response:
     context = context_of(request)
     return await done(context, await ha.disable(context.store, caller, keep=keep))
+
+
+# --- NFS ---
+
+
+@router.post("/nfs/cluster")
+async def create_nfs_cluster(request: Request, caller: Caller, body: requests.CreateNfsCluster) -> Response:
+    context = context_of(request)
+    outcome = await nfs.create_cluster(
+        context.store, caller, nodes=body.nodes, addresses=body.addresses, network=body.network
+    )
+    return await done(context, outcome)
+
+
+@router.post("/nfs/volumes")
+async def create_volume(request: Request, caller: Caller, body: requests.CreateVolume) -> Response:
+    context = context_of(request)
+    outcome = await nfs.create(
+        context.store,
+        caller,
+        name=body.name,
+        size=body.size,
+        address=body.address,
+        access=body.access,
+        probe=context.probe,
+    )
+    return await done(context, outcome)
+
+
+@router.put("/nfs/volumes/{name}/access")
+async def set_volume_access(request: Request, caller: Caller, name: str, body: requests.VolumeAccess) -> Response:
+    context = context_of(request)
+    return await done(context, await nfs.set_access(context.store, caller, name, body.access))
+
+
+@router.delete("/nfs/volumes/{name}")
+async def delete_volume(
+    request: Request, caller: Caller, name: str, force: Annotated[bool, Query()] = False
+) -> Response:
+    context = context_of(request)
+    return await done(context, await nfs.delete(context.store, caller, name, force=force))

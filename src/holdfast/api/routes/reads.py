@@ -109,3 +109,11 @@ async def ha(request: Request) -> Response:
             "states": {node.id: node.state for node in picture.nodes if node.id in management.nodes},
         }
     )
+
+
+@router.get("/nfs")
+async def nfs(request: Request) -> Response:
+    """The address pool (null before `create-cluster`) and the volumes."""
+    picture = _status(request)
+    kind = next((kind.config for kind in picture.kinds if kind.kind == "nfs"), None)
+    return answer({"cluster": kind, "volumes": [i for i in picture.instances if i.kind == "nfs"]})
