@@ -1,0 +1,297 @@
+"""The independent watcher of INV-1: at most one live executor of a strict instance, at any time.
+
+It reads the process tables of all lab hosts from the machine, below the lab's control group, and knows nothing of
+Holdfast's own records. What counts as an executor stands in EXECUTORS. A process is alive unless it is a zombie or gone:
+frozen and stopped ones are alive, for they go on when they are thawed.
+
+Run as a process of its own, `python -m holdfast.lab.watcher LAB STATE_DIR RECORD PERIOD_S`, by `Watcher`.
+"""
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from holdfast.lab import cgroups, kernel
+from holdfast.lab.client import LabClient, LabError
+from holdfast.lab.processes import command_line
+
+PERIOD_S = 0.05
+_ADDRESS_PERIOD_S = 1.0
+_STOP_S = 10.0
+
+EXECUTORS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # A volume's server is known by its configuration file: the name is the directory's, or the file's own.
+    (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)/ganesha\.conf(?:\s|$)"), "nfs/{name}"),
+    (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)\.conf(?:\s|$)"), "nfs/{name}"),
+    (re.compile(r"(?:\S*/)?qemu-system-\S+ .*-name (?:guest=)?(?P<name>[^,\s]+)"), "vm/{name}"),
+)
+"""Pattern of the whole command line → instance id. The first that matches counts."""
+
+
+def instance_of(command: list[str]) -> str | None:
+    """The strict instance that a process with this command line executes."""
+    line = " ".join(command)
+    for pattern, instance in EXECUTORS:
+        if match := pattern.match(line):
+            return instance.format(name=unquote(match["name"]).removeprefix("nfs/"))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """One process executed an instance on a host, seen from `first` to `last` (boottime, s)."""
+
+    host: str
+    pid: int
+    first: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """More than one host or process executed an instance at one sample."""
+
+    boottime: float
+    instance: str
+    executors: list[dict[str, Any]]
+    """For each: host, pid, state letter of /proc, start time in clock ticks, command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    samples: int
+    violations: list[Violation]
+    timeline: dict[str, list[Interval]]
+    """Instance → who executed it, in the order of first sight."""
+    addresses: list[dict[str, Any]] = field(default_factory=list)
+    """Each change of who holds a service address: {"boottime", "addresses": {ip: [hosts]}}. For information."""
+    longest_gap_s: float = 0.0
+    """Longest time between two samples; a doubled execution shorter than this could have been missed."""
+
+
+class Watcher:
+    """Watches a lab from a process of its own, from `start` to `stop`. The record stays in `path` (JSON lines)."""
+
+    def __init__(self, lab: LabClient, path: Path | None = None, period_s: float = PERIOD_S) -> None:
+        self._lab = lab
+        self.path = path or lab.state_dir / "watch.jsonl"
+        self._period_s = period_s
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Returns after the first sample. Raises LabError."""
+        arguments = [self._lab.name, str(self._lab.state_dir), str(self.path), str(self._period_s)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "holdfast.lab.watcher", *arguments], stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], _STOP_S)
+        if not ready or self._process.stdout.readline().strip() != "watching":
+            self._process.kill()
+            self._process.communicate()
+            raise LabError("the watcher did not start", "Is the lab up? See `holdfast lab status`.")
+
+    def stop(self) -> WatchReport:
+        """End it and read what it saw. Raises LabError if it had ended by itself, for then it did not see everything."""
+        assert self._process is not None, "start() comes first"
+        process, self._process = self._process, None
+        died = process.poll() is not None
+        if not died:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            died = True
+        if died:
+            raise LabError("the watcher ended before it was told to", f"Its record so far is {self.path}.")
+        return read_report(self.path)
+
+
+def read_report(path: Path) -> WatchReport:
+    """What a watcher's record says."""
+    violations: list[Violation] = []
+    timeline: dict[str, list[Interval]] = {}
+    addresses: list[dict[str, Any]] = []
+    samples, gap = 0, 0.0
+    for line in path.read_text().splitlines():
+        entry = json.loads(line)
+        kind = entry.pop("kind")
+        if kind == "violation":
+            violations.append(Violation(**entry))
+        elif kind == "interval":
+            timeline.setdefault(entry.pop("instance"), []).append(Interval(**entry))
+        elif kind == "addresses":
+            addresses.append(entry)
+        elif kind == "end":
+            samples, gap = entry["samples"], entry["longest_gap_s"]
+    for intervals in timeline.values():
+        intervals.sort(key=lambda interval: interval.first)
+    return WatchReport(samples, violations, timeline, addresses, gap)
+
+
+# --- the watching process --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Executor:
+    host: str
+    pid: int
+    state: str
+    started: int
+    """Clock ticks since boot: with the process id it names a process for good."""
+    command: str
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State letter and start time of a process, None if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[0], int(fields[19])
+
+
+class _Sampler:
+    """Command lines are read once per process, and again (always while it is young) as it may execute something else."""
+
+    _YOUNG_S, _LOOK_AGAIN_S = 3.0, 1.0
+
+    def __init__(self, group: Path) -> None:
+        self._group = group
+        self._next_look = 0.0
+        self._known: dict[tuple[int, int], tuple[str | None, str, float]] = {}
+
+    def sample(self, now: float) -> Iterator[tuple[str, _Executor]]:
+        """(instance, executor) for every live executor."""
+        look_again = now >= self._next_look
+        if look_again:
+            self._next_look = now + self._LOOK_AGAIN_S
+        seen: dict[tuple[int, int], tuple[str | None, str, float]] = {}
+        for host in self._hosts():
+            for pid in cgroups.processes(self._group / host):
+                stat = _stat(pid)
+                if stat is None or stat[0] in "ZX":
+                    continue
+                key = (pid, stat[1])
+                known = self._known.get(key)
+                if known is None or (known[0] is None and (look_again or now - known[2] < self._YOUNG_S)):
+                    command = command_line(pid)
+                    known = (instance_of(command), " ".join(command), known[2] if known else now)
+                seen[key] = known
+                if known[0] is not None:
+                    yield known[0], _Executor(host, pid, *stat, known[1])
+        self._known = seen
+
+    def _hosts(self) -> list[str]:
+        with suppress(OSError):
+            return [p.name for p in self._group.iterdir() if p.is_dir() and p.name != "labd"]
+        return []
+
+
+class _Record:
+    """The JSON-lines file, and the intervals that are not closed yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", buffering=1)
+        self._open: dict[tuple[str, _Executor], list[float]] = {}
+
+    def write(self, kind: str, **entry: Any) -> None:
+        self._file.write(json.dumps({"kind": kind} | entry) + "\n")
+
+    def see(self, now: float, live: dict[str, list[_Executor]]) -> None:
+        for instance, executors in live.items():
+            # A second process of the same instance counts even on the same host. A sample takes a while: those that are
+            # alive after it were all alive at its end, and only that is a proof.
+            together = [e for e in executors if len(executors) > 1 and _still_alive(e)]
+            if len(together) > 1:
+                self.write("violation", boottime=now, instance=instance, executors=[asdict(e) for e in together])
+        present = {(i, _identity(e)) for i, executors in live.items() for e in executors}
+        for key in present:
+            self._open.setdefault(key, [now, now])[1] = now
+        for key in [k for k in self._open if k not in present]:
+            self._close(key)
+
+    def _close(self, key: tuple[str, _Executor]) -> None:
+        first, last = self._open.pop(key)
+        self.write("interval", instance=key[0], host=key[1].host, pid=key[1].pid, first=first, last=last)
+
+    def end(self, samples: int, longest_gap_s: float) -> None:
+        for key in list(self._open):
+            self._close(key)
+        self.write("end", samples=samples, longest_gap_s=longest_gap_s)
+        self._file.close()
+
+
+def _still_alive(executor: _Executor) -> bool:
+    stat = _stat(executor.pid)
+    return stat is not None and stat[0] not in "ZX" and stat[1] == executor.started
+
+
+def _identity(executor: _Executor) -> _Executor:
+    return _Executor(executor.host, executor.pid, "", executor.started, "")
+
+
+def _service_addresses(lab: LabClient) -> dict[str, list[str]]:
+    """Address → hosts that have it now, without the hosts' own addresses."""
+    found: dict[str, list[str]] = {}
+    for host in lab.layout.hosts.values():
+        own = {address.partition("/")[0] for port in host.ports for address in port.addresses}
+        listed = subprocess.run(["ip", "-n", host.netns, "-j", "addr"], capture_output=True, check=False, timeout=10)
+        with suppress(json.JSONDecodeError):  # the host is off
+            for link in json.loads(listed.stdout):
+                for info in link["addr_info"]:
+                    if info["scope"] == "global" and info["local"] not in own:
+                        found.setdefault(info["local"], []).append(host.name)
+    return found
+
+
+def main() -> None:
+    name, state_dir, record_path, period_s = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
+    lab = LabClient(name, state_dir)
+    running = True
+
+    def end(*_: object) -> None:
+        nonlocal running
+        running = False
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    record, sampler = _Record(record_path), _Sampler(lab.cgroup)
+    samples, longest, before = 0, 0.0, kernel.boottime()
+    addresses: dict[str, list[str]] = {}
+    next_addresses = before
+    while running and os.getppid() == parent:
+        now = kernel.boottime()
+        longest, before = max(longest, now - before), now
+        live: dict[str, list[_Executor]] = {}
+        for instance, executor in sampler.sample(now):
+            live.setdefault(instance, []).append(executor)
+        record.see(now, live)
+        samples += 1
+        if samples == 1:
+            print("watching", flush=True)
+        if now >= next_addresses:
+            next_addresses = now + _ADDRESS_PERIOD_S
+            if (current := _service_addresses(lab)) != addresses:
+                addresses = current
+                record.write("addresses", boottime=now, addresses=addresses)
+        time.sleep(max(0.0, now + period_s - kernel.boottime()))
+    record.end(samples, longest)
+
+
+if __name__ == "__main__":
+    main()
