@@ -1,0 +1,56 @@
+// Calls to the HTTP API. Errors arrive as problem details (RFC 9457) and are thrown as Problem.
+
+export class Problem extends Error {
+  constructor(status, text, advice = "") {
+    super(text);
+    this.status = status;
+    /** what happened, to what */
+    this.text = text;
+    /** what to do next */
+    this.advice = advice;
+  }
+}
+
+/** `fetch` with a JSON body and answer. Throws Problem, also when nothing answers. */
+export async function call(method, path, body = undefined) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      cache: "no-store",
+      credentials: "same-origin",
+      headers: {
+        Accept: "application/json",
+        ...(method === "GET" ? {} : { "X-Holdfast-Request": "1" }),
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch {
+    throw new Problem(0, "The connection broke, and it is not known whether the request was carried out",
+      "Wait until the page is connected again, look, and repeat it if needed.");
+  }
+  if (response.ok) return response.status === 204 ? null : response.json().catch(() => null);
+  throw await problemOf(response);
+}
+
+async function problemOf(response) {
+  const raw = await response.json().catch(() => ({}));
+  // `detail` is the sentence for people; `title` only names the sort of error.
+  const text = raw.detail || raw.title || `the request failed with HTTP status ${response.status}`;
+  return new Problem(response.status, text.charAt(0).toUpperCase() + text.slice(1), raw.advice ?? "");
+}
+
+const path = (text) => text.split("/").map(encodeURIComponent).join("/");
+
+/** Every call the page makes. */
+export const api = {
+  login: (name, password) => call("POST", "/api/v1/login", { name, password }),
+  logout: () => call("POST", "/api/v1/logout"),
+  start: (service) => call("POST", `/api/v1/services/${path(service)}/start`),
+  stop: (service) => call("POST", `/api/v1/services/${path(service)}/stop`),
+  move: (instance, node) => call("POST", `/api/v1/instances/${path(instance)}/move`, { node }),
+  confirmDead: (node, reason) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { reason, yes: true }),
+  createNfs: (values) => call("POST", "/api/v1/nfs/volumes", values),
+  deleteNfs: (name) => call("DELETE", `/api/v1/nfs/volumes/${path(name)}`),
+};

@@ -1,0 +1,113 @@
+// Incidents as time lines, and the list of events.
+
+import { h, icon, pill } from "./dom.js";
+import { lengthOf } from "./overview.js";
+import { PROOFS, clockTime, count, duration, offset, severityLook, stepLook } from "./words.js";
+
+/** The three parts of a failover, each from the step that begins it to the step that ends it. */
+const PHASES = [
+  { name: "Detect", tone: "warn", end: ["suspect"] },
+  { name: "Prove", tone: "bad", end: ["claimed"] },
+  { name: "Recover", tone: "ok", end: ["recovered", "closed"] },
+];
+
+export function openIncidentsView(status, ages) {
+  return status.open_incidents.map((incident) =>
+    h("section", { class: "incident open", "data-key": incident.id, "data-incident": incident.id, "aria-label": `running incident on ${incident.node}` },
+      h("header", {},
+        icon("alert"), h("h3", {}, `${incident.node} failed`),
+        proofBadge(incident),
+        h("span", { class: "since" }, `since ${clockTime(incident.wall)}`),
+        h("span", { class: "elapsed", "data-elapsed": incident.id, title: "Time since the first missed beat" }, elapsedText(incident, ages))),
+      phases(incident, ages),
+      h("div", { class: "incident-body" }, timeline(incident), affected(incident, status))));
+}
+
+/** Time since the first missed beat: the last step's time plus what has passed since this page learned of it. */
+export function elapsedText(incident, ages) {
+  const known = ages.get(incident.id);
+  const passed = known === undefined ? 0 : (performance.now() - known) / 1000;
+  return duration(lengthOf(incident) + passed);
+}
+
+function proofBadge(incident) {
+  if (!incident.proof) return h("span", { class: "pill tone-warn" }, icon("clock"), "no proof yet");
+  const proof = PROOFS[incident.proof] ?? { label: incident.proof, text: "" };
+  return h("span", { class: "pill tone-proof", title: proof.text, "data-testid": "proof" }, icon("shield"),
+    h("span", {}, h("b", {}, incident.proof), ` ${proof.label}`));
+}
+
+function timeline(incident) {
+  let before = 0;
+  return h("ol", { class: "steps" }, incident.steps.map((step, index) => {
+    const look = stepLook(step.name);
+    const gap = step.at - before;
+    before = step.at;
+    return h("li", { class: `tone-${look.tone}`, "data-key": `${index}-${step.name}` },
+      h("time", {}, offset(step.at)),
+      h("span", { class: "dot" }, icon(look.icon)),
+      h("div", {}, h("b", {}, look.label), step.instance && h("code", {}, step.instance), h("span", { class: "step-text" }, step.text)),
+      h("span", { class: "gap", title: "since the step before" }, index ? `${Math.round(gap * 1000)} ms` : ""));
+  }));
+}
+
+function affected(incident, status) {
+  if (!incident.affected.length) return null;
+  const items = incident.affected.map((id) => {
+    const waiting = incident.waiting[id];
+    const back = incident.recovered.includes(id);
+    const now = status.instances.find((instance) => instance.id === id);
+    const look = back ? { tone: "ok", icon: "check", label: now?.node ? `back on ${now.node}` : "back" }
+      : waiting ? { tone: "warn", icon: "clock", label: "waiting" }
+      : { tone: "busy", icon: "busy", label: "being recovered" };
+    return h("li", { "data-key": id }, h("span", { class: "name" }, id), pill(look), waiting && h("p", {}, waiting));
+  });
+  return h("div", { class: "affected" }, h("h4", {}, "Affected"), h("ul", {}, items));
+}
+
+/** Widths by time, so that the slowest part is seen at once. */
+function phases(incident, ages) {
+  const parts = [];
+  let begin = 0;
+  for (const phase of PHASES) {
+    const ends = incident.steps.filter((step) => phase.end.includes(step.name));
+    const done = ends.length > 0 && (phase.name !== "Recover" || incident.state === "closed" || incident.recovered.length === incident.affected.length);
+    const end = done ? ends.at(-1).at : lengthOf(incident);
+    const seconds = Math.max(0, end - begin);
+    parts.push({ ...phase, seconds, done });
+    if (!done) break;
+    begin = end;
+  }
+  return h("div", { class: "phases", "data-key": "phases" }, parts.map((part) =>
+    h("div", { class: `phase tone-${part.tone}${part.done ? "" : " going"}`, "data-grow": Math.max(part.seconds, 0.001).toFixed(3) },
+      h("i", {}), h("span", {}, `${part.name} `, h("b", {}, part.done ? duration(part.seconds) : "…")))));
+}
+
+/** The strict content security policy forbids style attributes in markup; widths are set through the object model. */
+export function sizePhases(root) {
+  for (const bar of root.querySelectorAll("[data-grow]")) bar.style.flexGrow = bar.dataset.grow;
+}
+
+export function pastIncidentsView(status, ages) {
+  if (!status.recent_incidents.length) return h("p", { class: "empty" }, "No incident so far.");
+  return status.recent_incidents.map((incident) =>
+    h("details", { class: "incident past", "data-key": incident.id, "data-incident": incident.id },
+      h("summary", {},
+        h("span", { class: "when" }, clockTime(incident.wall)),
+        h("b", {}, incident.node),
+        proofBadge(incident),
+        h("span", { class: "took" }, `${count(incident.recovered.length, "instance")} back in `, h("b", {}, duration(lengthOf(incident))))),
+      phases(incident, ages),
+      h("div", { class: "incident-body" }, timeline(incident), affected(incident, status))));
+}
+
+export function eventsView(status) {
+  if (!status.recent_events.length) return h("p", { class: "empty" }, "Nothing has happened yet.");
+  return h("ol", { class: "events" }, status.recent_events.slice(0, 30).map((event) => {
+    const look = severityLook(event.severity);
+    return h("li", { class: `tone-${look.tone}`, "data-key": `${event.wall}-${event.kind}-${event.text}` },
+      h("time", { datetime: event.wall }, clockTime(event.wall)),
+      h("span", { class: "dot", title: look.label }, icon(look.icon), h("span", { class: "hidden" }, look.label)),
+      h("span", {}, event.text));
+  }));
+}
