@@ -268,6 +268,9 @@ class Unit:
     """True: in the group that the guard kills at the deadline. False: system units (store, manager, panel)."""
     user: str = ""
     cwd: str = "/"
+    allowed: Callable[[], bool] | None = field(default=None, compare=False)
+    """Asked at the last moment before the program runs, when the process is already where the guard would kill it; False
+    makes the start a DriverError. Strict units should pass on what their driver was given."""
 
 
 class Runner(Protocol):

@@ -50,8 +50,10 @@ class RealMachine(Machine):
     def __init__(self, logs: Path) -> None:
         mounts = [line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         root = Path(next(left.split()[4] for left, right in mounts if right.startswith("cgroup2 ")))
-        self.base = root / f"holdfast-test-{os.getpid()}"
-        self.config = NodeConfig("n1", "test", {"management": "127.0.0.1"}, (), cgroup=str(self.base), log_dir=str(logs))
+        self.base = root / f"holdfast-test-runner-{os.getpid()}"
+        self.config = NodeConfig(
+            "n1", "test", {"management": "127.0.0.1"}, (), cgroup=str(self.base), log_dir=str(logs)
+        )
         self.runners: list[CgroupRunner] = []
 
     def runner(self) -> Runner:
@@ -160,7 +162,7 @@ async def test_waiting_for_a_unit_that_does_not_run_ends_at_once(machine: Machin
 async def test_a_start_that_is_no_longer_allowed_runs_nothing(machine: Machine) -> None:
     runner = machine.runner()
     with pytest.raises(DriverError):
-        await runner.start(sleeper("a"), lambda: False)
+        await runner.start(sleeper("a", allowed=lambda: False))
     await asyncio.wait_for(runner.wait_exit("a"), HANG_S)
     assert await runner.running() == []
 

@@ -77,13 +77,16 @@ async def launch(what: Launch, allowed: Callable[[], bool], on_spawn: Callable[[
                 f"{what.argv[0]} was not started: this node may not run it any more",
                 "It runs again where the manager places it next.",
             )
-        await loop.sock_sendall(ours, b"go\n")
         # The launcher closes its end just before it executes the program.
         try:
             async with asyncio.timeout(_ANSWER_S):
+                await loop.sock_sendall(ours, b"go\n")
                 await loop.sock_recv(ours, 16)
-        except (TimeoutError, OSError):
-            return
+        except (TimeoutError, OSError) as error:
+            raise DriverError(
+                f"{what.argv[0]} was not started: its launcher was killed in {what.cgroup}",
+                "The node's deadline has passed; see the agent's log.",
+            ) from error
 
 
 def _spawn(what: Launch, channel: int) -> int:

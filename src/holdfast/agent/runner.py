@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -46,9 +45,7 @@ class CgroupRunner:
         self._children: dict[int, int] = {}
         """pid → pidfd of children that were not reaped yet."""
 
-    async def start(self, unit: Unit, allowed: Callable[[], bool] = _always) -> None:
-        """See the port. `allowed` is asked at the last moment, when the launcher is already in the group: from there on
-        whoever kills the group stops the start as well."""
+    async def start(self, unit: Unit) -> None:
         group = self._group(unit.name, strict=unit.strict)
         async with self._lock(unit.name):
             if self._find(unit.name) is not None:
@@ -56,7 +53,7 @@ class CgroupRunner:
             _check(unit)
             self._starting.add(unit.name)
             try:
-                await self._launch(unit, group, allowed)
+                await self._launch(unit, group)
             finally:
                 self._starting.discard(unit.name)
 
@@ -110,12 +107,13 @@ class CgroupRunner:
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
-    async def _launch(self, unit: Unit, group: Cgroup, allowed: Callable[[], bool]) -> None:
+    async def _launch(self, unit: Unit, group: Cgroup) -> None:
         group.create()
         output = _open_log(Path(self.log_path(unit.name)))
         try:
             env = {**_BASE_ENV, **unit.env}
-            await launch(Launch(unit.argv, env, group.path, unit.cwd, unit.user, output), allowed, self._reap)
+            what = Launch(unit.argv, env, group.path, unit.cwd, unit.user, output)
+            await launch(what, unit.allowed or _always, self._reap)
         except BaseException:
             # Whatever went wrong, nothing may be left that still waits for a go.
             group.kill()

@@ -1,7 +1,6 @@
 """Units in memory, for tests of whoever runs units (port Runner; same contract tests as the real one)."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.errors import DriverError, InvalidInput
@@ -42,17 +41,13 @@ class MemoryHost:
         await self._changed.wait()
 
 
-def _always() -> bool:
-    return True
-
-
 class MemoryRunner:
     """Runs units on a MemoryHost (port Runner)."""
 
     def __init__(self, host: MemoryHost) -> None:
         self._host = host
 
-    async def start(self, unit: Unit, allowed: Callable[[], bool] = _always) -> None:
+    async def start(self, unit: Unit) -> None:
         if not unit.name:
             raise InvalidInput("a unit needs a name", "Give it one.")
         if unit.name in self._host.units:
@@ -62,7 +57,7 @@ class MemoryRunner:
         await asyncio.sleep(0)
         if unit.name in self._host.refuse:
             raise DriverError(f"unit {unit.name} could not be started", "See its log.")
-        if not allowed():
+        if unit.allowed is not None and not unit.allowed():
             raise DriverError(f"unit {unit.name} was not started: this node may not run it any more")
         self._host.units[unit.name] = unit
         self._host.history.append(("start", unit.name))
