@@ -24,7 +24,7 @@ def drivers(config: NodeConfig, runner: Runner, clock: Clock, cluster: ClusterSp
     def nfs() -> Driver:
         from holdfast.services.nfs.driver import NfsDriver  # noqa: PLC0415
 
-        return NfsDriver(config, runner, clock, cluster)
+        return NfsDriver(runner, clock, cluster.shared_root, config.run_dir)
 
     return load_drivers({"panel": panel, "nfs": nfs}, runner)
 
@@ -105,7 +105,11 @@ class UnavailableDriver:
 
     async def running(self) -> list[str]:
         """Nothing, unless units of the kind are left from a time when the driver could be loaded: then DriverError."""
-        left = [name for name in await self._runner.running() if name == self.kind or name.startswith(f"{self.kind}-")]
+        left = [
+            name
+            for name in await self._runner.running()
+            if name == self.kind or name.startswith((f"{self.kind}-", f"{self.kind}/"))
+        ]
         if left:
             raise DriverError(
                 f"units of kind {self.kind} run here ({', '.join(left)}) but its driver cannot be loaded: {self._missing}",

@@ -1,0 +1,103 @@
+"""Access to the shared storage that never blocks the event loop, and gives up when the storage hangs."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from holdfast.errors import DriverError
+from holdfast.ports import Clock
+
+T = TypeVar("T")
+
+MARKER = ".holdfast-shared"
+"""A file of this name in the shared root says: this is the shared storage, though it is no mount point."""
+
+
+class SharedStorage:
+    """The directory that every node sees under the same path."""
+
+    def __init__(self, root: str, clock: Clock) -> None:
+        self.root = Path(root)
+        self._clock = clock
+        self._hung = 0
+
+    async def run(self, work: Callable[[], T], *, timeout: float, what: str) -> T:
+        """Run `work` in a thread of its own. Raises DriverError after `timeout` seconds; the thread is left behind, since
+        nothing can end a system call that waits for a dead storage. While one is stuck, further work is refused."""
+        if self._hung:
+            raise self._hanging(what, timeout)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        timed_out = False
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if timed_out:
+                self._hung -= 1  # it came back after all
+            elif future.done():
+                pass  # whoever wanted it was cancelled
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        def body() -> None:
+            try:
+                outcome: tuple[T | None, BaseException | None] = (work(), None)
+            except BaseException as error:
+                outcome = (None, error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle, *outcome)
+
+        threading.Thread(target=body, daemon=True, name="shared-storage").start()
+        try:
+            async with self._clock.timeout(timeout):
+                return await future
+        except TimeoutError:
+            timed_out = True
+            self._hung += 1
+            raise self._hanging(what, timeout) from None
+        except OSError as error:
+            raise DriverError(
+                f"shared storage: {what} failed: {error}", f"Check the storage at {self.root}."
+            ) from error
+
+    def _hanging(self, what: str, timeout: float) -> DriverError:
+        return DriverError(
+            f"shared storage at {self.root} hangs: {what} did not end within {timeout:g} s",
+            "Check the storage and this node's connection to it.",
+        )
+
+    async def check(self, *, timeout: float) -> None:
+        """Is the shared storage really there, and can it be written? An empty mount point must never be served as an
+        empty volume. Raises DriverError."""
+        await self.run(self._check, timeout=timeout, what="checking that it is there and writable")
+
+    def _check(self) -> None:
+        if not self.root.is_mount() and not (self.root / MARKER).exists():
+            raise DriverError(
+                f"the shared storage is not mounted at {self.root}",
+                f"Mount it there, or, if {self.root} is itself a directory of a shared file system, "
+                f"create the file {self.root / MARKER} once.",
+            )
+        probe = self.root / f".holdfast-write-check-{socket.gethostname()}-{os.getpid()}"
+        with probe.open("wb") as file:
+            file.write(b"holdfast\n")
+            file.flush()
+            os.fsync(file.fileno())
+        probe.unlink()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Readers see the old or the new content, and after a crash one of them (fsync, then rename)."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
