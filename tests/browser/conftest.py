@@ -98,7 +98,12 @@ async def _serving(
     app = create_app(context)
     mount(app, context)
     config = uvicorn.Config(
-        app, ssl_certfile=str(pki[0]), ssl_keyfile=str(pki[1]), log_level="error", lifespan="off", timeout_graceful_shutdown=0
+        app,
+        ssl_certfile=str(pki[0]),
+        ssl_keyfile=str(pki[1]),
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=0,
     )
     server = uvicorn.Server(config)
     follow = asyncio.create_task(context.cache.run())

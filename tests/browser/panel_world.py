@@ -87,7 +87,10 @@ class World:
         await self.event("node-joined", "n4 joined the cluster", node="n4")
         await self.event("instance-started", "nfs/scratch started on n4 in 1.21 s", instance="nfs/scratch")
         await self.event(
-            "fence-test-failed", "n4: the fence device bmc did not answer for 2 s, then did", Severity.WARNING, node="n4"
+            "fence-test-failed",
+            "n4: the fence device bmc did not answer for 2 s, then did",
+            Severity.WARNING,
+            node="n4",
         )
 
     async def node(self, node: str, number: int) -> None:
@@ -113,7 +116,9 @@ class World:
         epoch = self.epochs[instance] = self.epochs.get(instance, 0) + 1
         await self.put(keys.placement(instance), Placement(node, epoch, 1, reason=reason))
 
-    async def status(self, instance: str, node: str, state: InstanceState, healthy: bool = False, detail: str = "") -> None:
+    async def status(
+        self, instance: str, node: str, state: InstanceState, healthy: bool = False, detail: str = ""
+    ) -> None:
         epoch = self.epochs[instance]
         await self.put(keys.status(instance), InstanceStatus(node, f"s-{node}", epoch, state, detail, healthy))
 
@@ -124,7 +129,9 @@ class World:
         view = ManagerView("n3", 7, dict(self.states), dict(self.notes), dict(self.waiting), self.hold)
         await self.put(keys.MANAGER_VIEW, view)
 
-    async def event(self, kind: str, text: str, severity: Severity = Severity.INFO, node: str = "", instance: str = "") -> None:
+    async def event(
+        self, kind: str, text: str, severity: Severity = Severity.INFO, node: str = "", instance: str = ""
+    ) -> None:
         self._events += 1
         await self.put(keys.event(self._events), Event(kind, self.clock.wall(), text, severity, node, instance))
 

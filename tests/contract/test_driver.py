@@ -157,6 +157,20 @@ async def test_address_up_and_tick_while_it_runs(world: World) -> None:
     await world.driver.tick(world.instance)
 
 
+async def test_reconfigure_keeps_what_runs_unless_it_must_not(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    await world.driver.reconfigure(world.instance)
+    assert world.unit in world.runner.units
+
+
+async def test_restart_hung_replaces_the_process(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    old = world.runner.units[world.unit]
+    await world.driver.restart_hung(world.instance)
+    assert old.is_set()
+    assert world.runner.units[world.unit] is not old
+
+
 async def test_after_stop_nothing_of_the_instance_runs(world: World) -> None:
     await world.driver.start(world.instance, yes, Steps())
     await world.driver.stop(world.instance, 1.0)

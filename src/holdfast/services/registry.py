@@ -90,18 +90,18 @@ class UnavailableDriver:
     async def address_up(self, instance: InstanceSpec) -> None:
         raise self._error()
 
-    async def reconfigure(self, instance: InstanceSpec) -> None:
-        raise self._error()
-
-    async def restart_hung(self, instance: InstanceSpec) -> None:
-        raise self._error()
-
     async def tick(self, instance: InstanceSpec) -> None:
         raise self._error()
 
     async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
         """Confirms a stop only where no unit of the kind runs: what cannot be seen must not be called stopped."""
         await self.running()
+
+    async def reconfigure(self, instance: InstanceSpec) -> None:
+        raise self._error()
+
+    async def restart_hung(self, instance: InstanceSpec) -> None:
+        raise self._error()
 
     async def running(self) -> list[str]:
         """Nothing, unless units of the kind are left from a time when the driver could be loaded: then DriverError."""
