@@ -163,7 +163,7 @@ async def test_a_wrong_volume_is_refused_and_changes_nothing(
     await nfs.create(store, ROOT, name="vol1")
     before = await contents(store)
     with pytest.raises(error) as caught:
-        await nfs.create(store, ROOT, probe=FakeProbe({"10.78.0.66": "aa:bb"}), **arguments)  # type: ignore[arg-type]
+        await nfs.create(store, ROOT, probe=FakeProbe({"10.78.0.66": "aa:bb"}), **arguments)
     assert words in str(caught.value)
     assert caught.value.advice
     assert await contents(store) == before

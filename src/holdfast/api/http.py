@@ -99,7 +99,9 @@ def _first_fault(faults: Any) -> tuple[str, str]:
     return f"`{where}`: {fault['msg']}", "Correct it; see /api/v1/openapi.json."
 
 
-class _HttpError(HoldfastError):
+class RequestFailed(HoldfastError):
+    """The request did not get as far as a route, or a route failed by a fault of ours."""
+
     def __init__(self, status: int, message: str, advice: str) -> None:
         super().__init__(message, advice)
         self.http_status = status
@@ -112,7 +114,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(error.status_code, str(error.detail))
-    shaped = _HttpError(error.status_code, what, "The API is described by /api/v1/openapi.json.")
+    shaped = RequestFailed(error.status_code, what, "The API is described by /api/v1/openapi.json.")
     response = problem(shaped, request.url.path)
     response.headers.update(error.headers or {})
     return response
@@ -121,5 +123,5 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_bug(request: Request, error: Exception) -> Response:
     """A fault of ours. The traceback goes to the log, never to the caller."""
     _log.error("bug", path=request.url.path, exc_info=error)
-    shaped = _HttpError(500, "Holdfast made a mistake", "Please report it with the log /var/log/holdfast/panel.log.")
+    shaped = RequestFailed(500, "Holdfast made a mistake", "Please report it with the log /var/log/holdfast/panel.log.")
     return problem(shaped, request.url.path)
