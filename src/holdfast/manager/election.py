@@ -121,6 +121,15 @@ class Election:
         self._renewed_at = self._clock.now()
         return gap <= OUTAGE_S
 
+    async def resign(self) -> None:
+        """Hand over at once, on a clean shutdown. Best effort."""
+        if not self.term_revision:
+            return
+        try:
+            await self.commit([], [Put(keys.MANAGER_TERM, encode(Term(self.term, "", "")))], timeout=1.0)
+        except (StoreError, LostLeadership) as error:
+            log.info("could not resign", error=str(error))
+
     async def commit(self, compare: Sequence[Compare], ops: Sequence[Op], *, timeout: float | None = None) -> TxnResult:
         """A write of this manager: compares the term besides `compare`. Raises LostLeadership if the term is not ours any
         more, StoreError as the store does. An unsuccessful result means that another comparison failed."""

@@ -1,0 +1,158 @@
+"""Fast detection on one node: sends its datagrams, listens to its targets', reports to the managers. Hints only."""
+
+from collections.abc import Callable
+
+import structlog
+
+from holdfast.config import BEAT_PORT, REPORT_PORT
+from holdfast.core.model import Beat, BeatPhase, Fence, ManagementSpec, NodeSpec
+from holdfast.core.observers import MANAGEMENT, Tracker, observers_of, targets_of
+from holdfast.core.timing import Detection
+from holdfast.net.messages import BeatMessage, ReportMessage, decode_beat, encode
+from holdfast.ports import Clock, DatagramBus
+from holdfast.store import keys
+from holdfast.store.codec import decode
+from holdfast.store.mirror import Mirror
+
+log = structlog.get_logger("holdfast.agent")
+
+CHECKS_PER_PERIOD = 4
+"""How often per sending period the observer looks at its targets."""
+
+
+class Beacon:
+    """`last_commit()` is when this node's last committed beat was sent; `on_isolated` and `on_healed` tell the executor."""
+
+    def __init__(
+        self,
+        node: str,
+        boot_id: str,
+        bus: DatagramBus,
+        clock: Clock,
+        mirror: Mirror,
+        last_commit: Callable[[], float],
+        hurry: Callable[[], None],
+        on_isolated: Callable[[bool], None],
+        on_healed: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._boot_id = boot_id
+        self._bus = bus
+        self._clock = clock
+        self._mirror = mirror
+        self._last_commit = last_commit
+        self._hurry = hurry
+        self._on_isolated = on_isolated
+        self._on_healed = on_healed
+        self._detection = Detection()
+        self._tracker = Tracker(self._detection)
+        self._sequence = 0
+        self._missing_most_since: float | None = None
+        self._said: dict[str, dict[str, bool]] = {}
+        self._reported_at = float("-inf")
+        self._destinations: list[tuple[str, str]] = []
+        self._managers: list[str] = []
+        bus.on_receive(self._received)
+
+    async def run(self) -> None:
+        """For ever."""
+        step = self._detection.period / CHECKS_PER_PERIOD
+        turn = 0
+        next_at = self._clock.now()
+        while True:
+            if turn % CHECKS_PER_PERIOD == 0:
+                self._refresh()
+                self._send()
+            self._check()
+            turn += 1
+            next_at += step
+            now = self._clock.now()
+            if next_at < now - self._detection.period:
+                next_at = now  # we were paused: do not send a burst
+            await self._clock.sleep(max(0.0, next_at - now))
+
+    def _refresh(self) -> None:
+        """Who observes us, whom we observe, and where the managers are: from what the store says now."""
+        specs: dict[str, NodeSpec] = {}
+        for entry in list(self._mirror.below(keys.NODE_SPECS)):
+            specs[keys.last_part(entry.key)] = decode(entry.value, NodeSpec, entry.key)
+        domains = {name: spec.failure_domain for name, spec in specs.items() if self._member(name)}
+        own = specs.get(self._node)
+        if own is None:
+            return
+        count = self._detection.observers
+        observers = observers_of(self._node, {**domains, self._node: own.failure_domain}, count)
+        self._destinations = [
+            (network, specs[observer].addresses[network])
+            for observer in observers
+            for network in own.addresses
+            if network in specs[observer].addresses
+        ]
+        targets = targets_of(self._node, {**domains, self._node: own.failure_domain}, count)
+        self._tracker.expect(
+            {
+                name: [net for net in specs[name].addresses if net in own.addresses]
+                for name in targets
+                if name in domains
+            }
+        )
+        value = self._mirror.value(keys.MANAGEMENT)
+        if value is not None:
+            management = decode(value, ManagementSpec, keys.MANAGEMENT)
+            self._managers = [specs[name].addresses[MANAGEMENT] for name in management.nodes if name in specs]
+
+    def _member(self, name: str) -> bool:
+        beat, fence = self._mirror.value(keys.beat(name)), self._mirror.value(keys.fence(name))
+        if beat is None or fence is None:
+            return False
+        last = decode(beat, Beat, keys.beat(name))
+        return last.phase is BeatPhase.ACTIVE and last.fence_epoch == decode(fence, Fence, keys.fence(name)).epoch
+
+    def _send(self) -> None:
+        self._sequence += 1
+        for network, address in self._destinations:
+            message = BeatMessage(network=network, sequence=self._sequence, boot_id=self._boot_id)
+            self._bus.send(encode(message), address, BEAT_PORT)
+
+    def _received(self, payload: bytes, sender: str, _address: str) -> None:
+        message = decode_beat(payload)
+        if message is not None:
+            self._tracker.heard(sender, message.network, self._clock.now())
+
+    def _check(self) -> None:
+        """Look at the targets; report at each change and now and then."""
+        now = self._clock.now()
+        observations = self._tracker.observations(now)
+        missing = {node: {net: ms >= 0 for net, ms in nets.items()} for node, nets in observations.items()}
+        suspects_self = self._suspects_self(now)
+        changed = missing != self._said
+        if changed and self._healed(missing):
+            self._on_healed()
+        if changed or now - self._reported_at >= self._detection.report_period:
+            self._said, self._reported_at = missing, now
+            report = encode(ReportMessage(observer=self._node, self_suspect=suspects_self, targets=observations))
+            for address in self._managers:
+                self._bus.send(report, address, REPORT_PORT)
+
+    def _healed(self, missing: dict[str, dict[str, bool]]) -> bool:
+        return any(
+            was and missing.get(node, {}).get(net) is False
+            for node, nets in self._said.items()
+            for net, was in nets.items()
+        )
+
+    def _suspects_self(self, now: float) -> bool:
+        """We miss most of our targets: it is us, unless a beat of ours was committed since it began."""
+        if not self._tracker.misses_most(now):
+            self._missing_most_since = None
+            self._on_isolated(False)
+            return False
+        if self._missing_most_since is None:
+            self._missing_most_since = now
+            self._hurry()
+        if self._last_commit() >= self._missing_most_since:
+            self._on_isolated(False)
+            return False
+        if now - self._missing_most_since > self._detection.miss_after:
+            self._on_isolated(True)
+        return True

@@ -1,0 +1,132 @@
+"""The system units of a node: its member of the store, and the manager. They follow the management plane's record.
+
+Before the store can be reached the node's own files say what to start: a member must run before anything can be read.
+"""
+
+import asyncio
+import shutil
+import sys
+from pathlib import Path
+
+import structlog
+
+from holdfast.config import NodeConfig
+from holdfast.core.model import ManagementMember, ManagementSpec
+from holdfast.errors import HoldfastError
+from holdfast.ports import Clock, Runner, Unit
+from holdfast.store import keys
+from holdfast.store.codec import decode, encode
+from holdfast.store.etcd import EtcdMember, EtcdStore, etcd_unit
+from holdfast.store.mirror import Mirror
+
+log = structlog.get_logger("holdfast.agent")
+
+CHECK_S = 0.5
+"""How often the units are looked after."""
+STOP_GRACE_S = 5.0
+
+
+class SystemUnits:
+    """Keeps the right system units running on this node."""
+
+    def __init__(self, config: NodeConfig, runner: Runner, clock: Clock, store: EtcdStore, mirror: Mirror) -> None:
+        self._config = config
+        self._runner = runner
+        self._clock = clock
+        self._store = store
+        self._mirror = mirror
+        state = Path(config.state_dir)
+        self._member_file = state / "etcd.json"
+        self._management_file = state / "management.json"
+        self._data = state / "etcd"
+        self._endpoints: tuple[str, ...] = config.endpoints
+
+    async def run(self) -> None:
+        """For ever. What fails is said and tried again."""
+        failure = ""
+        while True:
+            try:
+                await self._look_after()
+                failure = ""
+            except (HoldfastError, OSError) as error:
+                if str(error) != failure:
+                    log.warning("system units", error=str(error))
+                failure = str(error)
+            await self._clock.sleep(CHECK_S)
+
+    async def _look_after(self) -> None:
+        spec = self._management()
+        await self._member(spec)
+        manages = spec is not None and self._config.id in spec.nodes
+        running = await self._runner.running()
+        if manages and "manager" not in running:
+            program = Path(sys.executable).parent / "holdfast-manager"
+            await self._runner.start(Unit("manager", (str(program),), strict=False))
+        elif spec is not None and not manages and "manager" in running:
+            await self._runner.stop("manager", grace_s=STOP_GRACE_S)
+
+    def _management(self) -> ManagementSpec | None:
+        """The record as the store has it; from the last known copy while the store was not reached yet."""
+        value = self._mirror.value(keys.MANAGEMENT) if self._mirror.ready.is_set() else None
+        if value is not None:
+            if not self._management_file.exists() or self._management_file.read_bytes() != value:
+                _write(self._management_file, value)
+            spec = decode(value, ManagementSpec, keys.MANAGEMENT)
+            self._follow_endpoints(spec)
+            return spec
+        try:
+            return decode(self._management_file.read_bytes(), ManagementSpec, str(self._management_file))
+        except FileNotFoundError:
+            return None
+
+    def _follow_endpoints(self, spec: ManagementSpec) -> None:
+        """Use the members that can answer, and remember them for the next start of any daemon."""
+        endpoints = tuple(member.client_url for member in spec.members if member.state == "voter")
+        if endpoints and endpoints != self._endpoints:
+            self._endpoints = endpoints
+            self._store.update_endpoints(endpoints)
+            _write(Path(self._config.state_dir) / "endpoints.json", encode(endpoints))
+
+    async def _member(self, spec: ManagementSpec | None) -> None:
+        """Start, keep or retire this node's member of the store."""
+        mine = _member_of(spec, self._config.id)
+        if spec is not None and self._mirror.ready.is_set():
+            if mine is not None and not self._member_file.exists():
+                self._prepare_member(spec, mine)
+            elif mine is None and self._member_file.exists():
+                await self._retire_member()
+        if self._member_file.exists():
+            member = decode(self._member_file.read_bytes(), EtcdMember, str(self._member_file))
+            await self._runner.start(etcd_unit(self._config, member))
+
+    def _prepare_member(self, spec: ManagementSpec, mine: ManagementMember) -> None:
+        """This node was added to the store's members: start empty and learn everything from the others."""
+        if mine.state == "joining":
+            return  # not added in the store yet
+        if self._data.exists():
+            shutil.rmtree(self._data)
+        peers = tuple((member.node, member.peer_url) for member in spec.members if member.state != "joining")
+        member = EtcdMember(mine.node, mine.peer_url, mine.client_url, peers, new=False)
+        _write(self._member_file, encode(member))
+        log.info("this node becomes a member of the store", peers=[name for name, _ in peers])
+
+    async def _retire_member(self) -> None:
+        """This node was removed from the store's members: its copy is worthless from now on."""
+        log.info("this node is no member of the store any more")
+        await self._runner.stop("etcd", grace_s=STOP_GRACE_S)
+        self._member_file.unlink()
+        if self._data.exists():
+            await asyncio.to_thread(shutil.rmtree, self._data)
+
+
+def _member_of(spec: ManagementSpec | None, node: str) -> ManagementMember | None:
+    return next((member for member in spec.members if member.node == node), None) if spec else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a small file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.chmod(0o600)
+    new.replace(path)
