@@ -10,7 +10,7 @@ from argon2 import PasswordHasher
 
 from holdfast import config as node_config
 from holdfast.bootstrap import secrets
-from holdfast.bootstrap.create import CreateOptions, EtcdMember, apply_seed, create_cluster
+from holdfast.bootstrap.create import CreateOptions, apply_seed, create_cluster
 from holdfast.bootstrap.users import User, read_password_file
 from holdfast.clock import SystemClock
 from holdfast.core.model import (
@@ -25,6 +25,7 @@ from holdfast.core.model import (
 )
 from holdfast.errors import ConfigError, Conflict, HoldfastError, InvalidInput, StoreError, StoreUnknownOutcome
 from holdfast.store import codec, keys
+from holdfast.store.etcd import EtcdMember
 from holdfast.store.memory import Faults, MemoryStore, WriteFault
 from holdfast.store.memory_cluster import MemoryCluster
 
@@ -67,7 +68,9 @@ async def test_files_and_modes(tmp_path: Path) -> None:
     assert node_config.load(tmp_path / "etc/holdfast/node.toml") == config
     assert config.endpoints == ("https://10.77.0.11:2379",)
     member = codec.decode((tmp_path / "var/lib/holdfast/etcd.json").read_bytes(), EtcdMember)
-    assert member.name == "n1" and member.state == "new" and member.initial_cluster == {"n1": "https://10.77.0.11:2380"}
+    assert member == EtcdMember(
+        "n1", "https://10.77.0.11:2380", "https://10.77.0.11:2379", (("n1", "https://10.77.0.11:2380"),), new=True
+    )
 
 
 async def test_seed_fills_an_empty_store(tmp_path: Path) -> None:

@@ -32,9 +32,11 @@ from holdfast.core.model import (
 from holdfast.errors import Conflict, InvalidInput, StoreError
 from holdfast.ports import Compare, Get, Put, Store
 from holdfast.store import codec, keys
+from holdfast.store.etcd import EtcdMember
 
 SEED_FILE = "seed.json"
 MEMBER_FILE = "etcd.json"
+"""How the agent starts this node's member of the store (EtcdMember)."""
 ADMIN = "admin"
 
 LOCAL_SETTINGS = ("watchdog", "state_dir", "run_dir", "log_dir", "cgroup", "etcd")
@@ -58,25 +60,6 @@ class CreateOptions:
     failure_domain: str = ""
     local: dict[str, str] = field(default_factory=dict)
     """Keys of node.toml that are to differ from their defaults (LOCAL_SETTINGS)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EtcdMember:
-    """How this node's store member starts for the first time (file etcd.json in the state directory).
-
-    Once its data directory exists, etcd itself knows all of this better.
-    """
-
-    name: str
-    """The node's id."""
-    peer_url: str
-    client_url: str
-    initial_cluster: dict[str, str]
-    """Member name → peer URL, this member included."""
-    token: str
-    """The cluster's id: keeps members of different clusters apart."""
-    state: str = "new"
-    """`new`: first member of a new store; `existing`: joins one that runs."""
 
 
 def url(address: str, port: int) -> str:
@@ -108,7 +91,7 @@ def create_cluster(options: CreateOptions, root: Path = Path("/")) -> NodeConfig
     secret = secrets.new_secret()
     seed = _seed(options, cluster_id, ManagementMember(options.node, peer, client, "voter"))
     seed[keys.CA_KEY] = codec.encode(secrets.lock_key(authority.key_pem, secret))
-    member = EtcdMember(options.node, peer, client, {options.node: peer}, cluster_id)
+    member = EtcdMember(options.node, peer, client, ((options.node, peer),), new=True)
     new_files = files.pki_files(
         str(files.PKI_DIR),
         {
