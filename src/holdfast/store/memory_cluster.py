@@ -163,7 +163,7 @@ class MemoryCluster:
     def changes_after(self, revision: int, until: int) -> tuple[Change, ...]:
         """The history in (revision, until]; the caller has compared with `compacted`."""
         first = bisect_right(self._history, revision, key=lambda item: item[0])
-        found = []
+        found: deque[Change] = deque()
         for position in range(first, len(self._history)):
             number, changes = self._history[position]
             if number > until:

@@ -1,0 +1,150 @@
+"""One connection to one endpoint."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+
+from holdfast.config import Tls
+from holdfast.errors import ConfigError, StoreRejected
+from holdfast.store.etcd import rpc_pb2 as pb
+from holdfast.store.etcd.methods import STATUS, Method, Req, Res
+from holdfast.store.etcd.outcomes import judge_connection
+
+Metadata = tuple[tuple[str, str], ...]
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    # A new connection must not inherit the back-off of a former one to the same address.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+_CLOSE_AFTER_S = 0.2
+"""Users of a lost connection are given this time to let go before its channel is closed under them."""
+
+
+class Endpoint:
+    """A store endpoint and what is known against it."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not parts.port:
+            raise ConfigError(f"{url!r} is not a store endpoint", "Write https://ADDRESS:PORT.")
+        self.url = url
+        self.secure = parts.scheme == "https"
+        self.host = parts.hostname
+        kind = "ipv6" if ":" in self.host else "ipv4" if self.host.replace(".", "").isdigit() else "dns"
+        place = f"[{self.host}]:{parts.port}" if kind == "ipv6" else f"{self.host}:{parts.port}"
+        self.target = f"dns:///{place}" if kind == "dns" else f"{kind}:{place}"
+        self.avoid_until = 0.0
+        """CLOCK_BOOTTIME; others are tried first until then."""
+
+
+class Connection:
+    """An open channel. `lost` is done once it must not be used any more; its result says why."""
+
+    def __init__(self, endpoint: Endpoint, tls: Tls | None) -> None:
+        self.endpoint = endpoint
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.misses = 0
+        """Signs of life missed in a row."""
+        self.heard = 0.0
+        """CLOCK_BOOTTIME of the last sign of life."""
+        self.timeouts = 0
+        """Calls in a row that were not answered in time."""
+        self._calls: dict[Method[Any, Any], Any] = {}
+        self._closing: asyncio.Task[None] | None = None
+        if endpoint.secure:
+            credentials = _credentials(endpoint, tls)
+            self._channel = grpc.aio.secure_channel(endpoint.target, credentials, options=_OPTIONS)
+        else:
+            self._channel = grpc.aio.insecure_channel(endpoint.target, options=_OPTIONS)
+
+    async def open(self) -> None:
+        """Returns when the connection stands. Raises StoreUnavailable or StoreRejected; bounded by the caller."""
+        state = self._channel.get_state(try_to_connect=True)
+        while state is not grpc.ChannelConnectivity.READY:
+            if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+                raise judge_connection(await self._why(), self.endpoint.url)
+            await self._channel.wait_for_state_change(state)
+            state = self._channel.get_state(try_to_connect=True)
+
+    async def _why(self) -> str:
+        """A channel tells why it failed only through a call."""
+        try:
+            await self.start(STATUS)(pb.StatusRequest(), timeout=0.5)
+        except grpc.aio.AioRpcError as error:
+            return error.details() or ""
+        return "it came back"
+
+    async def call(self, method: Method[Req, Res], request: Req, timeout: float, metadata: Metadata) -> Res:
+        """One request, one response. Raises grpc.aio.AioRpcError."""
+        call = self.start(method)
+        if not method.streaming:
+            response: Res = await call(request, timeout=timeout, metadata=metadata)
+            return response
+        stream = call(timeout=timeout, metadata=metadata)
+        try:
+            await stream.write(request)
+            message = await stream.read()
+        finally:
+            stream.cancel()
+        if message is grpc.aio.EOF:
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "the stream ended"
+            )
+        answer: Res = message
+        return answer
+
+    def start(self, method: Method[Req, Res]) -> Any:
+        """The callable for a method (grpc.aio's multi-callables are not typed)."""
+        found = self._calls.get(method)
+        if found is None:
+            kind = self._channel.stream_stream if method.streaming else self._channel.unary_unary
+            found = self._calls[method] = kind(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,  # type: ignore[attr-defined]
+            )
+        return found
+
+    def drop(self, reason: str) -> None:
+        """Nobody shall use it any more; those who do are told through `lost`."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close_later())
+
+    @property
+    def closed(self) -> bool:
+        return self._closing is not None and self._closing.done()
+
+    async def close(self) -> None:
+        self.drop("closed")
+        assert self._closing is not None
+        await self._closing
+
+    async def _close_later(self) -> None:
+        await asyncio.sleep(_CLOSE_AFTER_S)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self._channel.close()
+
+
+def _credentials(endpoint: Endpoint, tls: Tls | None) -> grpc.ChannelCredentials:
+    """Read anew for each connection, so that renewed certificates are used."""
+    if tls is None:
+        raise StoreRejected(
+            f"no certificate is configured for {endpoint.url}", "Set ca, cert and key in node.toml [tls]."
+        )
+    try:
+        ca = Path(tls.ca).read_bytes()
+        cert = Path(tls.cert).read_bytes() if tls.cert else None
+        key = Path(tls.key).read_bytes() if tls.key else None
+    except OSError as error:
+        raise StoreRejected(f"a certificate file cannot be read: {error}", "Check node.toml [tls].") from error
+    return grpc.ssl_channel_credentials(ca, key, cert)
