@@ -1,0 +1,200 @@
+"""The panel process: store, picture, application and servers, wired together."""
+# ruff: noqa: PLC0415 - what only few requests need is loaded by the first of them, so that the process serves sooner
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from holdfast.api.app import Local, create_app
+from holdfast.api.context import ApiContext, make_context
+from holdfast.clock import SystemClock
+from holdfast.config import NodeConfig, Tls
+from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
+from holdfast.errors import ConfigError
+from holdfast.ports import PowerFence, Store
+from holdfast.store.etcd import EtcdStore
+
+_log = structlog.get_logger("holdfast.panel")
+
+SHUTDOWN_S = 1
+"""Open streams are cut after this time."""
+CERTIFICATE_CHECK_S = 5.0
+
+
+async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.socket, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises ConfigError if the certificate cannot be used."""
+    _configure_log()
+    clock = SystemClock()
+    endpoints = latest_endpoints(config)
+    store = EtcdStore(endpoints, config.tls, clock=clock, spread=config.id)
+    context = make_context(
+        config.id,
+        store,
+        clock,
+        session=secrets.token_hex(8),
+        fences=LazyFences(),
+        probe=NetworkProbe(config),
+        make_bundle=_make_bundle,
+    )
+    app = create_app(context)
+    _mount_panel(app, context)
+    tls = tls_context(config.tls)
+    servers = [(_server(app, tls), list(tcp)), (_server(Local(app), None), [local])]
+    tasks = [
+        asyncio.create_task(context.cache.run()),
+        asyncio.create_task(_follow_endpoints(context, store, endpoints)),
+        asyncio.create_task(_follow_certificate(config.tls, tls)),
+    ]
+    serving = [asyncio.create_task(server.serve(sockets=sockets)) for server, sockets in servers]
+    _log.info("serving", node=config.id, session=context.session)
+    stopped = asyncio.create_task(stop.wait())
+    # None of the tasks ends by itself: if one does, the process ends and the agent starts it anew.
+    done, _ = await asyncio.wait([stopped, *tasks, *serving], return_when=asyncio.FIRST_COMPLETED)
+    for server, _ in servers:
+        server.should_exit = True
+    await asyncio.gather(*serving, return_exceptions=True)
+    for task in (*tasks, stopped):
+        task.cancel()
+    await asyncio.gather(*tasks, stopped, return_exceptions=True)
+    await store.close()
+    for task in done - {stopped}:
+        task.result()
+
+
+def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> "_Server":
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=512,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+    config.load()
+    config.ssl = tls
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals alone: the process handles them for all its servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def tls_context(files: Tls) -> ssl.SSLContext:
+    """The node's certificate for clients. Raises ConfigError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(files.cert, files.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the certificate {files.cert} with its key {files.key} cannot be used: {error}",
+            "Restore both files, or let the node join again.",
+        ) from error
+    return context
+
+
+async def _follow_certificate(files: Tls, context: ssl.SSLContext) -> None:
+    """New connections get the renewed certificate (e.g. after the panel got an address) without a restart."""
+    seen = _stamp(files)
+    while True:
+        await asyncio.sleep(CERTIFICATE_CHECK_S)
+        stamp = _stamp(files)
+        if stamp != seen:
+            try:
+                context.load_cert_chain(files.cert, files.key)
+            except (OSError, ssl.SSLError) as error:
+                _log.warning("certificate-not-reloaded", error=str(error))  # perhaps half-written: tried again
+                continue
+            seen = stamp
+
+
+def _stamp(files: Tls) -> tuple[int, ...]:
+    try:
+        return tuple(Path(name).stat().st_mtime_ns for name in (files.cert, files.key))
+    except OSError:
+        return ()
+
+
+def latest_endpoints(config: NodeConfig) -> tuple[str, ...]:
+    """The store's endpoints as the agent saw them last, else those of the configuration file."""
+    try:
+        found = msgspec.json.decode((Path(config.state_dir) / "endpoints.json").read_bytes(), type=tuple[str, ...])
+    except (OSError, msgspec.DecodeError):
+        return config.endpoints
+    return found or config.endpoints
+
+
+async def _follow_endpoints(context: ApiContext, store: EtcdStore, endpoints: tuple[str, ...]) -> None:
+    version = -1
+    while True:
+        version = await context.cache.wait_newer(version)
+        members = context.cache.status.management.members
+        voters = tuple(member.client_url for member in members if member.state == "voter")
+        if voters and voters != endpoints:
+            endpoints = voters
+            store.update_endpoints(endpoints)
+
+
+class LazyFences:
+    """PowerFences that loads the fence devices' code when it is first needed."""
+
+    def open(self, device: FenceDeviceSpec) -> PowerFence:
+        from holdfast.fencing.power.registry import make_fences
+
+        return make_fences().open(device)
+
+
+class NetworkProbe:
+    """Asks this node's networks who has an address."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._addresses = dict(config.addresses)
+
+    async def __call__(self, address: ServiceAddress) -> str:
+        from holdfast.net.addresses import KernelAddresses
+
+        return await KernelAddresses(self._addresses).probe(address)
+
+
+async def _make_bundle(store: Store, spec: NodeSpec) -> bytes:
+    from holdfast.bootstrap.bundle import make_bundle
+
+    return await make_bundle(store, spec)
+
+
+def _mount_panel(app: FastAPI, context: ApiContext) -> None:
+    from holdfast.panel.web import mount  # the panel is built upon the API, so only this function knows it
+
+    mount(app, context)
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
