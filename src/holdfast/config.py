@@ -139,6 +139,15 @@ def _check_type(expected: Any, name: str, value: object, where: str) -> None:
         raise ConfigError(f"{where}: `{name}` must be a table of texts, not {value!r}", 'Write it as {key = "…"}.')
 
 
+def store_endpoints(config: NodeConfig) -> tuple[str, ...]:
+    """The store's endpoints as the agent saw them last (state_dir/endpoints.json), else those of the file."""
+    try:
+        found = json.loads((Path(config.state_dir) / "endpoints.json").read_text())
+    except (OSError, ValueError):
+        return config.endpoints
+    return tuple(map(str, found)) if isinstance(found, list) and found else config.endpoints
+
+
 def dump(config: NodeConfig) -> str:
     """The file's text for a configuration (inverse of `load`)."""
 

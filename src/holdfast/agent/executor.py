@@ -33,7 +33,7 @@ class Executor:
         self._mirror = mirror
         self._fence_epoch = fence_epoch
         self._workers: dict[str, Worker] = {}
-        self._prepared: dict[str, InstanceSpec] = {}
+        self._unprepared: dict[str, str] = {}
         self._strict_suspended = True
         self._all_suspended = False
         self._isolated = False
@@ -72,9 +72,6 @@ class Executor:
                 worker.aim(target)
         elif worker is not None:
             worker.aim(Target(spec, None))
-        elif self._eligible(spec) and self._prepared.get(spec.id) != spec:
-            self._prepared[spec.id] = spec
-            asyncio.get_running_loop().create_task(self._prepare(spec))
 
     def _add_worker(self, target: Target) -> Worker | None:
         driver = self._drivers.get(target.spec.kind)
@@ -99,14 +96,20 @@ class Executor:
         node = decode(entry.value, NodeSpec, entry.key)
         return spec.role in node.roles and (not spec.nodes or self._context.node in spec.nodes)
 
-    async def _prepare(self, spec: InstanceSpec) -> None:
-        driver = self._drivers.get(spec.kind)
-        try:
-            if driver is not None:
+    async def prepare(self) -> None:
+        """Keep warm what could come here; called now and then. What cannot be prepared is said once."""
+        for entry in list(self._mirror.below(keys.INSTANCES)):
+            spec = decode(entry.value, InstanceSpec, entry.key)
+            driver = self._drivers.get(spec.kind)
+            if driver is None or not self._eligible(spec) or spec.desired != "started":
+                continue
+            try:
                 await driver.prepare(spec)
-        except HoldfastError as error:
-            log.warning("not prepared", instance=spec.id, error=str(error))
-            self._prepared.pop(spec.id, None)
+                self._unprepared.pop(spec.id, None)
+            except HoldfastError as error:
+                if self._unprepared.get(spec.id) != str(error):
+                    log.warning("not prepared", instance=spec.id, error=str(error))
+                self._unprepared[spec.id] = str(error)
 
     # --- adoption -------------------------------------------------------------------------------------------------------
 

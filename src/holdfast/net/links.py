@@ -3,6 +3,7 @@
 import fcntl
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holdfast.errors import DriverError
@@ -53,6 +54,12 @@ def own_hardware() -> set[bytes]:
         except OSError:  # the interface has just gone
             continue
     return found
+
+
+def hardware_addresses(addresses: Iterable[str]) -> list[str]:
+    """MACs of the interfaces that carry these addresses of the node, up or not; interfaces that are not there are left out."""
+    found = {interface_of(address) for address in addresses} - {""}
+    return sorted(readable(struct.unpack_from("6s", _ioctl(_SIOCGIFHWADDR, name), 18)[0]) for name in found)
 
 
 def interface_of(address: str) -> str:

@@ -1,0 +1,95 @@
+"""holdfast-manager: the elected decider, on each management node. SIGTERM: resign and end."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import uuid
+from pathlib import Path
+
+import structlog
+
+from holdfast import logs
+from holdfast.clock import SystemClock
+from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_endpoints
+from holdfast.errors import HoldfastError
+from holdfast.fencing.power.registry import PowerFenceRegistry
+from holdfast.manager.loop import Manager
+from holdfast.manager.membership import membership_stepper
+from holdfast.net.beats import UdpBus
+from holdfast.net.messages import decode_report
+from holdfast.services.registry import probes
+from holdfast.store.etcd import EtcdStore
+
+log = structlog.get_logger("holdfast.manager")
+
+ENDPOINTS_S = 2.0
+"""How often the agent's list of store endpoints is read again."""
+
+
+async def _main(config: NodeConfig) -> None:
+    clock = SystemClock()
+    store = EtcdStore(store_endpoints(config), config.tls, clock=clock, spread=config.id)
+    manager = Manager(
+        store,
+        clock,
+        config.id,
+        uuid.uuid4().hex,
+        PowerFenceRegistry(),
+        probes(config),
+        membership_stepper(config, store, clock),
+    )
+    bus = UdpBus(config.id, Path(config.beat_key).read_bytes(), [config.management_address], REPORT_PORT)
+
+    def received(payload: bytes, sender: str, _address: str) -> None:
+        report = decode_report(payload)
+        if report is not None and report.observer == sender:
+            manager.observations.report(sender, report.self_suspect, report.targets)
+            manager.wake()
+
+    bus.on_receive(received)
+    await bus.start()
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+    ended = asyncio.create_task(ending.wait())
+    tasks = [asyncio.create_task(manager.run()), asyncio.create_task(_follow_endpoints(config, store, clock))]
+    try:
+        await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await manager.resign()
+        await bus.close()
+        await store.close()
+
+
+async def _follow_endpoints(config: NodeConfig, store: EtcdStore, clock: SystemClock) -> None:
+    """The agent writes down the store's members; follow them."""
+    known: tuple[str, ...] = ()
+    while True:
+        endpoints = store_endpoints(config)
+        if endpoints != known:
+            known = endpoints
+            store.update_endpoints(endpoints)
+        await clock.sleep(ENDPOINTS_S)
+
+
+def main() -> None:
+    """Entry point. Exit status 0 after SIGTERM, 1 on a failure."""
+    parser = argparse.ArgumentParser(description="The Holdfast manager.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="node configuration file")
+    arguments = parser.parse_args()
+    logs.configure()
+    try:
+        asyncio.run(_main(load(arguments.config)))
+    except HoldfastError as error:
+        log.error("the manager ends", error=str(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
