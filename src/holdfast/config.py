@@ -2,6 +2,7 @@
 
 import difflib
 import ipaddress
+import json
 import re
 import tomllib
 from dataclasses import MISSING, dataclass, field, fields

@@ -31,7 +31,7 @@ from holdfast.core.validity import SessionState
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.fencing.guard.link import UnixGuardLink
 from holdfast.net.addresses import KernelAddresses
-from holdfast.net.beats import UdpBus
+from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.links import hardware_addresses
 from holdfast.services.registry import drivers, probes
 from holdfast.store import keys
@@ -75,7 +75,7 @@ class Agent:
             return
         timing = profile(cluster.profile)
         identity = read_identity(hardware_addresses(self._config.addresses.values()))
-        guard = UnixGuardLink(self._config, timing, identity.session, on_disconnect=lambda: session.hurry())
+        guard = UnixGuardLink(self._config, timing, identity.session, on_disconnect=lambda: session.hurry())  # noqa: PLW0108
         await guard.start()
         await guard.wait_connected(2.0)
         context = NodeContext(
@@ -84,8 +84,9 @@ class Agent:
             store=self._store,
             clock=self._clock,
             addresses=self._addresses,
-            allowed=lambda: session.allowed(),
-            may_stay=lambda: session.may_stay(),
+            # The session is made below: it needs the executor, which needs this context.
+            allowed=lambda: session.allowed(),  # noqa: PLW0108
+            may_stay=lambda: session.may_stay(),  # noqa: PLW0108
             deadline=lambda: session.validity.deadline,
             advisory_address_s=ADVISORY_ADDRESS_S,
         )
@@ -106,10 +107,10 @@ class Agent:
             )
         )
         await self._executor.adopt()
-        bus = UdpBus(
-            self._config.id, Path(self._config.beat_key).read_bytes(), self._config.addresses.values(), BEAT_PORT
-        )
-        await bus.start()
+        key = Path(self._config.beat_key).read_bytes()
+        number = next_session(Path(self._config.state_dir) / "beat-session")
+        bus = UdpBus(self._config.id, key, number, list(self._config.addresses.values()), BEAT_PORT)
+        bus.open()
         beacon = Beacon(
             self._config.id,
             identity.boot_id,
@@ -134,7 +135,7 @@ class Agent:
         else:
             await session.release()
         await self._executor.close()
-        await bus.close()
+        bus.close()
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -16,7 +16,7 @@ from holdfast.errors import HoldfastError
 from holdfast.fencing.power.registry import PowerFenceRegistry
 from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
-from holdfast.net.beats import UdpBus
+from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import decode_report
 from holdfast.services.registry import probes
 from holdfast.store.etcd import EtcdStore
@@ -39,7 +39,9 @@ async def _main(config: NodeConfig) -> None:
         probes(config),
         membership_stepper(config, store, clock),
     )
-    bus = UdpBus(config.id, Path(config.beat_key).read_bytes(), [config.management_address], REPORT_PORT)
+    key = Path(config.beat_key).read_bytes()
+    number = next_session(Path(config.state_dir) / "report-session")
+    bus = UdpBus(config.id, key, number, [config.management_address], REPORT_PORT)
 
     def received(payload: bytes, sender: str, _address: str) -> None:
         report = decode_report(payload)
@@ -48,7 +50,7 @@ async def _main(config: NodeConfig) -> None:
             manager.wake()
 
     bus.on_receive(received)
-    await bus.start()
+    bus.open()
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     ended = asyncio.create_task(ending.wait())
@@ -63,7 +65,7 @@ async def _main(config: NodeConfig) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await manager.resign()
-        await bus.close()
+        bus.close()
         await store.close()
 
 

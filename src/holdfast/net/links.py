@@ -57,7 +57,7 @@ def own_hardware() -> set[bytes]:
 
 
 def hardware_addresses(addresses: Iterable[str]) -> list[str]:
-    """MACs of the interfaces that carry these addresses of the node, up or not; interfaces that are not there are left out."""
+    """MACs of the interfaces that carry these addresses of the node, up or not; those that are not there are left out."""
     found = {interface_of(address) for address in addresses} - {""}
     return sorted(readable(struct.unpack_from("6s", _ioctl(_SIOCGIFHWADDR, name), 18)[0]) for name in found)
 
