@@ -99,14 +99,15 @@ class NfsDriver:
         assert instance.address is not None
         self._run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(self._config_path(volume), ganesha_config(volume, instance.address.ip).encode())
-        unit = self._unit(instance, volume)
+        unit = self._unit(instance, volume, allowed)
         _ask(allowed, instance)
-        await self._runner.start(unit, allowed)
+        await self._runner.start(unit)
 
-    def _unit(self, instance: InstanceSpec, volume: NfsVolume) -> Unit:
+    def _unit(self, instance: InstanceSpec, volume: NfsVolume, allowed: Callable[[], bool]) -> Unit:
         files = ("-f", str(self._config_path(volume)), "-p", str(self._pid_path(volume)))
         # -F: in the foreground; paths must be absolute, or ganesha ends without a word.
-        return Unit(instance.id, (self._ganesha, "-F", *files, "-L", "STDOUT", "-I", str(RECOVERY_ID)), strict=True)
+        argv = (self._ganesha, "-F", *files, "-L", "STDOUT", "-I", str(RECOVERY_ID))
+        return Unit(instance.id, argv, strict=True, allowed=allowed)
 
     async def _until_listening(self, instance: InstanceSpec) -> None:
         assert instance.address is not None
@@ -251,7 +252,9 @@ class NfsDriver:
         with contextlib.suppress(OSError):
             lines = Path(path).read_text(errors="replace").splitlines()[-200:]
             bad = [
-                line.rpartition("] ")[2] for line in lines if ":FATAL" in line or (":CRIT" in line and "DBUS" not in line)
+                line.rpartition("] ")[2]
+                for line in lines
+                if ":FATAL" in line or (":CRIT" in line and "DBUS" not in line)
             ]
             if bad:
                 return f"Its log {path} ends with: {bad[-1]}"
