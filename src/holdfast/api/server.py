@@ -6,7 +6,6 @@ import contextlib
 import secrets
 import socket
 import ssl
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from holdfast import logs
 from holdfast.api.app import Local, create_app
 from holdfast.api.context import ApiContext, make_context
 from holdfast.clock import SystemClock
@@ -34,7 +34,7 @@ CERTIFICATE_CHECK_S = 5.0
 
 async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises ConfigError if the certificate cannot be used."""
-    _configure_log()
+    logs.configure()
     clock = SystemClock()
     endpoints = latest_endpoints(config)
     store = EtcdStore(endpoints, config.tls, clock=clock, spread=config.id)
@@ -186,15 +186,3 @@ def _mount_panel(app: FastAPI, context: ApiContext) -> None:
     from holdfast.panel.web import mount  # the panel is built upon the API, so only this function knows it
 
     mount(app, context)
-
-
-def _configure_log() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
