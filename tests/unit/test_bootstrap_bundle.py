@@ -215,7 +215,10 @@ async def test_certificate_is_renewed_when_the_virtual_ip_is_known(cluster: Clus
     management = replace(management, virtual_ip="10.77.0.100")
     assert await renew_certificate(cluster.store, config, node, management, root=cluster.root)
     assert not await renew_certificate(cluster.store, config, node, management, root=cluster.root)
+    management = replace(management, virtual_ip="FD77:0::100")
+    assert await renew_certificate(cluster.store, config, node, management, root=cluster.root)
+    assert not await renew_certificate(cluster.store, config, node, management, root=cluster.root)
     pem = {name: (cluster.root / PKI / name).read_bytes() for name in (files.CA_CERT, files.NODE_CERT, files.NODE_KEY)}
     pki.check_node(pem[files.CA_CERT], pem[files.NODE_CERT], pem[files.NODE_KEY], "n1")
-    assert "10.77.0.100" in pki.names_of(pem[files.NODE_CERT])
+    assert "fd77::100" in pki.names_of(pem[files.NODE_CERT])
     assert stat.S_IMODE((cluster.root / PKI / files.NODE_KEY).stat().st_mode) == 0o600

@@ -23,7 +23,7 @@ from holdfast.core.model import (
     Role,
     ServiceSpec,
 )
-from holdfast.errors import ConfigError, Conflict, HoldfastError, InvalidInput, StoreError, StoreUnknownOutcome
+from holdfast.errors import ConfigError, Conflict, HoldfastError, InvalidInput, StoreUnknownOutcome
 from holdfast.store import codec, keys
 from holdfast.store.etcd import EtcdMember
 from holdfast.store.memory import Faults, MemoryStore, WriteFault
@@ -149,7 +149,7 @@ async def test_damaged_seed(tmp_path: Path, text: str) -> None:
     path = tmp_path / "seed.json"
     path.write_text(text)
     store = make_store()
-    with pytest.raises(StoreError):
+    with pytest.raises(ConfigError, match="is damaged"):
         await apply_seed(store, path)
     assert (await store.list("")).entries == ()
 

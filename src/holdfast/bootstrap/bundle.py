@@ -9,6 +9,7 @@ It is made on a management node by whoever adds the node, and unpacked on the ne
 
 import gzip
 import io
+import ipaddress
 import tarfile
 import tempfile
 import zlib
@@ -64,7 +65,8 @@ async def make_bundle(store: Store, node: NodeSpec, *, pki_dir: Path = files.PKI
 
 def certificate_names(node: NodeSpec, management: ManagementSpec) -> list[str]:
     """What a node's certificate is to be good for: its own addresses and the panel's, which may come to it."""
-    return [*node.addresses.values(), *([management.virtual_ip] if management.virtual_ip else [])]
+    texts = [*node.addresses.values(), *([management.virtual_ip] if management.virtual_ip else [])]
+    return [str(ipaddress.ip_address(text)) for text in texts]  # in the spelling that certificates give back
 
 
 async def load_authority(store: Store, pki_dir: Path = files.PKI_DIR) -> pki.Authority:

@@ -29,7 +29,7 @@ from holdfast.core.model import (
     Role,
     ServiceSpec,
 )
-from holdfast.errors import Conflict, InvalidInput, StoreError
+from holdfast.errors import ConfigError, Conflict, InvalidInput, StoreError
 from holdfast.ports import Compare, Get, Put, Store
 from holdfast.store import codec, keys
 from holdfast.store.etcd import EtcdMember
@@ -169,8 +169,8 @@ def _seed_text(seed: Mapping[str, bytes]) -> bytes:
 async def apply_seed(store: Store, path: Path) -> bool:
     """Plant the seed file into the empty store in one transaction, then remove the file. False: there is none any more.
 
-    Safe to repeat after any failure. Raises StoreError as the store does, StoreError if the file is damaged, and Conflict if
-    the store belongs to another cluster.
+    Safe to repeat after any failure. Raises StoreError as the store does, ConfigError if the file is damaged, and Conflict
+    if the store belongs to another cluster.
     """
     try:
         text = path.read_bytes()
@@ -179,8 +179,11 @@ async def apply_seed(store: Store, path: Path) -> bool:
     try:
         seed = {key: bytes(value) for key, value in msgspec.json.decode(text, type=list[tuple[str, msgspec.Raw]])}
         wanted = codec.decode(seed[keys.CLUSTER], ClusterSpec, keys.CLUSTER)
-    except (msgspec.DecodeError, KeyError) as error:
-        raise StoreError(f"{path} is damaged: {error!r}", "Create the cluster anew; nothing was lost yet.") from error
+    except (msgspec.DecodeError, KeyError, StoreError) as error:
+        raise ConfigError(
+            f"{path} is damaged: {error!r}",
+            "Nothing was lost yet: remove /etc/holdfast and the state directory, then create the cluster anew.",
+        ) from error
     puts = [Put(key, value) for key, value in seed.items()]
     result = await store.txn([Compare(keys.CLUSTER, 0)], puts, [Get(keys.CLUSTER)])
     if not result.succeeded:

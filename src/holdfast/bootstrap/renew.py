@@ -19,8 +19,8 @@ async def renew_certificate(
 ) -> bool:
     """Replace certificate and key of this node if they lack one of its addresses; True if they were replaced.
 
-    Daemons that read their certificate only once (panel, agent) must be restarted to use it; etcd reads it for each
-    connection. Raises ConfigError where this node lacks the cluster secret, and StoreError.
+    No daemon needs a restart: etcd, the store's client and the panel read the files again for new connections.
+    Raises ConfigError where this node lacks the cluster secret, and StoreError.
     """
     wanted = certificate_names(replace(node, addresses=dict(config.addresses)), management)
     cert_path, key_path = (files.below(root, path) for path in (config.tls.cert, config.tls.key))
