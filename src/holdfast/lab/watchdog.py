@@ -34,6 +34,7 @@ def _ioc(direction: int, number: int, size: int) -> int:
 WDIOC_GETSUPPORT = _ioc(2, 0, 40)
 WDIOC_GETSTATUS = _ioc(2, 1, 4)
 WDIOC_GETBOOTSTATUS = _ioc(2, 2, 4)
+WDIOC_SETOPTIONS = _ioc(2, 4, 4)
 WDIOC_KEEPALIVE = _ioc(2, 5, 4)
 WDIOC_SETTIMEOUT = _ioc(3, 6, 4)
 WDIOC_GETTIMEOUT = _ioc(2, 7, 4)
@@ -304,8 +305,11 @@ class FuseWatchdog(threading.Thread):
             number = WDIOF_CARDRESET if self._card_reset else 0
         elif command in (WDIOC_GETSTATUS, WDIOC_GETPRETIMEOUT):
             number = 0
+        elif command == WDIOC_SETOPTIONS and self._nowayout:
+            # The ABI declares this request as reading although it writes, and FUSE cannot carry that: its argument is
+            # not known here. Only the refusal to be disabled can be given; otherwise it counts as not implemented.
+            raise OSError(errno.EBUSY, "nowayout: this watchdog cannot be disabled")
         else:
-            # WDIOC_SETOPTIONS among them: the ABI declares it as reading although it writes; FUSE cannot carry that.
             raise OSError(errno.ENOTTY, "not a request of this watchdog")
         return struct.pack("<i", number)
 
