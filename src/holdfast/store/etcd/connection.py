@@ -24,7 +24,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
-_CLOSE_AFTER_S = 0.2
+LINGER_S = 0.2
 """Users of a lost connection are given this time to let go before its channel is closed under them."""
 
 
@@ -113,24 +113,24 @@ class Connection:
             )
         return found
 
-    def drop(self, reason: str) -> None:
+    def drop(self, reason: str, linger_s: float = LINGER_S) -> None:
         """Nobody shall use it any more; those who do are told through `lost`."""
         if not self.lost.done():
             self.lost.set_result(reason)
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close_later())
+            self._closing = asyncio.ensure_future(self._close_later(linger_s))
 
     @property
     def closed(self) -> bool:
         return self._closing is not None and self._closing.done()
 
     async def close(self) -> None:
-        self.drop("closed")
+        self.drop("closed", linger_s=0.01)
         assert self._closing is not None
         await self._closing
 
-    async def _close_later(self) -> None:
-        await asyncio.sleep(_CLOSE_AFTER_S)
+    async def _close_later(self, linger_s: float) -> None:
+        await asyncio.sleep(linger_s)
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self._channel.close()
 

@@ -154,6 +154,7 @@ class Pool:
             self._round.cancel()
             await asyncio.wait({self._round})
         if self.current is not None:
-            self.drop(self.current, "closed")
+            self._old.add(self.current)
+            self.current = None
         if self._old:
             await asyncio.gather(*(connection.close() for connection in self._old))
