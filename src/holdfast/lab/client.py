@@ -42,6 +42,8 @@ class LabClient:
     def __init__(self, name: str = DEFAULT_NAME, state_dir: Path | None = None) -> None:
         self.name = name
         self.state_dir = (state_dir or state_dir_of(name)).absolute()
+        self._daemon = 0
+        """Process id of labd if this object started it."""
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +68,7 @@ class LabClient:
         make_layout(self.name, self.state_dir, chosen.nodes)  # complains before anything is made
         if self.leftovers():
             tell("removing what an earlier lab left behind")
-        cleanup.sweep(self.name, self.state_dir)
+        self.down()
         try:
             tell(f"starting {chosen.nodes} nodes and a client")
             self._start(chosen)
@@ -83,20 +85,34 @@ class LabClient:
         password = options.password or secrets.token_urlsafe(9)
         saved = {"options": options.to_json() | {"password": password}, "bmc_password": secrets.token_urlsafe(9)}
         (self.state_dir / "lab.json").write_text(json.dumps(saved, indent=1))
-        with (self.state_dir / "labd.log").open("ab") as log:
-            daemon = subprocess.Popen(
-                [sys.executable, "-m", "holdfast.lab.daemon", self.name, str(self.state_dir)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._daemon = self._spawn_daemon()
         end = time.monotonic() + _START_S
         while not self.running():
-            if daemon.poll() is not None or time.monotonic() > end:
+            if self._daemon_ended() or time.monotonic() > end:
                 tail = (self.state_dir / "labd.log").read_text(errors="replace").strip().splitlines()[-1:]
                 raise LabError(f"the lab did not start: {' '.join(tail).rstrip('.')}", "Nothing of it was left behind.")
             time.sleep(0.02)
+
+    def _spawn_daemon(self) -> int:
+        """Start labd in a session of its own: it outlives this process, which may be a command line."""
+        log, append = str(self.state_dir / "labd.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "holdfast.lab.daemon", self.name, str(self.state_dir)],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+
+    def _daemon_ended(self) -> bool:
+        """Reaps labd if this process started it and it has ended."""
+        if self._daemon and os.waitpid(self._daemon, os.WNOHANG)[0]:
+            self._daemon = 0
+        return not self._daemon
 
     def down(self, save_logs: Path | None = None) -> None:
         """Take everything down and delete the nodes' disks. `save_logs`: copy logs and events there before. Idempotent."""
@@ -106,6 +122,9 @@ class LabClient:
         with suppress(HoldfastError, OSError):
             self._request({"do": "down"})
         cleanup.sweep(self.name, self.state_dir)
+        if self._daemon:
+            os.waitpid(self._daemon, 0)
+            self._daemon = 0
 
     def running(self) -> bool:
         """The lab's daemon answers."""

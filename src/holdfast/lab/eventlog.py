@@ -33,7 +33,8 @@ class EventLog:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """All events so far; a line still being written is left out."""
+    """All events so far by their boottime; a line still being written is left out."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    events = [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return sorted(events, key=lambda event: float(event["boottime"]))

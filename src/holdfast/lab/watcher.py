@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote
 
 from holdfast.lab import cgroups, kernel
@@ -81,7 +81,8 @@ class WatchReport:
 
 
 class Watcher:
-    """Watches a lab from a process of its own, from `start` to `stop`. The record stays in `path` (JSON lines)."""
+    """Watches a lab from a process of its own, from `start` to `stop`. The record stays in `path` (JSON lines); it can be
+    read while it grows. As a context manager it starts, and ends the process if `stop` was not called."""
 
     def __init__(self, lab: LabClient, path: Path | None = None, period_s: float = PERIOD_S) -> None:
         self._lab = lab
@@ -101,6 +102,16 @@ class Watcher:
             self._process.kill()
             self._process.communicate()
             raise LabError("the watcher did not start", "Is the lab up? See `holdfast lab status`.")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
     def stop(self) -> WatchReport:
         """End it and read what it saw. Raises LabError if it had ended by itself, for then it did not see everything."""
@@ -220,6 +231,8 @@ class _Record:
                 self.write("violation", boottime=now, instance=instance, executors=[asdict(e) for e in together])
         present = {(i, _identity(e)) for i, executors in live.items() for e in executors}
         for key in present:
+            if key not in self._open:
+                self.write("began", boottime=now, instance=key[0], host=key[1].host, pid=key[1].pid)
             self._open.setdefault(key, [now, now])[1] = now
         for key in [k for k in self._open if k not in present]:
             self._close(key)

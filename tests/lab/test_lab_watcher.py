@@ -1,0 +1,71 @@
+"""The independent watcher sees who executes what, and every doubled execution."""
+
+from pathlib import Path
+
+import pytest
+from lab_talk import EXECUTOR, hear, talk, until
+
+from holdfast.lab import LabClient, Watcher
+from holdfast.lab.watcher import instance_of
+
+CONFIG = "/run/holdfast/nfs/vol1.conf"
+
+
+@pytest.mark.parametrize(
+    ("command", "instance"),
+    [
+        ("/usr/bin/ganesha.nfsd -F -f /run/holdfast/nfs/vol1.conf -N EVENT", "nfs/vol1"),
+        ("ganesha.nfsd -F -f /run/holdfast/nfs/vol1/ganesha.conf -L /dev/stdout", "nfs/vol1"),
+        ("ganesha.nfsd -f /etc/ganesha/nfs%2Fvol-2.conf", "nfs/vol-2"),
+        ("qemu-system-x86_64 -name guest=web-1,debug-threads=on -m 64", "vm/web-1"),
+        ("grep ganesha.nfsd -f /run/holdfast/nfs/vol1.conf", None),
+        ("python holdfast-agent", None),
+        ("", None),
+    ],
+)
+def test_executors_are_known_by_their_command_line(command: str, instance: str | None) -> None:
+    assert instance_of(command.split()) == instance
+
+
+def until_seen(path: Path, word: str, count: int = 1) -> None:
+    until(lambda: path.exists() and path.read_text().count(word) >= count, f"{word} in the watcher's record")
+
+
+@pytest.mark.lab
+def test_a_move_is_no_violation(bare_lab: LabClient, tmp_path: Path) -> None:
+    with Watcher(bare_lab, tmp_path / "watch.jsonl") as watcher:
+        for number, host in enumerate(("n1", "n2"), 1):
+            with talk(bare_lab, host, "bash", "-c", EXECUTOR, CONFIG):
+                until_seen(watcher.path, '"began"', number)
+            until_seen(watcher.path, '"interval"', number)
+        report = watcher.stop()
+    assert report.violations == []
+    assert [interval.host for interval in report.timeline["nfs/vol1"]] == ["n1", "n2"]
+    assert report.samples > 2
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("first_is", ["running", "frozen"])
+def test_two_executors_are_a_violation_even_if_one_is_frozen(
+    bare_lab: LabClient, tmp_path: Path, first_is: str
+) -> None:
+    with Watcher(bare_lab, tmp_path / "watch.jsonl") as watcher:
+        with talk(bare_lab, "n1", "bash", "-c", EXECUTOR, CONFIG) as first:
+            assert hear(first) == "up"
+            if first_is == "frozen":
+                bare_lab.fail("n1", "freeze")
+            with talk(bare_lab, "n2", "bash", "-c", EXECUTOR, CONFIG):
+                until_seen(watcher.path, '"violation"')
+            bare_lab.heal("n1")
+        report = watcher.stop()
+    assert {e["host"] for e in report.violations[0].executors} == {"n1", "n2"}
+    assert report.violations[0].instance == "nfs/vol1"
+
+
+@pytest.mark.lab
+def test_service_addresses_are_noted(bare_lab: LabClient, tmp_path: Path) -> None:
+    bare_lab.exec("n2", ["ip", "addr", "add", "10.77.0.100/24", "dev", "eth0"], check=True)
+    with Watcher(bare_lab, tmp_path / "watch.jsonl") as watcher:
+        until_seen(watcher.path, '"addresses"')
+        assert watcher.stop().addresses[0]["addresses"] == {"10.77.0.100": ["n2"]}
+    bare_lab.exec("n2", ["ip", "addr", "del", "10.77.0.100/24", "dev", "eth0"])
