@@ -30,9 +30,10 @@ from holdfast.core.model import (
     Severity,
     WatchdogAttestation,
 )
-from holdfast.ports import Clock, Put, Store
+from holdfast.ports import Clock, Delete, Put
 from holdfast.services.nfs import config as nfs
 from holdfast.store import codec, keys
+from holdfast.store.memory import MemoryCluster, MemoryStore
 
 PASSWORD = "correct horse battery"
 NODES = ("n1", "n2", "n3", "n4")
@@ -45,8 +46,9 @@ MANAGER_SHAPE = {"node": "n3", "term": 7}
 class World:
     """What is in the store; each method writes one thing, as its real author would."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self.store = store
+    def __init__(self, clock: Clock) -> None:
+        self.cluster = MemoryCluster(clock)
+        self.store = MemoryStore(self.cluster, clock)
         self.clock = clock
         self.states = dict.fromkeys(NODES, NodeState.UP)
         self.notes: dict[str, str] = {}
@@ -116,6 +118,15 @@ class World:
         epoch = self.epochs[instance] = self.epochs.get(instance, 0) + 1
         await self.put(keys.placement(instance), Placement(node, epoch, 1, reason=reason))
 
+    async def end_sessions(self) -> None:
+        for entry in (await self.store.list(keys.SESSIONS)).entries:
+            await self.store.txn([], [Delete(entry.key)])
+
+    async def unplace(self, instance: str, why: str) -> None:
+        await self.store.txn([], [Delete(keys.placement(instance))])
+        self.waiting[instance] = why
+        await self.view()
+
     async def status(
         self, instance: str, node: str, state: InstanceState, healthy: bool = False, detail: str = ""
     ) -> None:
@@ -145,7 +156,7 @@ class World:
 
 def _replace(incident: Incident, **changes: object) -> Incident:
     values = {name: getattr(incident, name) for name in Incident.__dataclass_fields__}
-    return Incident(**{**values, **changes})  # type: ignore[arg-type]
+    return Incident(**{**values, **changes})
 
 
 class Failure:

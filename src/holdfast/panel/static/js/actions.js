@@ -2,7 +2,7 @@
 
 import { api } from "./api.js";
 import { ask, problemText, toast } from "./dialogs.js";
-import { h, icon } from "./dom.js";
+import { h, icon, prose } from "./dom.js";
 import { count } from "./words.js";
 
 /** data-action → function(id, status) */
@@ -69,16 +69,15 @@ async function stopInstance(id, status) {
 async function confirmDead(id, status) {
   const strict = status.instances.filter((one) => one.node === id && one.exclusivity === "strict");
   const kinds = { nfs: "files and locks of the volume", vm: "its disks" };
+  const warning = await api.deathWarning(id);
   await askAndTell({
     title: `Confirm that ${id} is dead`,
     text: [
-      h("p", { class: "warning strong" }, icon("alert"), h("span", {},
-        `If ${id} still runs, these would run twice and their data could be corrupted:`)),
-      strict.length
-        ? h("ul", { class: "at-risk" }, strict.map((one) => h("li", {}, h("b", {}, one.id), ` ${kinds[one.kind] ?? "its data"}`, one.address && h("span", { class: "dim" }, ` at ${one.address}`))))
-        : h("p", {}, "Nothing strict is placed on it, so no data is at risk."),
+      h("p", { class: "warning strong" }, icon("alert"), h("span", {}, prose(warning))),
+      strict.length > 0 && h("ul", { class: "at-risk" }, strict.map((one) =>
+        h("li", {}, h("b", {}, one.id), `: ${kinds[one.kind] ?? "its data"}`, one.address && h("span", { class: "dim" }, `, at ${one.address}`)))),
       h("p", {}, `Go and look: ${id} must be switched off, or unplugged, and must stay off until it has been claimed. Your word is recorded as the proof (P5).`),
-    ],
+    ].filter(Boolean),
     fields: [
       { name: "typed", label: `Type ${id} to confirm`, required: true, must: (text) => (text === id ? "" : `Type exactly ${id}.`) },
       { name: "reason", label: "How do you know?", hint: "Kept in the incident, for example: pulled both power cords." },
@@ -89,28 +88,47 @@ async function confirmDead(id, status) {
   }, `${id} is confirmed dead; recovery goes on`);
 }
 
-async function createNfs() {
+async function createNfs(_id, status) {
+  if (!status.kinds.some((kind) => kind.kind === "nfs") && !(await prepareNfs(status))) return;
   await askAndTell({
     title: "New NFS volume",
     text: [h("p", {}, "A directory on the shared storage, exported by its own NFS server (NFSv4.1/4.2) at its own address. It is highly available at once: if its node fails, server, locks and address come back on another storage node.")],
     fields: [
       { name: "name", label: "Name", required: true, placeholder: "vol1", hint: "Small letters, digits and hyphens.",
-        must: (text) => (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text) ? "" : "Use small letters, digits and hyphens, with a letter or digit first and last.") },
-      { name: "address", label: "Address", placeholder: "10.78.0.101", hint: "Where clients mount it. Empty: the next free one of the pool." },
+        must: (text) => (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text) ? "" : "Use small letters, digits and hyphens, with a letter or digit first and last."),
+        blame: /name|exists already|being deleted/ },
+      { name: "address", label: "Address", placeholder: "10.78.0.101", hint: "Where clients mount it. Empty: the next free one of the pool.", blame: /address|network/ },
       { name: "size", label: "Size", placeholder: "100GiB", hint: "A quota where the shared storage has them. Empty: no limit.",
-        must: (text) => (text === "" || /^\d+(\.\d+)?\s*([KMGTP]i?B?|B)?$/i.test(text) ? "" : "Write it like 100GiB.") },
-      { name: "clients", label: "Clients", placeholder: "10.78.0.0/24", hint: "Networks or addresses that may mount it, separated by commas. Empty: every client that reaches it." },
+        must: (text) => (text === "" || /^\d+(\.\d+)?\s*([KMGTP]i?B?|B)?$/i.test(text) ? "" : "Write it like 100GiB."), blame: /size/ },
+      { name: "clients", label: "Clients", placeholder: "10.78.0.0/24", hint: "Networks or addresses that may mount it, separated by commas. Empty: every client that reaches it.", blame: /client|access/ },
     ],
     confirm: "Create volume",
-    submit: (values) => api.createNfs(values),
+    submit: ({ clients, ...rest }) => api.createNfs({ ...rest, access: list(clients) }),
   }, "The volume is being created");
 }
+
+/** Once per cluster, before the first volume. */
+async function prepareNfs(status) {
+  const able = status.nodes.filter((node) => node.state === "up" && node.addresses.public).map((node) => node.id);
+  return ask({
+    title: "Prepare NFS",
+    text: [h("p", {}, "Needed once: which nodes may carry volumes, and which addresses volumes may take. Each volume gets one; clients keep it wherever the volume runs.")],
+    fields: [
+      { name: "nodes", label: "Nodes", required: true, value: able.join(", "), hint: "Two at least, separated by commas. They get the role storage.", blame: /node/ },
+      { name: "addresses", label: "Addresses", required: true, placeholder: "10.78.0.101-10.78.0.150", hint: "Free addresses of the network public.", blame: /address|pool|ends|mixes/ },
+    ],
+    confirm: "Prepare",
+    submit: ({ nodes, addresses }) => api.prepareNfs(list(nodes), list(addresses)),
+  });
+}
+
+const list = (text) => text.split(/[\s,]+/).filter(Boolean);
 
 async function deleteNfs(id, status) {
   const name = id.split("/")[1];
   await askAndTell({
     title: `Delete ${serviceOf(id, status)}`,
-    text: [h("p", {}, "Its NFS server is stopped and its address given back. The files stay on the shared storage in the volume's directory.")],
+    text: [h("p", {}, "Its NFS server is stopped, clients lose it, and its address is given back. The files stay on the shared storage in the volume's directory.")],
     fields: [{ name: "typed", label: `Type ${name} to confirm`, required: true, must: (text) => (text === name ? "" : `Type exactly ${name}.`) }],
     confirm: "Delete volume",
     tone: "danger",

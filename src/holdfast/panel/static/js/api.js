@@ -51,6 +51,10 @@ export const api = {
   stop: (service) => call("POST", `/api/v1/services/${path(service)}/stop`),
   move: (instance, node) => call("POST", `/api/v1/instances/${path(instance)}/move`, { node }),
   confirmDead: (node, reason) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { reason, yes: true }),
+  /** What a wrong word would corrupt, or why it is refused, as one sentence; writes nothing. */
+  deathWarning: (node) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { yes: false }).then(() => "", (problem) => problem.text),
+  prepareNfs: (nodes, addresses) => call("POST", "/api/v1/nfs/cluster", { nodes, addresses }),
   createNfs: (values) => call("POST", "/api/v1/nfs/volumes", values),
-  deleteNfs: (name) => call("DELETE", `/api/v1/nfs/volumes/${path(name)}`),
+  /** Its clients lose it: the form has said so. */
+  deleteNfs: (name) => call("DELETE", `/api/v1/nfs/volumes/${path(name)}?force=true`),
 };

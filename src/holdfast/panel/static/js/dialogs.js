@@ -1,6 +1,6 @@
 // One modal dialog for all forms: it explains, asks, calls the API, and shows what the API refused beside the field meant.
 
-import { h, icon } from "./dom.js";
+import { h, icon, prose } from "./dom.js";
 import { Problem } from "./api.js";
 
 const dialog = () => document.getElementById("dialog");
@@ -52,7 +52,7 @@ function fieldView({ name, label, hint = "", type = "text", value = "", required
   const error = h("p", { class: "field-error", id: `${id}-error` });
   control.addEventListener("input", () => mark(""));
   const mark = (message) => {
-    error.replaceChildren(...(message ? [icon("alert"), message] : []));
+    error.replaceChildren(...(message ? [icon("alert"), h("span", {}, prose(message))] : []));
     control.setAttribute("aria-invalid", message ? "true" : "false");
   };
   const element = h("div", { class: "field" },
@@ -88,7 +88,7 @@ function showProblem(error, inputs, errors) {
 }
 
 export function problemText(problem) {
-  return h("div", {}, h("strong", {}, problem.text), problem.advice && h("span", {}, problem.advice));
+  return h("div", {}, h("strong", {}, prose(problem.text)), problem.advice && h("span", {}, prose(problem.advice)));
 }
 
 /** A short message at the lower edge that goes away by itself. */

@@ -14,6 +14,11 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** A sentence in which `commands` stand in backticks. */
+export function prose(text) {
+  return text.split("`").map((piece, index) => (index % 2 ? h("code", {}, piece) : piece));
+}
+
 /** A picture from icons.svg; decoration only: the meaning always stands beside it in words. */
 export function icon(name, extra = "") {
   const svg = document.createElementNS(SVG, "svg");

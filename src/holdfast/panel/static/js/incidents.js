@@ -1,6 +1,6 @@
 // Incidents as time lines, and the list of events.
 
-import { h, icon, pill } from "./dom.js";
+import { h, icon, pill, prose } from "./dom.js";
 import { lengthOf } from "./overview.js";
 import { PROOFS, clockTime, count, duration, offset, severityLook, stepLook } from "./words.js";
 
@@ -46,7 +46,7 @@ function timeline(incident) {
     return h("li", { class: `tone-${look.tone}`, "data-key": `${index}-${step.name}` },
       h("time", {}, offset(step.at)),
       h("span", { class: "dot" }, icon(look.icon)),
-      h("div", {}, h("b", {}, look.label), step.instance && h("code", {}, step.instance), h("span", { class: "step-text" }, step.text)),
+      h("div", {}, h("b", {}, look.label), step.instance && h("code", {}, step.instance), h("span", { class: "step-text" }, prose(step.text))),
       h("span", { class: "gap", title: "since the step before" }, index ? `${Math.round(gap * 1000)} ms` : ""));
   }));
 }
@@ -60,7 +60,7 @@ function affected(incident, status) {
     const look = back ? { tone: "ok", icon: "check", label: now?.node ? `back on ${now.node}` : "back" }
       : waiting ? { tone: "warn", icon: "clock", label: "waiting" }
       : { tone: "busy", icon: "busy", label: "being recovered" };
-    return h("li", { "data-key": id }, h("span", { class: "name" }, id), pill(look), waiting && h("p", {}, waiting));
+    return h("li", { "data-key": id }, h("span", { class: "name" }, id), pill(look), waiting && h("p", {}, prose(waiting)));
   });
   return h("div", { class: "affected" }, h("h4", {}, "Affected"), h("ul", {}, items));
 }
@@ -108,6 +108,6 @@ export function eventsView(status) {
     return h("li", { class: `tone-${look.tone}`, "data-key": `${event.wall}-${event.kind}-${event.text}` },
       h("time", { datetime: event.wall }, clockTime(event.wall)),
       h("span", { class: "dot", title: look.label }, icon(look.icon), h("span", { class: "hidden" }, look.label)),
-      h("span", {}, event.text));
+      h("span", {}, prose(event.text)));
   }));
 }

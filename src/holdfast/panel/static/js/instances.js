@@ -1,6 +1,6 @@
 // Services and their instances: where each runs, at which address, in which state, and why.
 
-import { h, icon, pill } from "./dom.js";
+import { h, icon, pill, prose } from "./dom.js";
 import { count, instanceLook, kindIcon, kindWord } from "./words.js";
 
 const ORDER = ["panel", "vm", "nfs", "iscsi", "s3", "backup"];
@@ -41,9 +41,10 @@ function row(instance, status, moves) {
 }
 
 function why(instance) {
-  if (instance.waiting) return h("span", { class: "waiting" }, instance.waiting);
-  if (instance.detail && !(instance.state === "running" && instance.healthy)) return h("span", { class: "waiting" }, instance.detail);
-  return h("span", { class: "reason" }, instance.reason);
+  const well = instance.state === "running" && instance.healthy;
+  const trouble = instance.waiting || (well ? "" : instance.detail);
+  if (trouble) return h("span", { class: `trouble tone-${instanceLook(instance).tone}` }, prose(trouble));
+  return h("span", { class: "reason" }, prose(instance.reason));
 }
 
 function exclusivityText(instance) {

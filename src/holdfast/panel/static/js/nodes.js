@@ -1,6 +1,6 @@
 // The map of the cluster: a card per node with the instances on it. When an instance changes its node it travels there.
 
-import { h, icon, pill } from "./dom.js";
+import { h, icon, pill, prose } from "./dom.js";
 import { instanceLook, kindIcon, nodeLook, roleWord } from "./words.js";
 
 const MOVED_MS = 20000;
@@ -35,6 +35,12 @@ export class Moves {
   from(id) {
     return this.recent.get(id)?.from ?? "";
   }
+
+  /** [instance, node where it is now] of those that left the node a moment ago. */
+  left(node) {
+    const gone = [...this.recent].filter(([id, { from }]) => from === node && this.places.get(id) !== node);
+    return gone.map(([id]) => [id, this.places.get(id)]);
+  }
 }
 
 export function nodesView(status, link, moves) {
@@ -52,6 +58,7 @@ export function nodesView(status, link, moves) {
 function card(node, status, link, moves) {
   const look = nodeLook(node.state);
   const mine = status.instances.filter((instance) => instance.node === node.id);
+  const left = moves.left(node.id);
   const dead = node.state === "claimed" || node.state === "suspect";
   return h("section", { class: `node state-${node.state} tone-${look.tone}`, "data-key": node.id, "data-node": node.id, "aria-label": `node ${node.id}` },
     h("header", {},
@@ -61,9 +68,11 @@ function card(node, status, link, moves) {
       pill(look, "state")),
     h("p", { class: "facts" }, Object.values(node.addresses).join(" · "), node.failure_domain && h("span", {}, ` · ${node.failure_domain}`)),
     h("p", { class: "roles" }, node.roles.map((role) => h("span", { class: "role" }, roleWord(role)))),
-    node.note && h("p", { class: "note" }, node.note),
+    node.note && h("p", { class: "note" }, prose(node.note)),
     h("ul", { class: "tokens", "aria-label": `instances on ${node.id}` },
-      mine.length ? mine.map((instance) => token(instance, moves)) : h("li", { class: "nothing" }, "nothing placed here")),
+      mine.map((instance) => token(instance, moves)),
+      left.map(([id, to]) => h("li", { class: "nothing", "data-key": `left-${id}` }, id, icon("move"), to)),
+      mine.length + left.length === 0 && h("li", { class: "nothing", "data-key": "nothing" }, "nothing placed here")),
     h("footer", {}, safety(node), dead && confirmButton(node)));
 }
 

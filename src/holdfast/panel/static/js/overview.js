@@ -1,6 +1,6 @@
 // Head of the page: connection, who leads, who serves, the counts, and the banners that must not be missed.
 
-import { h, icon } from "./dom.js";
+import { h, icon, prose } from "./dom.js";
 import { count, duration } from "./words.js";
 
 export function connectionView(link) {
@@ -33,11 +33,13 @@ export function summaryView(status) {
   const healthy = wanted.filter((instance) => instance.healthy).length;
   const open = status.open_incidents.length;
   const bad = open > 0 || status.hold !== "";
-  const uneasy = up < status.nodes.length || healthy < wanted.length;
+  const away = up < status.nodes.length;
   const verdict = bad
     ? { tone: "bad", icon: "alert", text: open ? `${count(open, "incident")} running` : "Holding" }
-    : uneasy
-      ? { tone: "warn", icon: "alert", text: "Running, but not complete" }
+    : healthy < wanted.length
+      ? { tone: "warn", icon: "alert", text: "Not everything runs" }
+      : away
+      ? { tone: "warn", icon: "alert", text: "Everything runs, on fewer nodes" }
       : { tone: "ok", icon: "shield", text: "Everything runs" };
   const last = status.recent_incidents[0];
   return [
@@ -92,6 +94,6 @@ export function bannersView(status, link, moved) {
 function banner(key, tone, picture, title, text, closable = false) {
   return h("div", { class: `banner tone-${tone}`, "data-key": key, "data-testid": `banner-${key}`, role: tone === "bad" ? "alert" : "status" },
     icon(picture, picture === "busy" ? "spin" : ""),
-    h("div", { class: "banner-text" }, h("strong", {}, title), h("span", {}, text)),
+    h("div", { class: "banner-text" }, h("strong", {}, title), h("span", {}, prose(text))),
     closable && h("button", { class: "ghost small", type: "button", "data-action": "dismiss" }, "Dismiss"));
 }

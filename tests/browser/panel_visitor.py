@@ -1,0 +1,87 @@
+"""A person with a browser window: Debian's Chromium, driven by Playwright."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from panel_server import Panel
+from panel_world import PASSWORD
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, ViewportSize, expect
+
+SHOTS = Path("/tmp/holdfast-shots")
+CHROMIUM = "/usr/bin/chromium"
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESK = ViewportSize(width=1360, height=900)
+PHONE = ViewportSize(width=390, height=844)
+
+
+@dataclass
+class Visitor:
+    """`faults` collects script errors and violations of the content security policy."""
+
+    page: Page
+    faults: list[str]
+
+    async def shot(self, name: str, *, whole: bool = True) -> Path:
+        """A picture for people, under SHOTS."""
+        SHOTS.mkdir(exist_ok=True)
+        path = SHOTS / f"{name}.png"
+        if whole:
+            await self.page.evaluate("() => scrollTo(0, 0)")
+        await self.page.wait_for_timeout(400)  # transitions end; for the picture only
+        await self.page.screenshot(path=path, full_page=whole)
+        return path
+
+    async def sign_in(self, panel: Panel, password: str = PASSWORD) -> None:
+        await self.page.goto(panel.url)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Sign in").click()
+
+    async def arrive(self, panel: Panel) -> None:
+        """Sign in and wait for the live picture."""
+        await self.sign_in(panel)
+        await expect(self.page.get_by_test_id("connection")).to_contain_text("Live")
+
+    def node(self, name: str) -> str:
+        """Selector of the node's card."""
+        return f".node[data-node='{name}']"
+
+    def token(self, node: str, instance: str) -> str:
+        """Selector of the instance on the node's card."""
+        return f"{self.node(node)} [data-token='{instance}']"
+
+
+OpenWindow = Callable[..., Awaitable[Visitor]]
+
+
+async def open_window(browser: Browser, *, dark: bool = False, viewport: ViewportSize = DESK) -> Visitor:
+    """A new window that knows nobody."""
+    context = await browser.new_context(
+        ignore_https_errors=True,
+        color_scheme="dark" if dark else "light",
+        viewport=viewport,
+        device_scale_factor=1,
+        locale="en-GB",
+        timezone_id="UTC",
+    )
+    context.set_default_timeout(20000)
+    visitor = Visitor(await context.new_page(), [])
+
+    def on_console(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text or "Uncaught" in message.text:
+            visitor.faults.append(message.text)
+
+    def on_error(error: Error) -> None:
+        visitor.faults.append(str(error))
+
+    visitor.page.on("console", on_console)
+    visitor.page.on("pageerror", on_error)
+    return visitor
