@@ -15,10 +15,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
+from holdfast.config import PANEL_PORT
 from holdfast.errors import Conflict, HoldfastError, NotFound, NotPermitted
 from holdfast.lab import cgroups, cleanup
 from holdfast.lab.eventlog import read_events
-from holdfast.lab.layout import CLIENT, DEFAULT_NAME, HostLayout, Layout, cgroup_name, make_layout, state_dir_of
+from holdfast.lab.layout import (
+    CLIENT,
+    DEFAULT_NAME,
+    PANEL_ADDRESS,
+    HostLayout,
+    Layout,
+    cgroup_name,
+    make_layout,
+    state_dir_of,
+)
 from holdfast.lab.options import LabOptions
 from holdfast.lab.processes import escape
 
@@ -170,6 +180,12 @@ class LabClient:
     @property
     def nodes(self) -> list[str]:
         return self.layout.nodes
+
+    @property
+    def panel_url(self) -> str:
+        """The panel as the client host and the nodes reach it."""
+        address = PANEL_ADDRESS if self.options.ha else self.host("n1").address("management")
+        return f"https://{address}:{PANEL_PORT}/"
 
     @property
     def cgroup(self) -> Path:

@@ -21,8 +21,9 @@ from holdfast.lab import cgroups, kernel
 from holdfast.lab.bmc import RedfishBmc, listening_socket, make_certificate
 from holdfast.lab.eventlog import EventLog
 from holdfast.lab.faults import Fault, Faults
+from holdfast.lab.forward import PanelForward
 from holdfast.lab.host import Host
-from holdfast.lab.layout import Layout, cgroup_name, make_layout
+from holdfast.lab.layout import CLIENT, PANEL_ADDRESS, Layout, cgroup_name, make_layout
 from holdfast.lab.network import Switch
 from holdfast.lab.options import LabOptions
 
@@ -55,6 +56,8 @@ class LabDaemon:
 
     def __init__(self, layout: Layout, options: LabOptions, bmc_password: str) -> None:
         self._layout = layout
+        self._options = options
+        self._forward: PanelForward | None = None
         self._events = EventLog(layout.events_file)
         self._switch = Switch(layout)
         self._hosts = {h.name: Host(layout, h, self._switch, self._events, options) for h in layout.hosts.values()}
@@ -76,7 +79,19 @@ class LabDaemon:
                 self._start_bmc(host)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda host: host.power_on("lab up"), self._hosts.values()))
+        if self._options.panel_port:
+            self._start_forward(self._options.panel_port)
         self._events.write("lab-up", nodes=len(self._layout.nodes))
+
+    def _start_forward(self, port: int) -> None:
+        targets = [PANEL_ADDRESS, *(self._layout.hosts[n].address("management") for n in self._layout.nodes)]
+        try:
+            self._forward = PanelForward(port, self._layout.hosts[CLIENT].netns, targets)
+        except OSError as error:
+            raise HoldfastError(
+                f"port {port} of 127.0.0.1 cannot be used for the panel: {error.strerror}",
+                "Choose another: --panel-port",
+            ) from error
 
     def _start_bmc(self, host: Host) -> None:
         name, address = host.layout.name, host.layout.bmc_address
@@ -93,6 +108,8 @@ class LabDaemon:
         """Power everything off and remove namespaces; what it cannot remove, `cleanup.sweep` does."""
         self._events.write("lab-down")
         self._faults.end()
+        if self._forward is not None:
+            self._forward.stop()
         for bmc in self._bmcs.values():
             bmc.stop()
         for host in self._hosts.values():

@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.boot import BootSpec
 from holdfast.lab.eventlog import EventLog
-from holdfast.lab.layout import CLIENT, NETWORKS, HostLayout, Layout
+from holdfast.lab.layout import BMC_CA, CLIENT, NETWORKS, HostLayout, Layout
 from holdfast.lab.network import Switch
 from holdfast.lab.options import LabOptions
 from holdfast.lab.watchdog import FuseWatchdog
@@ -211,6 +211,7 @@ class Host:
             watchdog_data=self._watchdog.mount_data() if self._watchdog else "",
             clock_offset_s=int(self._options.clock_offsets.get(layout.name, 0)),
             shared_lost=self.shared_lost,
+            extra_files=_bmc_certificates(lab),
         )
 
     # --- faults that live here because they must be repeated at the next boot
@@ -261,6 +262,11 @@ def _hosts_file(lab: Layout) -> str:
         management = next(p for p in host.ports if p.network.name == "management")
         lines += [f"{address.partition('/')[0]} {host.name}" for address in management.addresses]
     return "\n".join(lines) + "\n"
+
+
+def _bmc_certificates(lab: Layout) -> dict[str, str]:
+    """What each node trusts its peers' BMCs by: BMC_CA of layout.py on every host."""
+    return {BMC_CA.format(node=n).lstrip("/"): (lab.state_dir / f"bmc/{n}.crt").read_text() for n in lab.nodes}
 
 
 def checkout_directories() -> tuple[str, ...]:

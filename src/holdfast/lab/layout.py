@@ -14,6 +14,8 @@ DEFAULT_STATE_DIR = Path("/var/lib/holdfast-lab")
 CLIENT = "client"
 PANEL_ADDRESS = "10.77.0.100"
 """The panel's virtual IP in a lab with HA."""
+BMC_CA = "/etc/holdfast-lab/bmc/{node}.crt"
+"""On every host: the certificate of a node's BMC."""
 MAX_NODES = 64
 
 

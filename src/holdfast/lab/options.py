@@ -32,6 +32,9 @@ class LabOptions:
     reboot_delay_s: float = 2.0
     """Between a watchdog reset and the next boot: the time the firmware would take."""
 
+    panel_port: int = 0
+    """Port on the machine's 127.0.0.1 that leads to the panel; 0: none."""
+
     def __post_init__(self) -> None:
         if self.watchdog_reset not in RESET_ACTIONS:
             raise InvalidInput(f"`{self.watchdog_reset}` is not a watchdog action", "Use " + " or ".join(RESET_ACTIONS))
