@@ -1,0 +1,78 @@
+"""Builds the command tree. A group's module is imported only when that group is asked for."""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import connection
+
+GROUPS: dict[str, tuple[str, str]] = {
+    "cluster": ("holdfast.cli.cluster", "Create a cluster, look at it."),
+    "node": ("holdfast.cli.node", "Nodes: add, join, remove, fence devices, confirm a death."),
+    "service": ("holdfast.cli.service", "Services: list, start, stop, move."),
+    "nfs": ("holdfast.cli.nfs", "NFS volumes."),
+    "ha": ("holdfast.cli.ha", "High availability of the management plane."),
+    "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
+    "lab": ("holdfast.cli.lab", "Real nodes on this one machine, to be killed."),
+}
+"""Name → module with a Typer called `app`, and its line in the help."""
+
+COMMANDS = ("status", "login", "logout", "password", "version")
+COMPLETE = "_HOLDFAST_COMPLETE"
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The tree for these arguments: the group that is asked for in full, the others as one line of help each."""
+    app = typer.Typer(
+        name="holdfast",
+        help="Holdfast keeps the services of a cluster alive when nodes fail, and never runs anything twice.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    wanted = next((word for word in arguments if word in GROUPS or word in COMMANDS), "")
+    everything = COMPLETE in os.environ
+    if wanted in COMMANDS or everything:
+        importlib.import_module("holdfast.cli.top").register(app)
+    else:
+        for name, text in (
+            ("status", "The whole cluster at a glance."),
+            ("login", "Log in from a machine that is no node."),
+            ("logout", "End the session."),
+            ("password", "Set an account's password."),
+            ("version", "The version of this program."),
+        ):
+            app.command(name, help=text)(_stub)
+    for name, (module, text) in GROUPS.items():
+        if name == wanted or everything:
+            if importlib.util.find_spec(module) is not None:
+                app.add_typer(importlib.import_module(module).app, name=name, help=text)
+        else:
+            stub = typer.Typer()
+            stub.callback(invoke_without_command=True)(_stub)
+            app.add_typer(stub, name=name, help=text)
+    return app
+
+
+def _stub() -> None:
+    raise AssertionError("a group or command was run that the arguments do not name")
+
+
+def _root(
+    url: Annotated[
+        str, typer.Option(envvar="HOLDFAST_URL", help="API of the cluster, https://ADDRESS:8443.", metavar="URL")
+    ] = "",
+    ca: Annotated[str, typer.Option(envvar="HOLDFAST_CA", help="The cluster's CA certificate.", metavar="FILE")] = "",
+) -> None:
+    connection.configure(url=url, ca=ca)
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Parse and run; wrong usage is printed by Typer itself and gives 2."""
+    result = typer.main.get_command(app)(args=list(arguments), prog_name="holdfast", standalone_mode=True)
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,132 @@
+"""holdfast cluster: begin one, look at it."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import connection, output
+from holdfast.cli.client import Api
+from holdfast.cli.options import names, pairs
+from holdfast.cli.output import Json
+from holdfast.cli.top import read_password
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, wait_for
+from holdfast.core.model import NetworkSpec, Role
+from holdfast.errors import InvalidInput
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the cluster.")],
+    node: Annotated[str, typer.Option("--node", help="Id of this machine, the first node.")],
+    networks: Annotated[
+        list[str],
+        typer.Option("--network", help="NAME=PREFIX[,PREFIX]; `management` is required.", metavar="NAME=PREFIX"),
+    ],
+    addresses: Annotated[
+        list[str], typer.Option("--address", help="This node's own address on a network.", metavar="NETWORK=IP")
+    ],
+    roles: Annotated[list[str], typer.Option("--roles", help="Roles of this node.")] = ["management,compute,storage"],  # noqa: B006
+    profile: Annotated[str, typer.Option("--profile", help="Timing profile: default or fast.")] = "default",
+    shared_root: Annotated[str, typer.Option("--shared", help="Where the shared storage is mounted.")] = "/shared",
+    failure_domain: Annotated[str, typer.Option("--failure-domain", help="E.g. the rack.")] = "",
+    password_file: Annotated[
+        str, typer.Option("--password-file", help="First line: the password of `admin`; - is standard input.")
+    ] = "",
+    settings: Annotated[
+        list[str], typer.Option("--set", help="Key of node.toml that differs here.", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Start the daemons by systemd.")] = True,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Make this machine the first node of a new cluster. Run it as root."""
+    from holdfast.bootstrap.create import CreateOptions, create_cluster  # noqa: PLC0415 - loads cryptography
+
+    prefixes = pairs(networks, "network", "management=10.77.0.0/24,fd77::/64")
+    options = CreateOptions(
+        cluster=name,
+        node=node,
+        networks=tuple(NetworkSpec(key, tuple(names([value]))) for key, value in prefixes.items()),
+        addresses=pairs(addresses, "address", "management=10.77.0.11"),
+        password=read_password("Password for the account admin", password_file, twice=True),
+        roles=tuple(_role(word) for word in names(roles)),
+        profile=profile,
+        shared_root=shared_root,
+        failure_domain=failure_domain,
+        local=pairs(settings, "setting", "watchdog=/dev/watchdog1"),
+    )
+    config = create_cluster(options)
+    started = start and _start_daemons()
+    if started and wait:
+
+        def missing(status: dict[str, list[dict[str, object]]]) -> str:
+            found = find(status["nodes"], node)
+            return "" if found and found["state"] == "up" else f"{node} to be up ({found['state'] if found else 'new'})"
+
+        wait_for(Api(socket_path=config.api_socket), "/status", missing, timeout=timeout)
+    url = f"https://{_host(config.management_address)}:8443"
+    if as_json:
+        output.emit_json({"cluster": name, "node": node, "panel": url, "started": started})
+        return
+    output.say(f"Cluster {name} created with the node {node}.")
+    if not started:
+        output.say("Start it: systemctl enable --now holdfast-guard holdfast-agent")
+    output.say(f"The panel: {url} (account admin; its certificate is signed by {config.tls.ca})")
+    output.say("Next: holdfast node add …, then holdfast ha enable.")
+
+
+def _role(word: str) -> Role:
+    if word not in list(Role):
+        raise InvalidInput(f"there is no role `{word}`", f"Choose from {', '.join(Role)}.")
+    return Role(word)
+
+
+def _start_daemons() -> bool:
+    """False where there is no systemd (a lab, a container): something else starts the daemons then."""
+    if not Path("/run/systemd/system").exists() or os.geteuid() != 0:
+        return False
+    argv = ["systemctl", "enable", "--now", "holdfast-guard", "holdfast-agent"]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+@app.command()
+def show(as_json: Json = False) -> None:
+    """Settings of the cluster."""
+    picture = connection.api().get("/status")
+    cluster = picture["cluster"]
+    if as_json:
+        output.emit_json(cluster)
+        return
+    output.facts(
+        [
+            ("Cluster", cluster["name"]),
+            ("Id", cluster["cluster_id"]),
+            ("Profile", cluster["profile"]),
+            *((f"Network {n['name']}", ", ".join(n["cidrs"])) for n in cluster["networks"]),
+            ("Shared storage", cluster["shared_root"]),
+            ("Dead nodes", "are switched on again" if cluster["dead_node_power_on"] else "stay off"),
+            ("Nodes", len(picture["nodes"])),
+            ("Services", len(picture["services"])),
+        ]
+    )
+
+
+@app.command("set")
+def set_(
+    power_on: Annotated[
+        bool, typer.Option("--dead-node-power-on/--no-dead-node-power-on", help="Switch dead nodes on again.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Change a setting of the cluster."""
+    output.outcome(connection.api().put("/cluster", {"dead_node_power_on": power_on}), as_json=as_json)

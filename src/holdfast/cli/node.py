@@ -1,0 +1,190 @@
+"""holdfast node: members of the cluster."""
+
+import base64
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from holdfast.cli import connection, output
+from holdfast.cli.client import ApiRefused, part
+from holdfast.cli.options import device, names, pairs
+from holdfast.cli.output import Json
+from holdfast.cli.top import node_table
+from holdfast.errors import Conflict, HoldfastError, InvalidInput
+
+app = typer.Typer(no_args_is_help=True)
+fence = typer.Typer(no_args_is_help=True, help="Fence devices: how the node is switched off when it fails.")
+app.add_typer(fence, name="fence")
+
+Node = Annotated[str, typer.Argument(help="Id of the node.")]
+DEVICE_HELP = (
+    "NAME,TYPE,option=value,…, e.g. bmc,redfish,url=https://10.79.0.102,username=admin,password-file=/root/bmc.pw or "
+    "ipmi,fence-agent,agent=fence_ipmilan,ip=10.79.0.102,…; repeat it, they are tried in this order."
+)
+Devices = Annotated[list[str], typer.Option("--device", help=DEVICE_HELP, metavar="DEVICE")]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """All nodes with their states."""
+    nodes = connection.api().get("/nodes")
+    if as_json:
+        output.emit_json(nodes)
+    else:
+        node_table(nodes)
+
+
+@app.command()
+def show(node: Node, as_json: Json = False) -> None:
+    """One node: state, addresses, watchdog, fence devices, what it carries."""
+    found = connection.api().get(f"/nodes/{part(node)}")
+    if as_json:
+        output.emit_json(found)
+        return
+    watchdog = found["watchdog"]
+    output.facts(
+        [
+            ("Node", found["id"]),
+            ("State", found["state"] + (" (death confirmed by an operator)" if found["confirmed_dead"] else "")),
+            ("Note", found["note"]),
+            ("Roles", ", ".join(found["roles"])),
+            ("Addresses", ", ".join(f"{name} {ip}" for name, ip in found["addresses"].items())),
+            ("Failure domain", found["failure_domain"]),
+            ("Watchdog", f"{watchdog['identity']}, {watchdog['timeout_s']} s" if watchdog else "none attested"),
+            ("Fence devices", ", ".join(f"{d['name']} ({d['type']})" for d in found["fence_devices"]) or "none"),
+            ("Fence epoch", found["fence_epoch"]),
+            ("Carries", ", ".join(found["instances"]) or "nothing"),
+        ]
+    )
+
+
+@app.command()
+def add(
+    node: Node,
+    addresses: Annotated[
+        list[str], typer.Option("--address", help="NETWORK=IP; `management` is required.", metavar="NETWORK=IP")
+    ],
+    roles: Annotated[list[str], typer.Option("--roles", help="compute,storage,s3,backup")] = ["compute", "storage"],  # noqa: B006
+    bundle: Annotated[str, typer.Option("--bundle", help="File for the join bundle; - is standard output.")] = "",
+    failure_domain: Annotated[str, typer.Option("--failure-domain", help="E.g. the rack.")] = "",
+    devices: Devices = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Make a machine a member and write its join bundle (as secret as a root password)."""
+    body = {
+        "id": node,
+        "roles": names(roles),
+        "addresses": pairs(addresses, "address", "management=10.77.0.12"),
+        "failure_domain": failure_domain,
+        "fence_devices": [device(text) for text in devices],
+    }
+    api = connection.api()
+    if bundle == "-":
+        sys.stdout.buffer.write(base64.b64decode(api.post("/nodes", body)["bundle"]))
+        return
+    target = Path(bundle or f"{node}.bundle")
+    with _new_secret_file(target) as file:  # before the node is added: the bundle is told only once
+        try:
+            answer = api.post("/nodes", body)
+        except HoldfastError:
+            target.unlink()
+            raise
+        file.write(base64.b64decode(answer["bundle"]))
+    if as_json:
+        output.emit_json({**answer["outcome"], "bundle": str(target)})
+        return
+    output.outcome(answer["outcome"], as_json=False)
+    output.say(f"Copy {target} to {node} and run there: holdfast node join {target}")
+
+
+def _new_secret_file(path: Path) -> BinaryIO:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except OSError as error:
+        raise Conflict(
+            f"the bundle cannot be written to {path}: {error.strerror}", "Name another file with --bundle."
+        ) from error
+
+
+@app.command()
+def join(
+    bundle: Annotated[str, typer.Argument(help="The bundle that `holdfast node add` wrote; - is standard input.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", help="Key of node.toml that differs here.", metavar="KEY=VALUE")
+    ] = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Make this machine the node its bundle was made for. Run it as root on that machine."""
+    from holdfast.bootstrap.bundle import join as unpack  # noqa: PLC0415 - loads cryptography
+
+    try:
+        content = sys.stdin.buffer.read() if bundle == "-" else Path(bundle).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"the bundle {bundle} cannot be read: {error.strerror}", "Check its name.") from error
+    config = unpack(content, local=pairs(settings, "setting", "watchdog=/dev/watchdog1"))
+    if as_json:
+        output.emit_json({"node": config.id, "cluster": config.cluster})
+    else:
+        output.say(f"This machine is now node {config.id} of the cluster {config.cluster}.")
+        output.say("Start it: systemctl enable --now holdfast-guard holdfast-agent. Then delete the bundle.")
+
+
+@app.command()
+def remove(node: Node, as_json: Json = False) -> None:
+    """Forget a node that is shut down or claimed and carries nothing."""
+    output.outcome(connection.api().delete(f"/nodes/{part(node)}"), as_json=as_json)
+
+
+@app.command("confirm-dead")
+def confirm_dead(
+    node: Node,
+    yes: Annotated[bool, typer.Option("--yes", help="I have made sure that it is off.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="How you know; kept in the incident.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say that a node is dead when nothing else can prove it. A wrong word corrupts data: the warning says which."""
+    api = connection.api()
+    path = f"/nodes/{part(node)}/confirm-dead"
+    if not yes:
+        try:
+            api.post(path, {"reason": reason, "yes": False})
+        except ApiRefused as refusal:
+            if "--yes" not in refusal.advice or not sys.stdin.isatty():
+                raise
+            output.warn(refusal.message + ".")
+            if typer.prompt(f"Type {node} if it is certainly off", default="", show_default=False) != node:
+                raise Conflict("nothing was confirmed", "Switch the node off first, then repeat this.") from None
+    output.outcome(api.post(path, {"reason": reason, "yes": True}), as_json=as_json)
+
+
+@fence.command("set")
+def fence_set(
+    node: Node,
+    devices: Devices = [],  # noqa: B006
+    none: Annotated[bool, typer.Option("--none", help="Remove all fence devices.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replace the fence devices of a node."""
+    if bool(devices) == none:
+        raise InvalidInput("no fence device is given", "Give --device once or more, or --none to remove all.")
+    body = {"devices": [device(text) for text in devices]}
+    output.outcome(connection.api().put(f"/nodes/{part(node)}/fence-devices", body), as_json=as_json)
+
+
+@fence.command("test")
+def fence_test(node: Node, as_json: Json = False) -> None:
+    """Read the power state through each fence device; switches nothing. Exit status 1 if one does not work."""
+    results = connection.api().post(f"/nodes/{part(node)}/fence-test")
+    if as_json:
+        output.emit_json(results)
+    else:
+        output.table(
+            ("Device", "Type", "Works", "Answer", "What to do"),
+            ((r["name"], r["type"], output.yes_no(r["ok"]), r["text"], r["advice"]) for r in results),
+            empty="There is no fence device.",
+        )
+    if not all(result["ok"] for result in results):
+        raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""Options that several commands read, and how their texts are understood."""
+
+from pathlib import Path
+
+from holdfast.errors import InvalidInput
+
+
+def names(texts: list[str]) -> list[str]:
+    """`a,b` and repeated options alike."""
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def pairs(texts: list[str], what: str, example: str) -> dict[str, str]:
+    """KEY=VALUE options. Raises InvalidInput."""
+    result: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip() or not value.strip():
+            raise InvalidInput(f"{what} `{text}` is not understood", f"Write it like {example}.")
+        if key.strip() in result:
+            raise InvalidInput(f"{what} `{key.strip()}` is given twice", "Give it once.")
+        result[key.strip()] = value.strip()
+    return result
+
+
+def device(text: str) -> dict[str, object]:
+    """`NAME,TYPE,option=value,…` → a fence device. `password-file=FILE` reads the password from a file, so that it stands
+    in no process list. Raises InvalidInput."""
+    example = "bmc,redfish,url=https://10.79.0.102,username=admin,password-file=/root/bmc.pw"
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) < 2 or "=" in parts[0] or "=" in parts[1]:
+        raise InvalidInput(f"fence device `{text}` is not understood", f"Write it like {example}.")
+    options = pairs(parts[2:], "fence device option", "username=admin")
+    file = options.pop("password-file", "")
+    if file:
+        try:
+            options["password"] = Path(file).read_text().splitlines()[0]
+        except (OSError, IndexError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"the password file {file} cannot be read: {error}", "Check its name.") from error
+    return {"name": parts[0], "type": parts[1], "options": options}

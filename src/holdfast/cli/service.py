@@ -1,0 +1,116 @@
+"""holdfast service: whatever runs, of any kind."""
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli import connection, output
+from holdfast.cli.client import Api, part, parts
+from holdfast.cli.output import Json
+from holdfast.cli.top import instance_table
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, instance_runs, wait_for
+from holdfast.errors import InvalidInput
+
+app = typer.Typer(no_args_is_help=True)
+
+Service = Annotated[str, typer.Argument(help="KIND/NAME, e.g. nfs/vol1.")]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """All services and where their instances run."""
+    picture = connection.api().get("/status")
+    if as_json:
+        output.emit_json({"services": picture["services"], "instances": picture["instances"]})
+    else:
+        instance_table(picture["instances"])
+
+
+@app.command()
+def show(service: Service, as_json: Json = False) -> None:
+    """One service with its instances, and why they are where they are."""
+    kind, name = _split(service)
+    found = connection.api().get(f"/services/{part(kind)}/{part(name)}")
+    if as_json:
+        output.emit_json(found)
+        return
+    for instance in found["instances"]:
+        output.facts(
+            [
+                ("Instance", instance["id"]),
+                ("Wanted", instance["desired"] + (", being deleted" if found["service"]["deleting"] else "")),
+                ("State", instance["state"] + (", healthy" if instance["healthy"] else "")),
+                ("Exclusivity", instance["exclusivity"]),
+                ("Node", instance["node"]),
+                ("Why there", instance["reason"]),
+                ("Epoch", instance["epoch"] or ""),
+                ("Address", f"{instance['address']} ({instance['network']})" if instance["address"] else ""),
+                ("Moving to", instance["moving_to"]),
+                ("Waiting", instance["waiting"]),
+                ("Detail", instance["detail"]),
+            ]
+        )
+
+
+@app.command()
+def start(service: Service, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
+    """Start a service that was stopped."""
+    api, answer, ids = _set(service, "start")
+    for instance_id in ids if wait else ():
+        wait_for(api, "/status", instance_runs(instance_id), timeout=timeout, revision=answer["revision"])
+    output.outcome(answer, as_json=as_json)
+
+
+@app.command()
+def stop(service: Service, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
+    """Stop a service and keep its data."""
+    api, answer, ids = _set(service, "stop")
+
+    def missing(status: dict[str, Any]) -> str:
+        states = {i: found["state"] for i in ids if (found := find(status["instances"], i)) is not None}
+        return ", ".join(f"{i} to stop ({state})" for i, state in states.items() if state != "stopped")
+
+    if wait:
+        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+    output.outcome(answer, as_json=as_json)
+
+
+@app.command()
+def move(
+    instance: Annotated[str, typer.Argument(help="Instance, e.g. nfs/vol1.")],
+    to: Annotated[str, typer.Option("--to", help="Target node; without it any other node.", metavar="NODE")] = "",
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Move an instance gracefully to another node."""
+    api = connection.api()
+    answer = api.post(f"/instances/{parts(instance)}/move", {"node": to})
+    origin = answer["data"].get("from", "")
+
+    def missing(status: dict[str, Any]) -> str:
+        found = find(status["instances"], instance)
+        if found is not None and (found["moving_to"] or found["node"] == origin):
+            return f"{instance} to leave {origin or 'its node'}" + (f": {found['waiting']}" if found["waiting"] else "")
+        return instance_runs(instance)(status)
+
+    if wait:
+        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+    output.outcome(answer, as_json=as_json)
+
+
+def _set(service: str, verb: str) -> tuple[Api, dict[str, Any], list[str]]:
+    kind, name = _split(service)
+    api = connection.api()
+    path = f"/services/{part(kind)}/{part(name)}"
+    answer = api.post(f"{path}/{verb}")
+    return api, answer, list(api.get(path)["service"]["instances"])
+
+
+def _split(service: str) -> tuple[str, str]:
+    kind, slash, name = service.partition("/")
+    if not slash or not kind or not name:
+        raise InvalidInput(
+            f"`{service}` is not a service", "Write KIND/NAME, e.g. nfs/vol1; see `holdfast service list`."
+        )
+    return kind, name

@@ -1,0 +1,84 @@
+"""Wait for what an operation asked for to be real, and show how far it is."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli.client import Api, ApiRefused, ApiUnreachable
+from holdfast.errors import HoldfastError
+
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, not only accepted.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Give up waiting after so many seconds.", min=1)]
+TIMEOUT_S = 300.0
+POLL_S = 0.3
+
+
+class StillWaiting(HoldfastError):
+    """The change is committed but was not complete in time."""
+
+
+def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: float, revision: int = 0) -> Any:
+    """Ask for `path` again and again until `missing(answer)` is empty; it says what is still being waited for.
+
+    A moment without an answer is no failure: the panel may be moving. Raises StillWaiting.
+    """
+    end = time.monotonic() + timeout
+    shown = ""
+    while True:
+        try:
+            answer = api.get(path)
+            behind = isinstance(answer, dict) and answer.get("revision", revision) < revision
+            text = "the panel to catch up" if behind else missing(answer)
+            if not text:
+                _show("", shown)
+                return answer
+        except ApiUnreachable:
+            text = "the panel to answer"
+        except ApiRefused as error:
+            if error.status < 500:
+                raise
+            text = error.message
+        shown = _show(text, shown)
+        if time.monotonic() >= end:
+            _show("", shown)
+            raise StillWaiting(
+                f"after {timeout:.0f} s still waiting for {text}",
+                "The change is committed and goes on by itself: look at `holdfast status`.",
+            )
+        time.sleep(POLL_S)
+
+
+def _show(text: str, shown: str) -> str:
+    """One line on a terminal, rewritten in place; a line per change elsewhere."""
+    if text == shown:
+        return shown
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{'Waiting for ' + text + ' …' if text else ''}")
+        sys.stderr.flush()
+    elif text:
+        print(f"Waiting for {text} …", file=sys.stderr)
+    return text
+
+
+def instance_runs(instance_id: str) -> Callable[[Any], str]:
+    """For a ClusterStatus: the instance runs and answered a check through its address."""
+
+    def missing(status: Any) -> str:
+        found = find(status["instances"], instance_id)
+        if found is None:
+            return f"{instance_id} to appear"
+        if found["state"] == "running" and found["healthy"]:
+            return ""
+        why = found["waiting"] or found["detail"]
+        where = f" on {found['node']}" if found["node"] else ""
+        state = "running, not yet answering" if found["state"] == "running" else found["state"]
+        return f"{instance_id} ({state}{where}{': ' + why if why else ''})"
+
+    return missing
+
+
+def find(items: list[dict[str, Any]], item_id: str) -> dict[str, Any] | None:
+    return next((item for item in items if item["id"] == item_id), None)
