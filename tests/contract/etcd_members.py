@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +47,17 @@ class Member:
                 [*unit.argv, *self.extra], stdout=log, stderr=log, env={**os.environ, **unit.env}
             )
 
-    def signal(self, number: int) -> None:
+    def freeze(self) -> None:
+        """SIGSTOP; returns once every thread stands still."""
         assert self.process is not None
-        self.process.send_signal(number)
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        while any(_state(task) != "T" for task in tasks.iterdir()):
+            time.sleep(0.001)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """SIGKILL, also of a stopped process; nothing happens if it does not run."""
@@ -58,6 +67,10 @@ class Member:
                 self.process.send_signal(signal.SIGCONT)
             self.process.wait()
             self.process = None
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 @dataclass

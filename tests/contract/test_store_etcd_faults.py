@@ -1,7 +1,6 @@
 """The etcd store against three real members that die, freeze and come back."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -131,7 +130,7 @@ async def test_frozen_member_is_left_by_calls_and_watches(trio: Members, make: M
     reader.update_endpoints(trio.endpoints)
     watch = reader.watch("a")
     assert (await anext(watch)).snapshot
-    trio.members[0].signal(signal.SIGSTOP)
+    trio.members[0].freeze()
     assert await reader.get("a", timeout=HANG_S) is not None
     while True:
         try:
@@ -151,13 +150,13 @@ async def test_a_write_to_a_frozen_member_is_unknown_and_reported_early(trio: Me
     store = make(trio.endpoints[0])
     await store.txn([], [Put("a", b"1")], timeout=HANG_S)
     store.update_endpoints(trio.endpoints)
-    trio.members[0].signal(signal.SIGSTOP)
-    with pytest.raises(StoreUnknownOutcome):
-        async with asyncio.timeout(HANG_S):
+    trio.members[0].freeze()
+    async with asyncio.timeout(HANG_S):
+        with pytest.raises(StoreUnknownOutcome):
             await store.txn([], [Put("a", b"2")], timeout=10 * HANG_S)
     entry = await read(store, "a")
     assert entry is not None and entry.value == b"1"  # it never left the frozen member
-    trio.members[0].signal(signal.SIGCONT)
+    trio.members[0].thaw()
 
 
 async def test_a_dead_connection_is_noticed_and_a_hint_is_enough(trio: Members, make: MakeStore) -> None:

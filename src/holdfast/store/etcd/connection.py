@@ -59,6 +59,7 @@ class Connection:
         """Calls in a row that were not answered in time."""
         self._calls: dict[Method[Any, Any], Any] = {}
         self._closing: asyncio.Task[None] | None = None
+        self._guard: asyncio.Task[None] | None = None
         if endpoint.secure:
             credentials = _credentials(endpoint, tls)
             self._channel = grpc.aio.secure_channel(endpoint.target, credentials, options=_OPTIONS)
@@ -73,6 +74,16 @@ class Connection:
                 raise judge_connection(await self._why(), self.endpoint.url)
             await self._channel.wait_for_state_change(state)
             state = self._channel.get_state(try_to_connect=True)
+        self._guard = asyncio.ensure_future(self._notice_break())
+
+    async def _notice_break(self) -> None:
+        await self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        self.drop("the connection broke")
+
+    @property
+    def ready(self) -> bool:
+        """False once the connection broke. gRPC would make a new one by itself, to whatever answers there by then."""
+        return not self.lost.done() and self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def _why(self) -> str:
         """A channel tells why it failed only through a call."""
@@ -131,6 +142,9 @@ class Connection:
 
     async def _close_later(self, linger_s: float) -> None:
         await asyncio.sleep(linger_s)
+        if self._guard is not None:
+            self._guard.cancel()
+            await asyncio.wait({self._guard})
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self._channel.close()
 

@@ -251,7 +251,7 @@ class Engine:
                     async with self.clock.timeout(PULSE_S):
                         await self._hurry.wait()
             connection = self.pool.current
-            if connection is not None:
+            if connection is not None and connection.ready:
                 await self._beat(connection)
 
     async def _beat(self, connection: Connection) -> None:
@@ -267,6 +267,11 @@ class Engine:
                         self.pool.fail(connection, f"no sign of life in {PULSE_TRY_S:g} s")
             elif error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
                 self.pool.fail(connection, error.details() or "connection lost")
+            return
+        try:
+            self.lineage.check(status.header)
+        except StoreRejected as error:
+            self.pool.fail(connection, error.message)
             return
         connection.misses, connection.heard = 0, self.clock.now()
         self._note(status)

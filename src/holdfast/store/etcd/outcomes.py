@@ -44,7 +44,11 @@ class Failure:
 _FULL = "database space exceeded"
 _TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
 _CALLER = ("invalid user ID or password", "permission denied", "user name not found")
-_ELSEWHERE = ("rpc not supported for learner", "too many requests")
+_ELSEWHERE = (
+    "rpc not supported for learner",
+    "too many requests",
+    "failed to connect to all addresses",  # gRPC's own: there was no connection to send it over
+)
 _GONE = "requested lease not found"
 _WRONG = ("duplicate key given", "too many operations", "request is too large", "key is not provided")
 _MEMBERS = (

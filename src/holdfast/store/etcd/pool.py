@@ -84,8 +84,10 @@ class Pool:
         while True:
             if self.closed:
                 raise StoreUnavailable(f"could not {what}: this client is closed", "")
-            if self.current is not None:
+            if self.current is not None and self.current.ready:
                 return self.current
+            if self.current is not None:
+                self.drop(self.current, "the connection broke")
             left = deadline - self._clock.now()
             if left <= 0:
                 raise last

@@ -171,7 +171,7 @@ async def _check(engine: Engine, key: bytes, response: pb.WatchResponse, positio
         raise _Relist
     if not response.created:
         position.denied = position.failures = 0
-    elif response.header.revision < position.revision or response.header.raft_term < engine.lineage.term:
+    elif response.header.revision < engine.lineage.revision or response.header.raft_term < engine.lineage.term:
         await _catch_up(engine, key, position)
 
 
