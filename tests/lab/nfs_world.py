@@ -174,7 +174,7 @@ class World:
             self.group.kill()
             until(lambda: not self.group.populated(), "processes gone")
             for directory, _, _ in os.walk(self.group.path, topdown=False):
-                os.rmdir(directory)
+                Path(directory).rmdir()
         listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, timeout=20).stdout
         for line in listed.splitlines():
             if line.split()[0].startswith(f"{self.prefix}-"):

@@ -1,0 +1,141 @@
+"""Builds the guest: Debian's kernel as it is, and an initramfs of its NFS modules and one static program of ours.
+
+Kept in HOLDFAST_CACHE (default /var/cache/holdfast) and built again only if a source changed. The kernel package is
+downloaded once, by apt-get.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.lab.guest.cpio import Member, archive
+
+CACHE = Path("/var/cache/holdfast")
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+"""A package that only depends on the present kernel's; the cloud kernel is small and has the NFS client."""
+
+_MODULES = (
+    "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
+    "drivers/virtio/virtio_pci_legacy_dev",
+    "drivers/virtio/virtio_pci_modern_dev",
+    "drivers/virtio/virtio_pci",
+    "net/core/failover",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+    "drivers/char/virtio_console",
+    "net/sunrpc/sunrpc",
+    "fs/nfs_common/grace",
+    "fs/lockd/lockd",
+    "fs/netfs/netfs",
+    "fs/fscache/fscache",
+    "fs/nfs/nfs",
+    "net/dns_resolver/dns_resolver",
+    "fs/nfs/nfsv4",
+)
+"""In the order in which they are loaded (each after those it depends on)."""
+_SOURCE = Path(__file__).with_name("guest.c")
+_TIMEOUT_S = 300
+
+
+class GuestError(HoldfastError):
+    """The guest cannot be built, started or heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    kernel: Path
+    initrd: Path
+
+
+def build(cache: Path | None = None) -> GuestImage:
+    """The image, built if need be: about 5 s with the download, 1 s without, nothing if it is there. Raises GuestError."""
+    directory = (cache or Path(os.environ.get("HOLDFAST_CACHE") or CACHE)) / "guest"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kernel = _kernel(directory)
+        key = hashlib.sha256(kernel.name.encode() + _SOURCE.read_bytes() + repr(_MODULES).encode()).hexdigest()[:16]
+        initrd = directory / f"initrd-{key}"
+        if not initrd.exists():
+            _write(initrd, _initrd(kernel))
+        return GuestImage(_vmlinuz(kernel), initrd)
+
+
+def _kernel(directory: Path) -> Path:
+    """The unpacked kernel package: the newest one kept, else downloaded."""
+    kept = sorted(directory.glob("linux-image-*.unpacked"))
+    if kept:
+        return kept[-1]
+    package = _package_name()
+    with tempfile.TemporaryDirectory(dir=directory) as temporary:
+        _run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=temporary)
+        files = list(Path(temporary).glob("*.deb"))
+        if len(files) != 1:
+            raise GuestError(f"apt-get downloaded {len(files)} files for {package}", "Try `apt-get update`.")
+        unpacked = Path(temporary) / "unpacked"
+        _run(["dpkg-deb", "-x", str(files[0]), str(unpacked)])
+        modules = next((unpacked / "lib/modules").iterdir(), None)
+        if modules is None or not (modules / "kernel/fs/nfs/nfsv4.ko").exists():
+            raise GuestError(f"the package {package} has no NFS client", "Use another kernel package.")
+        final = directory / f"{package}.unpacked"
+        unpacked.rename(final)
+    return final
+
+
+def _package_name() -> str:
+    listing = _run(["apt-cache", "depends", KERNEL_PACKAGE])
+    found = re.search(r"Depends: (linux-image-\S+)", listing)
+    if not found:
+        raise GuestError(
+            f"apt knows no package {KERNEL_PACKAGE}", "Run `apt-get update`; the guest needs Debian on amd64."
+        )
+    return found[1]
+
+
+def _vmlinuz(kernel: Path) -> Path:
+    return next((kernel / "boot").glob("vmlinuz-*"))
+
+
+def _initrd(kernel: Path) -> bytes:
+    modules = next((kernel / "lib/modules").iterdir()) / "kernel"
+    with tempfile.TemporaryDirectory() as temporary:
+        program = Path(temporary) / "init"
+        _run(["gcc", "-static", "-O2", "-Wall", "-s", "-o", str(program), str(_SOURCE), "-lpthread"])
+        members = [Member("init", program.read_bytes()), Member("modules")]
+        names = []
+        for module in _MODULES:
+            source, stripped = modules / f"{module}.ko", Path(temporary) / "module.ko"
+            if not source.exists():
+                raise GuestError(
+                    f"the kernel {kernel.name} has no module {module}", "Remove it from the cache and try again."
+                )
+            _run(["strip", "--strip-debug", "-o", str(stripped), str(source)])
+            names.append(source.name)
+            members.append(Member(f"modules/{source.name}", stripped.read_bytes()))
+    members.append(Member("modules/order", "\n".join(names).encode() + b"\n"))
+    return archive(members)
+
+
+def _write(path: Path, data: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _run(command: list[str], cwd: str | None = None) -> str:
+    if shutil.which(command[0]) is None:
+        raise GuestError(
+            f"`{command[0]}` is not installed", "Run scripts/setup, which lists the Debian packages needed."
+        )
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        raise GuestError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}", "See the message.")
+    return done.stdout
