@@ -14,6 +14,9 @@ from holdfast.lab import kernel
 NOT_STARTED = 125
 """Exit status when the host cannot be entered (it died meanwhile)."""
 
+SEARCH_PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH inside a host: Holdfast's own commands first."""
+
 
 def main() -> None:
     pid, cgroup, cpu_group, with_time, _dashes, *command = sys.argv[1:]
@@ -48,6 +51,7 @@ def _run(command: list[str], groups: list[int], go: int) -> None:
             os._exit(NOT_STARTED)
         for fd in groups:
             os.write(fd, b"0")
+        os.environ["PATH"] = SEARCH_PATH
         os.execvp(command[0], command)  # noqa: S606 - this is the point
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())

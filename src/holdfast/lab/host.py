@@ -13,6 +13,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.boot import BootSpec
+from holdfast.lab.enter import SEARCH_PATH
 from holdfast.lab.eventlog import EventLog
 from holdfast.lab.layout import BMC_CA, CLIENT, NETWORKS, HostLayout, Layout
 from holdfast.lab.network import Switch
@@ -184,7 +185,7 @@ class Host:
         cpu = cgroups.cpu_group(layout.cgroup.partition("/")[0])
         scripts = Path(sys.executable).parent
         environment = {
-            "PATH": f"{scripts}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": SEARCH_PATH,
             "HOME": "/root",
             "LANG": "C.UTF-8",
             "HOLDFAST_BIN": str(scripts),
