@@ -59,7 +59,7 @@ class Panels:
             ssl_keyfile=str(self.key),
             log_level="error",
             lifespan="off",
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=0,
         )
         server = uvicorn.Server(config)
         follow = asyncio.create_task(context.cache.run())

@@ -1,8 +1,9 @@
 """The open page follows the panel to another node, without signing in again."""
 
 import pytest
+from panel_cable import Cable
 from panel_server import Panel, Panels
-from panel_visitor import Visitor
+from panel_visitor import OpenWindow, Visitor
 from panel_world import World
 from playwright.async_api import expect
 
@@ -59,3 +60,37 @@ async def test_a_session_that_was_ended_elsewhere_leads_to_the_sign_in(
     await panels.start("n2", panel.port)
     await expect(visitor.page).to_have_url(f"{panel.url}/login?expired")
     await expect(visitor.page.locator("main")).to_contain_text("Your session is over")
+
+
+async def test_a_node_that_falls_silent_is_noticed_though_no_connection_breaks(
+    open_window: OpenWindow, panels: Panels, panel: Panel, world: World
+) -> None:
+    cable = Cable(panel.port)
+    await cable.open()
+    try:
+        visitor = await open_window()
+        page = visitor.page
+        await visitor.arrive(Panel("n1", cable.port, cable.close))
+        other = await panels.start("n2")
+        cable.silence()
+        await expect(page.get_by_test_id("connection")).to_contain_text("Reconnecting…")
+        cable.attach(other.port)
+        await expect(page.get_by_test_id("banner-moved")).to_contain_text("Now served by n2 (was n1)")
+        await world.event("note", "seen after the silence")
+        await expect(page.locator("#events")).to_contain_text("seen after the silence")
+    finally:
+        await cable.close()
+
+
+async def test_a_quick_move_is_noticed_without_any_outage(
+    open_window: OpenWindow, panels: Panels, panel: Panel
+) -> None:
+    cable = Cable(panel.port)
+    await cable.open()
+    try:
+        visitor = await open_window()
+        await visitor.arrive(Panel("n1", cable.port, cable.close))
+        cable.attach((await panels.start("n2")).port)
+        await expect(visitor.page.get_by_test_id("banner-moved")).to_contain_text("Now served by n2 (was n1)")
+    finally:
+        await cable.close()

@@ -7,22 +7,21 @@
 const STREAM = "/api/v1/stream";
 const PROBE = "/healthz";
 const RETRY_MS = 300;
-const SILENCE_MS = 1500;
-const PROBE_MS = 800;
+const SILENCE_MS = 1000;
+const PROBE_MS = 700;
 const FIRST_ATTEMPT_MS = 700;
 const LONGEST_ATTEMPT_MS = 6000;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Link {
-  /** `onStatus(status)`, `onState({connected, node, was, since, gap, attempts})`, `onSignedOut()`. */
+  /** `onStatus(status)`, `onState({connected, node, was, gap})` with the gap in seconds, `onSignedOut()`. */
   constructor({ node, onStatus, onState, onSignedOut }) {
     this.onStatus = onStatus;
     this.onState = onState;
     this.onSignedOut = onSignedOut;
     this.node = node;
     this.lostAt = null;
-    this.attempts = 0;
     this.abort = null;
     this.stopped = false;
   }
@@ -47,9 +46,10 @@ export class Link {
   /** One connection, from its beginning to its end. */
   async attempt() {
     this.abort = new AbortController();
+    const began = performance.now();
     // Short at first, so that a packet sent into a failover is not waited for; longer then, for slow ways to the cluster.
-    const patience = Math.min(FIRST_ATTEMPT_MS * 1.3 ** this.attempts, LONGEST_ATTEMPT_MS);
-    this.attempts += 1;
+    const away = this.lostAt === null ? LONGEST_ATTEMPT_MS : began - this.lostAt;
+    const patience = Math.min(Math.max(FIRST_ATTEMPT_MS, away / 3), LONGEST_ATTEMPT_MS);
     const opening = setTimeout(() => this.abort.abort(), patience);
     let response;
     try {
@@ -68,6 +68,8 @@ export class Link {
       return;
     }
     if (!response.ok) throw new Error(`HTTP ${response.status}`);
+    // A slow way to the cluster must not look like silence.
+    this.patience = Math.max(PROBE_MS, 3 * (performance.now() - began));
     await this.read(response);
   }
 
@@ -78,7 +80,7 @@ export class Link {
     this.lastWord = performance.now();
     const watch = setInterval(() => {
       if (performance.now() - this.lastWord > SILENCE_MS) this.check();
-    }, 250);
+    }, 200);
     try {
       for (;;) {
         const { value, done } = await reader.read();
@@ -101,7 +103,6 @@ export class Link {
       const was = this.node && this.node !== node ? this.node : "";
       this.node = node;
       this.lostAt = null;
-      this.attempts = 0;
       this.connected = true;
       this.onState({ connected: true, node, was, gap });
     }
@@ -111,7 +112,7 @@ export class Link {
   lose() {
     if (this.lostAt === null) this.lostAt = performance.now();
     this.connected = false;
-    this.onState({ connected: false, node: this.node, was: "", gap: 0, attempts: this.attempts });
+    this.onState({ connected: false, node: this.node, was: "", gap: 0 });
   }
 
   /** Ask on another connection whether the same process still serves the address; if not, the stream is given up at once. */
@@ -119,7 +120,7 @@ export class Link {
     if (!this.connected || this.checking) return;
     this.checking = true;
     const stop = new AbortController();
-    const timer = setTimeout(() => stop.abort(), PROBE_MS);
+    const timer = setTimeout(() => stop.abort(), this.patience);
     const abort = this.abort;
     try {
       const answer = await fetch(PROBE, { cache: "no-store", credentials: "same-origin", signal: stop.signal });
