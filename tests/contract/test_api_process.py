@@ -20,6 +20,7 @@ from etcd_members import Members, free_port, running
 
 from holdfast import config as node_config
 from holdfast.api.auth import set_password
+from holdfast.cli import main
 from holdfast.clock import SystemClock
 from holdfast.core.model import ClusterSpec, NodeSpec, Role
 from holdfast.ports import Put
@@ -184,3 +185,37 @@ def test_a_wrong_configuration_is_one_line_and_status_2(tmp_path: Path, change: 
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+async def test_the_command_line_logs_in_over_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def holdfast(*arguments: str) -> tuple[object, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOLDFAST_SOCKET", str(tmp_path / "none.sock"))
+    password = tmp_path / "pw"
+    password.write_text(PASSWORD + "\n")
+    with _panel(tmp_path) as (members, panel):
+        await _fill(members)
+        panel.start()
+        url = f"https://127.0.0.1:{panel.port}"
+        status, _, err = holdfast("--url", url, "login", "--password-file", str(password))
+        assert (status, "is not trusted" in err, "--ca" in err) == (1, True, True)
+        login = ("--url", url, "--ca", panel.config.tls.ca, "login", "--password-file")
+        wrong = tmp_path / "wrong"
+        wrong.write_text("not the password\n")
+        status, _, err = holdfast(*login, str(wrong))
+        assert (status, "wrong name or password" in err) == (1, True)
+        assert holdfast(*login, str(password))[0] == 0
+        assert (tmp_path / "home/holdfast/session.json").stat().st_mode & 0o777 == 0o600
+        status, out, err = holdfast("node", "list")
+        assert (status, "n1" in out) == (0, True), err
+        assert holdfast("logout")[0] == 0
+        status, _, err = holdfast("--url", url, "--ca", panel.config.tls.ca, "status")
+        assert (status, "holdfast login" in err) == (1, True)

@@ -50,7 +50,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
     app = create_app(context)
     _mount_panel(app, context)
     tls = tls_context(config.tls)
-    servers = [(_server(app, tls), list(tcp)), (_server(Local(app), None), [local])]
+    servers = [(make_server(app, tls), list(tcp)), (make_server(Local(app), None), [local])]
     tasks = [
         asyncio.create_task(context.cache.run()),
         asyncio.create_task(_follow_endpoints(context, store, endpoints)),
@@ -72,7 +72,8 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         task.result()
 
 
-def _server(app: ASGIApp, tls: ssl.SSLContext | None) -> "_Server":
+def make_server(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Server:
+    """Serves the sockets it is given, with TLS or without, until `should_exit` is set. Leaves signals and logs alone."""
     config = uvicorn.Config(
         app,
         http="h11",
