@@ -34,9 +34,9 @@ def test_status_and_lists_for_people_and_programs(cluster: Cluster) -> None:
         "ha show",
         "cluster show",
     ):
-        words = line.split()
-        assert cluster.run(*words).status == 0, line
-        assert cluster.run(*words, "--json").json is not None
+        arguments = line.split()
+        assert cluster.run(*arguments).status == 0, line
+        assert cluster.run(*arguments, "--json").json is not None
     assert "management,compute" in cluster.run("node", "list").out
     assert "10.77.0.12" in cluster.run("node", "show", "n2").out
     assert "advisory" in cluster.run("service", "show", "panel/admin").out
