@@ -352,7 +352,7 @@ class Session:
     def _event(self, event: SessionEvent) -> None:
         row = session_next(self.state, event)
         if row.next is not self.state:
-            log.info("session", state=str(row.next), event=str(event), why=row.sentence)
+            log.info("session", state=str(row.next), cause=str(event), why=row.sentence)
             self.state = row.next
             self.on_state(row.next)
         self._state_changed.set()

@@ -53,7 +53,7 @@ def wants_power_fencing(node: NodeView, timing: Timing, now: float) -> bool:
     became suspect (a beat that came later contradicts the suspicion)."""
     if not node.down(timing, now) or not node.spec.fence_devices or node.power_running:
         return False
-    if node.suspicion is not None and node.beat_seen_at > node.suspicion.since and not node.overdue(timing, now):
+    if node.suspicion is not None and node.beat_arrived_at > node.suspicion.since and not node.overdue(timing, now):
         return False
     last = node.power
     if last is None or last.beat_revision != node.beat_revision:

@@ -107,6 +107,8 @@ class ManagementMember:
     client_url: str
     state: str
     """`joining` (to be added), `learner`, `voter`, `leaving`."""
+    member_id: str = ""
+    """The store's own id of the member (hexadecimal); a node whose data carries another one begins anew. Empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ class NodeView:
     beat_revision: int = 0
     beat_seen_at: float = 0.0
     """When this manager IN THIS TERM first saw the beat's present revision (never earlier than it was sent)."""
+    beat_arrived_at: float = float("-inf")
+    """When this process saw that revision arrive as news; minus infinity if it was there when it began to look. A hint: only
+    tells whether the node was still heard of after it became suspect."""
     suspicion: Suspicion | None = None
     lost_networks: tuple[str, ...] = ()
     """Networks other than management on which a majority of observers misses the node."""

@@ -64,6 +64,7 @@ class Manager:
         try:
             await self._mirror.ready.wait()
             while True:
+                self._mirror.changed.clear()
                 if await self.election.try_take_over():
                     await self._lead()
                 else:

@@ -37,6 +37,7 @@ class Observations:
         self._listening_since = clock.now()
         self._decoded: dict[str, tuple[int, Any]] = {}
         self._beat_seen: dict[str, tuple[int, float]] = {}
+        self._beat_arrived: dict[str, float] = {}
         self._was_down: set[str] = set()
         self._unhealthy: dict[str, float] = {}
         mirror.on_change(self._changed)
@@ -99,6 +100,8 @@ class Observations:
     def _changed(self, change: Change) -> None:
         if change.entry is None:
             self._decoded.pop(change.key, None)
+        elif change.key.startswith(keys.NODES) and change.key.endswith("/beat") and self._mirror.ready.is_set():
+            self._beat_arrived[keys.node_of(change.key)] = self._clock.now()
 
     def _domains(self) -> dict[str, str]:
         """Members and their failure domains: the candidates for observers."""
@@ -136,6 +139,7 @@ class Observations:
             beat=beat,
             beat_revision=revision,
             beat_seen_at=seen[1],
+            beat_arrived_at=self._beat_arrived.get(name, float("-inf")),
             suspicion=missed,
             lost_networks=() if missed else tuple(net for net in others if self.suspicion(name, net)),
             power=power.get(name),

@@ -1,0 +1,500 @@
+"""A small simulated cluster: the real session, executor, beacon and manager over simulated hardware, network and store."""
+
+import asyncio
+import contextvars
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from sim_virtual import OWNER, NodeClock, VirtualLoop
+
+from holdfast.agent.beacon import Beacon
+from holdfast.agent.executor import Executor
+from holdfast.agent.identity import Identity
+from holdfast.agent.session import Session
+from holdfast.agent.worker import NodeContext
+from holdfast.config import BEAT_PORT, REPORT_PORT
+from holdfast.core.model import (
+    ClusterSpec,
+    Exclusivity,
+    Fence,
+    FenceDeviceSpec,
+    InstanceSpec,
+    ManagementSpec,
+    NodeSpec,
+    Role,
+    ServiceAddress,
+    ServiceSpec,
+    WatchdogAttestation,
+)
+from holdfast.core.timing import Timing, profile
+from holdfast.core.validity import SessionState
+from holdfast.errors import DriverError, FenceError
+from holdfast.manager.loop import Manager
+from holdfast.net.memory import MemoryAddresses, MemoryNetwork
+from holdfast.net.messages import decode_report
+from holdfast.ports import Compare, Entry, Op, PowerReading, Put, Snapshot, StepRecorder, TxnResult, WatchBatch
+from holdfast.store import keys
+from holdfast.store.codec import decode, encode
+from holdfast.store.memory import Faults, MemoryCluster, MemoryStore
+from holdfast.store.mirror import Mirror
+
+
+class GatedStore:
+    """A node's store client: nothing goes out or comes in while the node is frozen."""
+
+    def __init__(self, store: MemoryStore, clock: NodeClock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def get(self, key: str, *, timeout: float | None = None) -> Entry | None:
+        await self._clock.thawed.wait()
+        result = await self._store.get(key, timeout=timeout)
+        await self._clock.thawed.wait()
+        return result
+
+    async def list(self, prefix: str, *, timeout: float | None = None) -> Snapshot:
+        await self._clock.thawed.wait()
+        return await self._store.list(prefix, timeout=timeout)
+
+    async def txn(
+        self,
+        compare: Sequence[Compare],
+        then: Sequence[Op],
+        otherwise: Sequence[Op] = (),
+        *,
+        timeout: float | None = None,
+    ) -> TxnResult:
+        await self._clock.thawed.wait()
+        try:
+            return await self._store.txn(compare, then, otherwise, timeout=timeout)
+        finally:
+            await self._clock.thawed.wait()
+
+    async def watch(self, prefix: str) -> AsyncIterator[WatchBatch]:
+        async for batch in self._store.watch(prefix):
+            await self._clock.thawed.wait()
+            yield batch
+
+
+class SimGuard:
+    """Guard and watchdog of one node (port GuardLink). The watchdog is hardware: it runs on while the node is frozen."""
+
+    def __init__(self, node: "SimNode", timing: Timing) -> None:
+        self._node = node
+        self._timing = timing
+        self.connected = True
+        self.idle = False
+        self.open = False
+        self.end = float("-inf")
+        self.last_pet = 0.0
+
+    async def attest(self) -> WatchdogAttestation | None:
+        if not self._node.has_watchdog or not self.open:
+            return None
+        return WatchdogAttestation("/dev/watchdog", "simulated", int(self._timing.W))
+
+    async def set_deadline(self, deadline: float, grace: float) -> bool:
+        if deadline <= self._node.clock.now():
+            return False
+        self.idle, self.open = False, True
+        self.end = max(self.end, deadline + grace)
+        self._pet()
+        return True
+
+    async def set_idle(self) -> bool:
+        if self._node.live:
+            return False
+        self.idle = self.open = True
+        self._pet()
+        return True
+
+    async def farewell(self, *, restart: bool) -> bool:
+        self.open = self.open and restart
+        return True
+
+    def _pet(self) -> None:
+        now = self._node.clock.now()
+        if self.idle or now < self.end:
+            self.last_pet = now
+
+    async def run(self) -> None:
+        """The guard's own loop: stands still with the node."""
+        while True:
+            await self._node.clock.sleep(self._timing.p)
+            self._pet()
+            if not self.idle and self._node.clock.now() >= self.end:
+                self._node.live.clear()
+
+    async def hardware(self) -> None:
+        """The watchdog device. Fires W + j after the last pet: the latest it may."""
+        while True:
+            await asyncio.sleep(0.1)
+            late = self._node.clock.now() - self.last_pet >= self._timing.W + self._timing.j
+            if self.open and self._node.has_watchdog and late:
+                self._node.world.say(f"watchdog of {self._node.name} fires, idle={self.idle}")
+                assert not self.idle or not self._node.clock.thawed.is_set(), "INV-5: an idle node was rebooted"
+                asyncio.get_running_loop().call_soon(self._node.reset)
+                return
+
+
+class SimDriver:
+    """Driver port: an instance is a name in the node's set of live processes."""
+
+    def __init__(self, node: "SimNode", kind: str, strict: bool) -> None:
+        self.kind = kind
+        self._node = node
+        self._strict = strict
+
+    async def prepare(self, instance: InstanceSpec) -> None: ...
+
+    async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
+        await self._node.clock.sleep(0.05)
+        if not allowed():
+            raise DriverError("not allowed any more")
+        if not self._strict:
+            return
+        self._node.live.add(instance.id)
+        self._node.world.check_inv_1()
+        steps.step("server")
+
+    async def address_up(self, instance: InstanceSpec) -> None: ...
+
+    async def tick(self, instance: InstanceSpec) -> None: ...
+
+    async def reconfigure(self, instance: InstanceSpec) -> None: ...
+
+    async def restart_hung(self, instance: InstanceSpec) -> None: ...
+
+    async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
+        if self._node.stops_hang:
+            await self._node.clock.sleep(1000)
+        await self._node.clock.sleep(0.02)
+        self._node.live.discard(instance.id)
+
+    async def running(self) -> list[str]:
+        return sorted(self._node.live) if self._strict else []
+
+    async def wait_exit(self, instance: InstanceSpec) -> None:
+        await asyncio.Event().wait()
+
+
+class SimProbe:
+    def __init__(self, world: "World", kind: str) -> None:
+        self.kind = kind
+        self._world = world
+
+    async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
+        await asyncio.sleep(0.01)
+        if instance.kind == "nfs" and not any(instance.id in node.live for node in self._world.nodes.values()):
+            return "nobody runs it"
+        return ""
+
+
+class SimPower:
+    """Power fence device of a node."""
+
+    def __init__(self, node: "SimNode") -> None:
+        self._node = node
+
+    async def read(self, *, timeout: float) -> PowerReading:
+        await asyncio.sleep(0.05)
+        if self._node.bmc_dead:
+            raise FenceError(f"the BMC of {self._node.name} does not answer")
+        return PowerReading("on" if self._node.alive else "off")
+
+    async def off(self, *, timeout: float) -> None:
+        await asyncio.sleep(0.05)
+        if self._node.bmc_dead:
+            raise FenceError(f"the BMC of {self._node.name} does not answer")
+        if self._node.alive:
+            self._node.world.say(f"{self._node.name} is switched off by its BMC")
+            self._node.power_off()
+
+    async def on(self, *, timeout: float) -> None:
+        if not self._node.bmc_dead and not self._node.alive:
+            self._node.boot()
+
+    async def close(self) -> None: ...
+
+
+class SimBus:
+    """DatagramBus of one port of one node."""
+
+    def __init__(self, node: "SimNode", port: int) -> None:
+        self._node = node
+        self.port = port
+        self._handlers: list[Callable[[bytes, str, str], None]] = []
+
+    def send(self, payload: bytes, host: str, port: int) -> None:
+        self._node.world.deliver(self._node, payload, host, port)
+
+    def on_receive(self, handler: Callable[[bytes, str, str], None]) -> None:
+        self._handlers.append(handler)
+
+    def receive(self, payload: bytes, sender: str) -> None:
+        for handler in self._handlers:
+            handler(payload, sender, "")
+
+
+@dataclass
+class SimNode:
+    """One machine."""
+
+    world: "World"
+    name: str
+    address: str
+    has_watchdog: bool
+    clock: NodeClock
+    faults: Faults = field(default_factory=Faults)
+    alive: bool = False
+    stops_hang: bool = False
+    stays_off: bool = False
+    """After its watchdog fired."""
+    bmc_dead: bool = False
+    cut: bool = False
+    live: set[str] = field(default_factory=set)
+    boots: int = 0
+    tasks: list["asyncio.Task[object]"] = field(default_factory=list)
+    buses: dict[int, SimBus] = field(default_factory=dict)
+    session: Session | None = None
+
+    def boot(self) -> None:
+        assert not self.alive
+        self.alive = True
+        self.boots += 1
+        self.stops_hang = False
+        self.clock.thawed.set()
+        self.live.clear()
+        contextvars.Context().run(self._start)
+
+    def _start(self) -> None:
+        """In a context of its own, so that every task of this boot is known and ends at the power-off."""
+        self.tasks = []
+        OWNER.set(self.tasks)
+        self._start_agent()
+        if self.name in self.world.managers:
+            self._start_manager()
+
+    def _client(self) -> GatedStore:
+        return GatedStore(MemoryStore(self.world.cluster, self.clock, faults=self.faults), self.clock)
+
+    def _start_agent(self) -> None:
+        timing, store = self.world.timing, self._client()
+        mirror = Mirror(store)
+        guard = SimGuard(self, timing)
+        identity = Identity(f"{self.name}-{self.boots}", f"boot-{self.boots}", f"machine-{self.name}")
+        context = NodeContext(
+            node=self.name,
+            session=identity.session,
+            store=store,
+            clock=self.clock,
+            addresses=MemoryAddresses(self.world.network, self.name, {"management": self.address}),
+            allowed=lambda: session.allowed(),
+            may_stay=lambda: session.may_stay(),
+            deadline=lambda: session.validity.deadline,
+            advisory_address_s=4.0,
+        )
+        drivers = {"nfs": SimDriver(self, "nfs", True), "panel": SimDriver(self, "panel", False)}
+        probes = {kind: SimProbe(self.world, kind) for kind in drivers}
+        executor = Executor(context, drivers, probes, mirror, lambda: session.fence_epoch)
+        session = Session(self.name, store, guard, self.clock, timing, identity, executor, (4.0, 8192))
+        self.session = session
+        bus = self.buses[BEAT_PORT] = SimBus(self, BEAT_PORT)
+        beacon = Beacon(
+            self.name,
+            identity.boot_id,
+            bus,
+            self.clock,
+            mirror,
+            lambda: session.last_commit,
+            session.hurry,
+            executor.set_isolated,
+            executor.announce,
+        )
+
+        async def follow() -> None:
+            while True:
+                await mirror.changed.wait()
+                mirror.changed.clear()
+                await self.clock.thawed.wait()
+                executor.refresh()
+
+        self._spawn(mirror.run(), session.run(), beacon.run(), follow(), guard.run(), guard.hardware())
+
+    def _start_manager(self) -> None:
+        manager = Manager(self._client(), self.clock, self.name, f"manager-{self.name}-{self.boots}", self.world, {
+            kind: SimProbe(self.world, kind) for kind in ("nfs", "panel")
+        })  # fmt: skip
+        bus = self.buses[REPORT_PORT] = SimBus(self, REPORT_PORT)
+
+        def received(payload: bytes, sender: str, _address: str) -> None:
+            report = decode_report(payload)
+            if report is not None:
+                manager.observations.report(sender, report.self_suspect, report.targets)
+                manager.wake()
+
+        bus.on_receive(received)
+        self._spawn(manager.run())
+
+    def _spawn(self, *coroutines: "asyncio._CoroutineLike[None]") -> None:
+        for coroutine in coroutines:
+            task = asyncio.get_running_loop().create_task(coroutine)
+            task.add_done_callback(self.world.task_done)
+
+    def power_off(self) -> None:
+        self.alive = False
+        self.live.clear()
+        self.world.network.power_off(self.name)
+        self.buses.clear()
+        self.clock.thawed.set()
+        for task in self.tasks:
+            task.cancel()
+        self.clock = NodeClock(self.world.loop)
+
+    def reset(self) -> None:
+        """What a watchdog does."""
+        if self.alive:
+            self.power_off()
+            if not self.stays_off:
+                self.world.loop.call_later(3.0, lambda: None if self.alive else self.boot())
+
+    def release(self) -> None:
+        """Graceful shutdown; switched off once the agent has ended."""
+        session = self.session
+        assert session is not None
+
+        async def shut_down() -> None:
+            await session.release()
+            self.world.say(f"{self.name} is released")
+            if self.session is session and self.alive:
+                self.world.loop.call_soon(self.power_off)
+
+        self.world.loop.create_task(shut_down())
+
+
+class World:
+    """The cluster, and PowerFences for its managers."""
+
+    def __init__(self, loop: VirtualLoop, *, nodes: int, volumes: int, watchdogs: bool, bmcs: bool) -> None:
+        self.loop = loop
+        self.timing = profile("fast")
+        base = NodeClock(loop)
+        self.clock = base
+        self.cluster = MemoryCluster(base)
+        self.network = MemoryNetwork(base, {"management": ("10.0.0.0/24",)})
+        self.log: list[str] = []
+        self.failures: list[BaseException] = []
+        self.one_way: set[tuple[str, str]] = set()
+        names = [f"n{i + 1}" for i in range(nodes)]
+        self.managers = names[:3]
+        self.nodes = {
+            name: SimNode(self, name, f"10.0.0.{i + 11}", watchdogs, NodeClock(loop)) for i, name in enumerate(names)
+        }
+        self.volumes = [f"nfs/v{i + 1}" for i in range(volumes)]
+        self._epochs: dict[str, int] = {}
+        self._plant(bmcs)
+
+    def _plant(self, bmcs: bool) -> None:
+        values: dict[str, object] = {
+            keys.CLUSTER: ClusterSpec("sim", "sim", "fast"),
+            keys.MANAGEMENT: ManagementSpec(tuple(self.managers)),
+        }
+        for node in self.nodes.values():
+            devices = (FenceDeviceSpec("bmc", "sim", {"node": node.name}),) if bmcs else ()
+            roles = (Role.MANAGEMENT, Role.STORAGE) if node.name in self.managers else (Role.STORAGE,)
+            values[keys.node_spec(node.name)] = NodeSpec(
+                node.name, roles, {"management": node.address}, fence_devices=devices
+            )
+            values[keys.fence(node.name)] = Fence(1)
+        for i, volume in enumerate(self.volumes):
+            address = ServiceAddress(f"10.0.0.{100 + i}", "management")
+            values[keys.instance(volume)] = InstanceSpec(
+                volume, "nfs", volume[4:], Exclusivity.STRICT, Role.STORAGE, address=address
+            )
+            values[keys.service("nfs", volume[4:])] = ServiceSpec("nfs", volume[4:])
+        panel = InstanceSpec(
+            "panel/admin", "panel", "admin", Exclusivity.ADVISORY, Role.MANAGEMENT,
+            address=ServiceAddress("10.0.0.99", "management"),
+        )  # fmt: skip
+        values[keys.instance(panel.id)] = panel
+        self.cluster.txn([], [Put(key, encode(value)) for key, value in values.items()], ())
+
+    # --- ports for the managers
+
+    def open(self, device: FenceDeviceSpec) -> SimPower:
+        return SimPower(self.nodes[device.options["node"]])
+
+    # --- network
+
+    def connected(self, sender: SimNode, receiver: SimNode) -> bool:
+        pair = (sender.name, receiver.name)
+        ok = sender.alive and receiver.alive and sender.clock.thawed.is_set() and receiver.clock.thawed.is_set()
+        return ok and (sender is receiver or not (sender.cut or receiver.cut or pair in self.one_way))
+
+    def deliver(self, sender: SimNode, payload: bytes, host: str, port: int) -> None:
+        for node in self.nodes.values():
+            if node.address == host and port in node.buses and self.connected(sender, node):
+                node.buses[port].receive(payload, sender.name)
+
+    def set_cut(self, name: str, cut: bool) -> None:
+        node = self.nodes[name]
+        node.cut = node.faults.partitioned = cut
+        (self.network.cut.add if cut else self.network.cut.discard)((name, "management"))
+
+    # --- checks
+
+    def check_inv_1(self) -> None:
+        for volume in self.volumes:
+            live = [node.name for node in self.nodes.values() if volume in node.live]
+            assert len(live) <= 1, f"INV-1: {volume} lives on {live} at {self.clock.now():.2f}"
+
+    def check_epochs(self) -> None:
+        from holdfast.core.model import Placement
+
+        for entry in self.cluster.list(keys.PLACEMENTS).entries:
+            epoch = decode(entry.value, Placement, entry.key).epoch
+            assert epoch >= self._epochs.get(entry.key, 0), f"INV-3: epoch of {entry.key} went back"
+            self._epochs[entry.key] = epoch
+
+    def task_done(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.failures.append(task.exception())  # type: ignore[arg-type]
+
+    def say(self, text: str) -> None:
+        self.log.append(f"{self.clock.now() - 1000:8.2f} {text}")
+
+    async def run_for(self, seconds: float, step: float = 0.05) -> None:
+        for _ in itertools.repeat(None, int(seconds / step)):
+            await asyncio.sleep(step)
+            self.check_inv_1()
+            self.check_epochs()
+            if self.failures:
+                raise self.failures[0]
+
+    async def end(self) -> None:
+        """Switch everything off and let the cancelled tasks end."""
+        for node in self.nodes.values():
+            if node.alive:
+                node.power_off()
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    async def until(self, condition: Callable[[], bool], bound: float, what: str) -> float:
+        began = self.clock.now()
+        while not condition():
+            assert self.clock.now() - began < bound, f"{what}: not within {bound} s of simulated time\n" + "\n".join(
+                self.log
+            )
+            await self.run_for(0.05)
+        return self.clock.now() - began
+
+    def where(self, volume: str) -> str:
+        return next((node.name for node in self.nodes.values() if volume in node.live), "")
+
+    def all_run(self) -> bool:
+        running = all(self.where(volume) for volume in self.volumes)
+        return running and bool(self.network.owners("10.0.0.99"))
+
+    def all_active(self) -> bool:
+        return all(n.alive and n.session and n.session.state is SessionState.ACTIVE for n in self.nodes.values())

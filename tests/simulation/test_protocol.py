@@ -1,0 +1,201 @@
+"""The real agent session, executor and manager under a virtual clock, with INV-1, INV-3 and INV-5 checked at every step."""
+
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sim_virtual import VirtualLoop
+from sim_world import World
+
+Scenario = Callable[[World], Awaitable[None]]
+
+
+def simulate(
+    scenario: Scenario, *, nodes: int = 4, volumes: int = 2, watchdogs: bool = True, bmcs: bool = True
+) -> World:
+    loop = VirtualLoop()
+    worlds: list[World] = []
+
+    async def run() -> None:
+        world = World(loop, nodes=nodes, volumes=volumes, watchdogs=watchdogs, bmcs=bmcs)
+        worlds.append(world)
+        for node in world.nodes.values():
+            node.boot()
+        try:
+            await world.until(lambda: world.all_run() and world.all_active(), 20, "start")
+            await world.run_for(3)
+            await scenario(world)
+        finally:
+            await world.end()
+
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+    return worlds[0]
+
+
+def holder(world: World) -> str:
+    return world.where("nfs/v1")
+
+
+def test_power_loss_with_power_fencing_recovers_in_about_a_second() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].power_off()
+        assert await world.until(world.all_run, 5, "recovery") < 2.0
+
+    simulate(scenario)
+
+
+def test_without_power_fencing_strict_instances_wait_for_the_watchdog_and_not_less() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].stays_off = True
+        world.nodes[victim].clock.thawed.clear()
+        waited = await world.until(lambda: holder(world) not in ("", victim), 60, "recovery")
+        assert world.timing.T_wait - world.timing.H - 1 <= waited <= world.timing.T_wait + 2
+        assert not world.nodes[victim].alive, "the frozen node was reset by its watchdog before"
+
+    simulate(scenario, bmcs=False)
+
+
+def test_a_node_that_was_reset_and_returns_before_the_wait_is_over_is_proof_enough() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].clock.thawed.clear()
+        waited = await world.until(lambda: holder(world) not in ("", victim), 60, "recovery")
+        assert world.nodes[victim].boots == 2
+        assert waited < world.timing.T_wait - world.timing.H
+
+    simulate(scenario, bmcs=False)
+
+
+def test_with_neither_the_panel_moves_and_volumes_do_not() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        lost = [volume for volume in world.volumes if world.where(volume) == victim]
+        world.nodes[victim].power_off()
+        await world.until(lambda: bool(world.network.owners("10.0.0.99")), 5, "the panel")
+        await world.run_for(300)
+        assert [volume for volume in world.volumes if not world.where(volume)] == lost
+
+    simulate(scenario, watchdogs=False, bmcs=False)
+
+
+def test_a_node_cut_off_stops_its_instances_before_they_run_elsewhere_and_returns() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.set_cut(victim, True)
+        await world.until(lambda: holder(world) not in ("", victim), 60, "recovery")
+        assert world.nodes[victim].boots == 1, "INV-5: it stopped cleanly and was not rebooted"
+        world.set_cut(victim, False)
+        await world.until(world.all_active, 60, "return of the node")
+
+    simulate(scenario, bmcs=False)
+
+
+def test_a_store_outage_shorter_than_the_validity_goes_unnoticed() -> None:
+    async def scenario(world: World) -> None:
+        before = {volume: world.where(volume) for volume in world.volumes}
+        for node in world.nodes.values():
+            node.faults.unavailable = True
+        await world.run_for(world.timing.F - world.timing.H - 1.5)
+        for node in world.nodes.values():
+            node.faults.unavailable = False
+        await world.run_for(30)
+        assert {volume: world.where(volume) for volume in world.volumes} == before
+        assert all(node.boots == 1 for node in world.nodes.values())
+
+    simulate(scenario)
+
+
+def test_a_longer_store_outage_stops_everything_cleanly_and_nothing_is_rebooted() -> None:
+    async def scenario(world: World) -> None:
+        before = {volume: world.where(volume) for volume in world.volumes}
+        for node in world.nodes.values():
+            node.faults.unavailable = True
+        await world.until(lambda: not any(node.live for node in world.nodes.values()), world.timing.F + 2, "stop")
+        await world.run_for(60)
+        for node in world.nodes.values():
+            node.faults.unavailable = False
+        await world.until(world.all_run, 20, "return")
+        assert {volume: world.where(volume) for volume in world.volumes} == before, "they came back where they were"
+        assert all(node.boots == 1 for node in world.nodes.values())
+
+    simulate(scenario)
+
+
+def test_a_stop_that_hangs_ends_in_a_reboot_and_not_in_two_copies() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].stops_hang = True
+        world.set_cut(victim, True)
+        await world.until(lambda: holder(world) not in ("", victim), 60, "recovery")
+
+    simulate(scenario, bmcs=False)
+
+
+def test_a_graceful_shutdown_is_a_release() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].release()
+        assert await world.until(lambda: not world.nodes[victim].alive and world.all_run(), 10, "release") < 2
+
+    world = simulate(scenario, watchdogs=False, bmcs=False)
+    assert any("is released" in line for line in world.log)
+
+
+FAULTS = ("power", "freeze", "cut", "store", "hang", "bmc", "one-way", "release")
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_random_faults(seed: int) -> None:
+    """INV-1, INV-3, INV-5 during, LIVE-1 after."""
+    rng = random.Random(seed)
+
+    async def scenario(world: World) -> None:
+        names = list(world.nodes)
+        for _ in range(6):
+            inject(world, rng.choice(FAULTS), rng.choice(names), rng)
+            await world.run_for(rng.uniform(0.2, 30))
+            if rng.random() < 0.7:
+                heal(world)
+                await world.run_for(rng.uniform(0.2, 15))
+        heal(world)
+        await world.until(world.all_run, 90, f"LIVE-1 (seed {seed})")
+
+    simulate(scenario, nodes=rng.choice((3, 4, 5)), volumes=3, watchdogs=True, bmcs=rng.random() < 0.6)
+
+
+def inject(world: World, fault: str, name: str, rng: random.Random) -> None:
+    node = world.nodes[name]
+    world.say(f"{fault} {name}")
+    if fault == "power" and node.alive:
+        node.power_off()
+    elif fault == "freeze":
+        node.clock.thawed.clear()
+    elif fault == "cut":
+        world.set_cut(name, True)
+    elif fault == "store":
+        for each in world.nodes.values():
+            each.faults.unavailable = True
+    elif fault == "hang":
+        node.stops_hang = True
+    elif fault == "bmc":
+        node.bmc_dead = True
+    elif fault == "one-way":
+        world.one_way.add((name, rng.choice(list(world.nodes))))
+    elif fault == "release" and node.alive and node.clock.thawed.is_set():
+        node.release()
+
+
+def heal(world: World) -> None:
+    world.say("heal")
+    world.one_way.clear()
+    for name, node in world.nodes.items():
+        world.set_cut(name, False)
+        node.faults.unavailable = node.stops_hang = node.bmc_dead = False
+        node.clock.thawed.set()
+        if not node.alive:
+            node.boot()
