@@ -100,11 +100,10 @@ class EtcdAdmin:
         except NotFound:
             return
 
-    async def status(self, url: str) -> MemberStatus:
+    async def status(self, url: str, *, timeout: float | None = None) -> MemberStatus:
         """What the member at this client URL says of itself."""
-        answer = await self._engine.call_at(
-            url, STATUS, pb.StatusRequest(), what="tell its status", timeout=self._timeout_s
-        )
+        limit = self._timeout_s if timeout is None else timeout
+        answer = await self._engine.call_at(url, STATUS, pb.StatusRequest(), what="tell its status", timeout=limit)
         return MemberStatus(
             id=answer.header.member_id,
             leader=answer.leader,

@@ -27,6 +27,8 @@ class EtcdMember:
     """(name, peer URL) of every member including this one; of a joining one: of all members that etcd lists."""
     new: bool
     """True for the very first member; False for one that was added to a running cluster. Ignored once there is data."""
+    member_id: str = ""
+    """The id it was added under (hexadecimal); data of another id must be removed before a start. Empty: unknown."""
 
 
 def etcd_unit(
