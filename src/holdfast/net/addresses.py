@@ -1,6 +1,7 @@
 """Service addresses on this node's real interfaces (port Addresses)."""
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 
 from holdfast.core.model import ServiceAddress
@@ -10,6 +11,7 @@ from holdfast.net.links import link
 from holdfast.net.mute import Muter
 from holdfast.net.netlink import AddressTable, KernelAddress
 from holdfast.net.probe import probe
+from holdfast.net.sysctl import sysctl_arp, sysctl_nonlocal_bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +84,25 @@ class KernelAddresses:
 
     # --- beyond the port, for the agent's start and end ---------------------------------------------------------------
 
+    async def prepare(self) -> None:
+        """Call it when the agent starts: kernel settings of every network's interface (net.sysctl says why), and no mute of
+        an earlier agent left. Raises DriverError; an interface that is down is left for the next call."""
+        sysctl_nonlocal_bind()
+        table = await self._table.list()
+        for own in self._own.values():
+            index = next((entry.index for entry in table if entry.ip == own), None)
+            if index is not None:
+                sysctl_arp(socket.if_indextoname(index))
+        await self.flush()
+
     async def flush(self) -> None:
-        """Undo all mutes, those of an earlier agent too. Call it when the agent starts."""
+        """Undo all mutes, those of an earlier agent too."""
         await self._muter.flush()
 
     async def drop_all(self) -> None:
         """Remove every address that Holdfast added to this node, and all mutes."""
         await self._delete({entry.ip for entry in await self._table.list() if entry.ours})
         await self._muter.flush()
-
-    async def interface(self, network: str) -> str:
-        """Name of the interface that serves the network, e.g. for net.sysctl.sysctl_arp."""
-        own = self._own_of(network)
-        return link(self._find(network, own, await self._table.list()).index).name
 
     async def close(self) -> None:
         await self._table.close()
