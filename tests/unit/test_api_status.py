@@ -163,3 +163,24 @@ def test_a_death_confirmation_counts_for_exactly_one_beat() -> None:
     assert build_status(entries(values)).nodes[0].confirmed_dead
     values[keys.death_confirmation("n1")] = DeathConfirmation("root", 2)
     assert not build_status(entries(values)).nodes[0].confirmed_dead
+
+
+def test_an_ordinary_beat_is_no_news_but_a_change_of_phase_is() -> None:
+    records = Records()
+
+    def put(key: str, value: object, revision: int) -> bool:
+        return records.put(Entry(key, codec.encode(value), revision, revision))
+
+    assert put(keys.beat("n1"), beat(), 1)
+    assert not put(keys.beat("n1"), Beat("s1", "b", "m", 8, 1, BeatPhase.ACTIVE), 2)
+    assert put(keys.beat("n1"), beat(phase=BeatPhase.RELEASED), 3)
+    assert not put(keys.MANAGER_ALIVE, {"term": 1}, 4)
+    assert put(keys.death_confirmation("n1"), DeathConfirmation("root", 3), 5)
+    assert put(keys.beat("n1"), beat(), 6)
+    assert put(keys.beat("n1"), Beat("s1", "b", "m", 9, 1, BeatPhase.ACTIVE), 7), "it voids the confirmation"
+
+
+def test_a_manager_that_resigned_leads_no_more() -> None:
+    view = ManagerView("n2", 4)
+    status = build_status(entries({keys.MANAGER_TERM: {"node": "", "term": 4, "session": ""}, keys.MANAGER_VIEW: view}))
+    assert (status.manager.node, status.manager.term) == ("", 4)

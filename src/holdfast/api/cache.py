@@ -47,7 +47,7 @@ class StatusCache:
 
     @property
     def version(self) -> int:
-        """Grows with each change of the picture."""
+        """Grows with each change that people would see (an ordinary beat is none)."""
         return self._version
 
     @property
@@ -94,21 +94,22 @@ class StatusCache:
         if batch.snapshot:
             self._records.clear()
             self._sessions.clear()
+        news = batch.snapshot or bool(self._store_problem)
         for change in batch.changes:
             if change.key.startswith(keys.SESSIONS):
                 self._apply_session(change)
             elif change.entry is None:
                 self._records.delete(change.key)
+                news = True
             else:
-                self._records.put(change.entry)
-        news = batch.snapshot or bool(batch.changes) or bool(self._store_problem)
+                news |= self._records.put(change.entry)
         advanced = batch.revision > self._revision
         self._revision = batch.revision if batch.snapshot else max(self._revision, batch.revision)
         self._store_problem = ""
-        if news:
-            self._wake(changed=True)
-        elif advanced:
-            self._wake(changed=False)
+        if batch.changes:
+            self._status = None
+        if news or advanced:
+            self._wake(changed=news)
 
     def _apply_session(self, change: Change) -> None:
         digest = keys.last_part(change.key)

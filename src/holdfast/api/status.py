@@ -5,7 +5,7 @@ The cache that keeps a picture current is in `holdfast.api.cache`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -197,8 +197,9 @@ class Records:
         for entry in entries:
             self.put(entry)
 
-    def put(self, entry: Entry) -> None:
-        key = entry.key
+    def put(self, entry: Entry) -> bool:
+        """False if people would see no difference: an ordinary beat, a sign of life, a key that is never shown."""
+        key, old = entry.key, self.values.get(entry.key)
         self.revisions[key] = entry.mod_revision
         if key == keys.MANAGER_TERM:
             self.values[key] = _manager_term(entry)
@@ -207,14 +208,20 @@ class Records:
         else:
             kind = _kind_of(key)
             if kind is None:
-                return
+                return False
             try:
                 self.values[key] = codec.decode(entry.value, kind, key)
             except StoreError as error:
                 self.values.pop(key, None)
                 self.problems[key] = error.message
-                return
+                return True
         self.problems.pop(key, None)
+        return not (isinstance(old, Beat) and self._is_next_beat(key, old))
+
+    def _is_next_beat(self, key: str, old: Beat) -> bool:
+        new: Beat = self.values[key]
+        confirmed = keys.death_confirmation(keys.node_of(key)) in self.values
+        return not confirmed and replace(old, sequence=new.sequence) == new
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
@@ -259,7 +266,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
     view: ManagerView | None = get(keys.MANAGER_VIEW)
     if view is not None and leader.term and view.term != leader.term:
         view = None  # the word of a former manager
-    if view is not None and not leader.node:
+    if view is not None and not leader.term:
         leader = ManagerInfo(view.node, view.term)
     placements = {key[len(keys.PLACEMENTS) :]: value for key, value in records.under(keys.PLACEMENTS)}
     placed: dict[str, list[str]] = {}
