@@ -133,7 +133,9 @@ class Agent:
             log.info("restarting in place: what runs goes on")
             await guard.farewell(restart=True)
         else:
+            await self._system.resign()
             await session.release()
+            await self._system.end()
         await self._executor.close()
         bus.close()
 

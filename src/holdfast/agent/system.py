@@ -40,11 +40,12 @@ class SystemUnits:
         self._management_file = state / "management.json"
         self._data = state / "etcd"
         self._endpoints: tuple[str, ...] = config.endpoints
+        self._ending = False
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
         failure = ""
-        while True:
+        while not self._ending:
             try:
                 await self._look_after()
                 failure = ""
@@ -53,6 +54,21 @@ class SystemUnits:
                     log.warning("system units", error=str(error))
                 failure = str(error)
             await self._clock.sleep(CHECK_S)
+        await asyncio.Event().wait()
+
+    async def end(self) -> None:
+        """The node shuts down: the manager resigns, then the member of the store hands its leadership over and ends."""
+        self._ending = True
+        for unit in ("manager", "etcd"):
+            try:
+                await self._runner.stop(unit, grace_s=STOP_GRACE_S)
+            except HoldfastError as error:
+                log.warning("not stopped", unit=unit, error=str(error))
+
+    async def resign(self) -> None:
+        """Let another manager lead before this node's services stop."""
+        self._ending = True
+        await self._runner.stop("manager", grace_s=STOP_GRACE_S)
 
     async def _look_after(self) -> None:
         spec = self._management()

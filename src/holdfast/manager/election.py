@@ -58,13 +58,16 @@ class Election:
         node: str,
         session: str,
         suspicion: Callable[[str], Suspicion | None],
+        gone: Callable[[str], bool],
     ) -> None:
+        """`gone(node)`: the store says that the node was released or claimed."""
         self._store = store
         self._mirror = mirror
         self._clock = clock
         self._node = node
         self._session = session
         self._suspicion = suspicion
+        self._gone = gone
         self._alive_revision = 0
         self._alive_seen_at = clock.now()
         self._sequence = 0
@@ -106,6 +109,8 @@ class Election:
 
     def _should_replace(self, leader: Term) -> bool:
         if leader.session in ("", self._session):
+            return True
+        if leader.node != self._node and self._gone(leader.node):
             return True
         silent_for = self._clock.now() - self._alive_seen_at
         suspicion = self._suspicion(leader.node)

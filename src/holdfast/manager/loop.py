@@ -51,7 +51,9 @@ class Manager:
         self._node = node
         self._mirror = Mirror(store)
         self.observations = Observations(self._mirror, clock, Detection())
-        self.election = Election(store, self._mirror, clock, node, session, self.observations.suspicion)
+        self.election = Election(
+            store, self._mirror, clock, node, session, self.observations.suspicion, self.observations.gone
+        )
         self._power = PowerDesk(store, clock, devices, self._mirror.changed.set)
         self._incidents = IncidentKeeper(self._mirror, clock, probes)
         self._membership_step = membership_step

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from holdfast.core.model import (
     Beat,
+    BeatPhase,
     ClusterSpec,
     DeathConfirmation,
     Fence,
@@ -65,6 +66,13 @@ class Observations:
             return None
         observers = observers_of(node, self._domains(), self._detection.observers)
         return suspicion(node, network, observers, self._reports, now, self._detection)
+
+    def gone(self, node: str) -> bool:
+        """The node was released, or claimed and has not joined again."""
+        _, beat, fence = self._records(node)
+        if beat is None or fence is None:
+            return False
+        return beat.phase is BeatPhase.RELEASED or beat.fence_epoch < fence.epoch
 
     def view(self, power: Mapping[str, PowerEvidence], power_running: frozenset[str]) -> View:
         """Everything for one decision."""
