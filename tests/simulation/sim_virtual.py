@@ -33,7 +33,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.set_task_factory(self._make_task)
 
     @staticmethod
-    def _make_task(loop: asyncio.AbstractEventLoop, coro, **kw):  # type: ignore[no-untyped-def] # noqa: ANN001
+    def _make_task(loop: asyncio.AbstractEventLoop, coro, **kw):  # type: ignore[no-untyped-def]
         task = asyncio.Task(coro, loop=loop, **kw)
         owner = OWNER.get()
         if owner is not None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from sim_virtual import OWNER, NodeClock, VirtualLoop
 
 from holdfast.agent.beacon import Beacon
+from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor
 from holdfast.agent.identity import Identity
 from holdfast.agent.session import Session
-from holdfast.agent.worker import NodeContext
 from holdfast.config import BEAT_PORT, REPORT_PORT
 from holdfast.core.model import (
     ClusterSpec,

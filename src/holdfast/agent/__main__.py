@@ -16,12 +16,12 @@ import structlog
 
 from holdfast import logs
 from holdfast.agent.beacon import Beacon
+from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor
 from holdfast.agent.identity import capacity, read_identity
 from holdfast.agent.runner import CgroupRunner
 from holdfast.agent.session import Session
 from holdfast.agent.system import SystemUnits
-from holdfast.agent.worker import NodeContext
 from holdfast.bootstrap.create import SEED_FILE, apply_seed
 from holdfast.clock import SystemClock
 from holdfast.config import BEAT_PORT, DEFAULT_PATH, NodeConfig, load, store_endpoints

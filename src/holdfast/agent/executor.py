@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from holdfast.agent.worker import NodeContext, Target, Worker
+from holdfast.agent.context import NodeContext, Target
+from holdfast.agent.worker import Worker
 from holdfast.core.model import Exclusivity, InstanceSpec, NodeSpec, Placement, Role
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Driver, HealthProbe

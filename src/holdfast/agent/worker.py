@@ -5,24 +5,19 @@ from the session right before each side effect (`allowed`), never remembered.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import structlog
 
+from holdfast.agent.context import NodeContext, Steps, Target
+from holdfast.agent.status import StatusWriter
 from holdfast.core.model import (
     Exclusivity,
-    Goal,
     InstanceSpec,
     InstanceState,
-    InstanceStatus,
-    Placement,
     ServiceAddress,
 )
-from holdfast.errors import AddressInUse, HoldfastError, StoreError
-from holdfast.ports import Addresses, Clock, Compare, Driver, HealthProbe, Put, Store
-from holdfast.store import keys
-from holdfast.store.codec import encode
+from holdfast.errors import AddressInUse, HoldfastError
+from holdfast.ports import Driver, HealthProbe
 
 log = structlog.get_logger("holdfast.agent")
 
@@ -37,50 +32,6 @@ RETRY_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 """Pauses between failed starts; the last one repeats."""
 ANNOUNCE_AT_S = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Announcements after an address came up (docs/safety.md, addresses)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What this node is asked to do with the instance. placement None: it is not placed here (any more)."""
-
-    spec: InstanceSpec
-    placement: Placement | None
-    revision: int = 0
-
-    @property
-    def run(self) -> bool:
-        return self.placement is not None and self.placement.goal is Goal.RUN and self.spec.desired == "started"
-
-
-@dataclass(slots=True)
-class Steps:
-    """StepRecorder: seconds since the target was received."""
-
-    clock: Clock
-    began: float
-    taken: dict[str, float] = field(default_factory=dict)
-
-    def step(self, name: str) -> None:
-        self.taken[name] = round(self.clock.now() - self.began, 4)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeContext:
-    """What all workers of a node share."""
-
-    node: str
-    session: str
-    store: Store
-    clock: Clock
-    addresses: Addresses
-    allowed: Callable[[], bool]
-    """May a strict instance be started at this moment?"""
-    may_stay: Callable[[], bool]
-    """May a strict instance that runs go on at this moment?"""
-    deadline: Callable[[], float]
-    """D of the node, CLOCK_BOOTTIME seconds; bounds the lifetime of a strict instance's address."""
-    advisory_address_s: float
-    """Kernel lifetime of the address of an instance that is not strict, without a renewal."""
 
 
 class Worker:
@@ -105,9 +56,8 @@ class Worker:
         """The specification that what runs was started or reconfigured with."""
         self._operation: asyncio.Task[None] | None = None
         """A start, or the keeping of what runs: can be interrupted by an order to stop."""
-        self._status: InstanceStatus | None = None
-        self._status_dirty = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._write_statuses())]
+        self._status = StatusWriter(context)
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._status.run())]
         self._announcing: asyncio.Task[None] | None = None
 
     # --- orders ---------------------------------------------------------------------------------------------------------
@@ -198,7 +148,7 @@ class Worker:
         elif self.running:
             await self._stop()
         else:
-            self._report(InstanceState.STOPPED)
+            self._status.report(self.target, InstanceState.STOPPED)
             self._settled.set()
             await self._wait(TICK_S if self.target.run else 3600)
 
@@ -212,18 +162,9 @@ class Worker:
             else:
                 await self._start()
             self._applied = spec
-        if not self.running or not self._reported_running():
+        if not self.running or not self._status.says_running(self.target):
             await self._start()
         await self._keep()
-
-    def _reported_running(self) -> bool:
-        placement, status = self.target.placement, self._status
-        return (
-            placement is not None
-            and status is not None
-            and status.epoch == placement.epoch
-            and status.state is InstanceState.RUNNING
-        )
 
     async def _start(self) -> None:
         spec, steps = self.target.spec, Steps(self._context.clock, self._received)
@@ -235,7 +176,7 @@ class Worker:
             fresh = placement is not None and placement.epoch == epoch
             return fresh and self._may_run() and (not strict or self._context.allowed())
 
-        self._report(InstanceState.STARTING)
+        self._status.report(self.target, InstanceState.STARTING)
         self.running = True
         probing = asyncio.create_task(self._occupant(spec))
         try:
@@ -257,7 +198,7 @@ class Worker:
         await self._driver.address_up(spec)
         self._failures = 0
         self._applied = spec
-        self._report(InstanceState.RUNNING, steps=steps.taken)
+        self._status.report(self.target, InstanceState.RUNNING, steps=steps.taken)
         await self._first_health(spec, steps)
 
     async def _occupant(self, spec: InstanceSpec) -> str:
@@ -274,7 +215,7 @@ class Worker:
             problem = await self._probe.check(spec, timeout=HEALTH_TIMEOUT_S)
             if not problem:
                 steps.step("healthy")
-                self._report(InstanceState.RUNNING, healthy=True, steps=steps.taken)
+                self._status.report(self.target, InstanceState.RUNNING, healthy=True, steps=steps.taken)
                 return
             await self._wait(0.05)
 
@@ -286,7 +227,7 @@ class Worker:
         self._failed_checks = 0
         try:
             while self._may_run() and not exited.done() and self.target.spec == spec:
-                if not self._reported_running():
+                if not self._status.says_running(self.target):
                     return
                 await self._renew_address(spec)
                 await self._driver.tick(spec)
@@ -296,7 +237,7 @@ class Worker:
             exited.cancel()
         if exited.done() and not exited.cancelled() and self._may_run():
             log.warning("instance ended by itself", instance=spec.id)
-            self._report(InstanceState.FAILED, detail="its process ended; it is started again")
+            self._status.report(self.target, InstanceState.FAILED, detail="its process ended; it is started again")
 
     async def _check(self, spec: InstanceSpec) -> None:
         """One health check, and what follows from it."""
@@ -305,9 +246,9 @@ class Worker:
         problem = await self._probe.check(spec, timeout=HEALTH_TIMEOUT_S)
         self._failed_checks = self._failed_checks + 1 if problem else 0
         if not problem:
-            self._report(InstanceState.RUNNING, healthy=True)
+            self._status.report(self.target, InstanceState.RUNNING, healthy=True)
         elif self._failed_checks >= UNHEALTHY_AFTER:
-            self._report(InstanceState.RUNNING, detail=problem)
+            self._status.report(self.target, InstanceState.RUNNING, detail=problem)
         if self._failed_checks >= RESTART_AFTER and self._may_run():
             log.warning("instance does not answer: restarting it", instance=spec.id, problem=problem)
             await self._driver.restart_hung(spec)
@@ -316,7 +257,7 @@ class Worker:
     async def _stop(self) -> None:
         """Address muted, instance stopped, address removed: clients see silence and then the new owner."""
         spec = self.target.spec
-        self._report(InstanceState.STOPPING)
+        self._status.report(self.target, InstanceState.STOPPING)
         if self._announcing:
             self._announcing.cancel()
         if spec.address is not None and spec.exclusivity is Exclusivity.STRICT:
@@ -331,13 +272,13 @@ class Worker:
             await self._driver.restart_hung(spec)
         self.running = False
         self._applied = None
-        self._report(InstanceState.STOPPED)
+        self._status.report(self.target, InstanceState.STOPPED)
         self._settled.set()
 
     async def _failed(self, error: HoldfastError) -> None:
         """A start or stop failed: say so, wait, try again (unless the target changes meanwhile)."""
         log.warning("instance failed", instance=self.target.spec.id, error=str(error))
-        self._report(InstanceState.FAILED, detail=str(error))
+        self._status.report(self.target, InstanceState.FAILED, detail=str(error))
         if not self._may_run():
             self._settled.set()
         pause = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
@@ -378,40 +319,3 @@ class Worker:
                 await self._wake.wait()
         except TimeoutError:
             pass
-
-    # --- status ---------------------------------------------------------------------------------------------------------
-
-    def _report(
-        self, state: InstanceState, *, detail: str = "", healthy: bool = False, steps: dict[str, float] | None = None
-    ) -> None:
-        """Queue the newest status; only the last one matters. Nothing is said without a placement on this node."""
-        placement = self.target.placement
-        if placement is None:
-            return
-        if steps is None:
-            known = self._status if self._status and self._status.epoch == placement.epoch else None
-            steps = dict(known.steps) if known else {}
-        status = InstanceStatus(
-            self._context.node, self._context.session, placement.epoch, state, detail, healthy, dict(steps)
-        )
-        if status != self._status:
-            self._status = status
-            self._status_dirty.set()
-
-    async def _write_statuses(self) -> None:
-        """Each status is compared with the very placement it speaks of: a word about an old one has no effect (INV-3)."""
-        while True:
-            await self._status_dirty.wait()
-            self._status_dirty.clear()
-            status, target = self._status, self.target
-            if status is None or target.placement is None or status.epoch != target.placement.epoch:
-                continue
-            spec_id = target.spec.id
-            try:
-                await self._context.store.txn(
-                    [Compare(keys.placement(spec_id), target.revision)], [Put(keys.status(spec_id), encode(status))]
-                )
-            except StoreError as error:
-                log.warning("status not written", instance=spec_id, error=str(error))
-                self._status_dirty.set()
-                await self._context.clock.sleep(0.5)
