@@ -54,7 +54,7 @@ class Manager:
         self.election = Election(
             store, self._mirror, clock, node, session, self.observations.suspicion, self.observations.gone
         )
-        self._power = PowerDesk(store, clock, devices, self._mirror.changed.set)
+        self._power = PowerDesk(store, clock, devices, self._mirror.changed.set, self.observations.beat_revision)
         self._incidents = IncidentKeeper(self._mirror, clock, probes)
         self._membership_step = membership_step
         self._published: ManagerView | None = None

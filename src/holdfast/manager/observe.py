@@ -67,6 +67,10 @@ class Observations:
         observers = observers_of(node, self._domains(), self._detection.observers)
         return suspicion(node, network, observers, self._reports, now, self._detection)
 
+    def beat_revision(self, node: str) -> int:
+        """mod_revision of the node's last beat, as far as the watch delivered it."""
+        return self._revision(keys.beat(node))
+
     def gone(self, node: str) -> bool:
         """The node was released, or claimed and has not joined again."""
         _, beat, fence = self._records(node)

@@ -32,11 +32,20 @@ class PowerResult:
 class PowerDesk:
     """Runs the attempts. `done` is called (synchronously) whenever one ends."""
 
-    def __init__(self, store: Store, clock: Clock, devices: PowerFences, done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        devices: PowerFences,
+        done: Callable[[], None],
+        beat_revision: Callable[[str], int],
+    ) -> None:
+        """`beat_revision(node)`: of the last beat as the watch delivered it."""
         self._store = store
         self._clock = clock
         self._devices = devices
         self._done = done
+        self._beat_revision = beat_revision
         self._running: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self.results: dict[str, PowerResult] = {}
@@ -95,7 +104,12 @@ class PowerDesk:
         try:
             for device in node.fence_devices:
                 opened.append((device.name, self._devices.open(device)))
-            return await fence_off(opened, self._clock, BUDGET_S)
+            return await fence_off(
+                opened,
+                self._clock,
+                BUDGET_S,
+                contradiction=lambda: self._beat_revision(node.id) > beat_revision,
+            )
         finally:
             for _, device_open in opened:
                 await device_open.close()
