@@ -10,6 +10,7 @@ from holdfast.net.announce import announce
 from holdfast.net.links import link
 from holdfast.net.mute import Muter
 from holdfast.net.netlink import AddressTable, KernelAddress
+from holdfast.net.packet_socket import FrameSender
 from holdfast.net.probe import probe
 from holdfast.net.sysctl import sysctl_arp, sysctl_nonlocal_bind
 
@@ -35,13 +36,14 @@ class KernelAddresses:
         self._own = {network: _canonical(ip) for network, ip in node_addresses.items()}
         self._table = AddressTable()
         self._muter = Muter()
+        self._sender = FrameSender()
         self._index: dict[str, int] = {}
         """Addresses added by this agent → interface, so that a renewal need not read the whole table."""
 
     async def probe(self, address: ServiceAddress) -> str:
         ip = _canonical(address.ip)
         place, _ = await self._locate(address.network, ip)
-        return await probe(link(place.index), ip)
+        return await probe(link(place.index), ip, self._sender)
 
     async def add(self, address: ServiceAddress, valid_s: float) -> None:
         """See the port. A renewal is not refused while the link is down: the address stays where it was."""
@@ -71,7 +73,7 @@ class KernelAddresses:
         index = self._index.get(ip)
         if index is None:
             index = (await self._locate(address.network, ip))[0].index
-        announce(link(index), ip)
+        announce(link(index), ip, self._sender)
 
     async def mute(self, address: ServiceAddress) -> None:
         await self._muter.mute(_canonical(address.ip))
@@ -105,6 +107,7 @@ class KernelAddresses:
         await self._muter.flush()
 
     async def close(self) -> None:
+        self._sender.close()
         await self._table.close()
 
     # --- inside -------------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ import asyncio
 import structlog
 
 from holdfast.core.model import ServiceAddress
-from holdfast.errors import DriverError, HoldfastError
+from holdfast.errors import HoldfastError
 from holdfast.net.links import Link
-from holdfast.net.packet_socket import open_packet_socket
-from holdfast.net.packets import announcements
+from holdfast.net.packet_socket import FrameSender
+from holdfast.net.packets import announcements, ethertype
 from holdfast.ports import Addresses, Clock
 
 _log = structlog.get_logger(__name__)
@@ -18,14 +18,10 @@ REPEATS_S = (0.0, 0.1, 0.3, 1.0, 3.0)
 a moment ago (Linux: locktime 1 s), and switches that were still learning."""
 
 
-def announce(link: Link, ip: str) -> None:
+def announce(link: Link, ip: str, sender: FrameSender) -> None:
     """Send one round of gratuitous ARP, or an unsolicited neighbour advertisement. Raises DriverError."""
-    with open_packet_socket(link, 0) as handle:
-        for frame in announcements(ip, link.hardware):
-            try:
-                handle.send(frame)
-            except OSError as error:
-                raise DriverError(f"cannot announce {ip} on {link.name}: {error}", "Check the interface.") from error
+    for frame in announcements(ip, link.hardware):
+        sender.send(link, frame, ethertype(ip))
 
 
 class Announcer:

@@ -1,4 +1,4 @@
-"""AF_PACKET sockets bound to one interface and one protocol, with a kernel filter where the protocol carries bulk data."""
+"""AF_PACKET sockets: one to send frames, and listeners with a kernel filter where the protocol carries bulk data."""
 
 import ctypes
 import socket
@@ -9,6 +9,7 @@ from holdfast.net.links import Link
 from holdfast.net.packets import ETH_P_IPV6
 
 _SO_ATTACH_FILTER = 26
+_ADVICE = "Check the interface with `ip link`; the agent must run as root (CAP_NET_RAW)."
 _LDH, _LDB, _JEQ, _RET = 0x28, 0x30, 0x15, 0x06
 
 #: Lets only ICMPv6 neighbour advertisements pass: ethertype, next header, ICMP type (classic BPF: code, jt, jf, k).
@@ -24,26 +25,44 @@ _ADVERTISEMENTS = (
 )
 
 
-def open_packet_socket(link: Link, protocol: int) -> socket.socket:
-    """A non-blocking socket that sends on the interface and, if `protocol` is not 0, receives that ethertype. For IPv6 only
-    neighbour advertisements are received. Raises DriverError."""
+class FrameSender:
+    """Sends frames on any interface through one socket that stays open: the kernel's close of a packet socket waits for a
+    grace period (synchronize_net), 10 ms and more during which the event loop would stand still."""
+
+    def __init__(self) -> None:
+        self._handle: socket.socket | None = None
+
+    def send(self, link: Link, frame: bytes, protocol: int) -> None:
+        """Raises DriverError."""
+        try:
+            if self._handle is None:
+                # Protocol 0: it receives nothing.
+                self._handle = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+            self._handle.sendto(frame, (link.name, protocol))
+        except OSError as error:
+            raise DriverError(f"cannot send on {link.name}: {error}", _ADVICE) from error
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+
+def open_listener(link: Link, protocol: int) -> socket.socket:
+    """A non-blocking socket that receives that ethertype on the interface; of IPv6 only neighbour advertisements. Close it
+    in a thread (see FrameSender). Raises DriverError."""
     try:
-        handle = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        handle = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     except OSError as error:
-        raise DriverError(
-            f"no packet socket on {link.name}: {error}", "The agent needs CAP_NET_RAW; run it as root."
-        ) from error
+        raise DriverError(f"no packet socket on {link.name}: {error}", _ADVICE) from error
     try:
-        handle.setblocking(False)
         if protocol == ETH_P_IPV6:
             _attach(handle)
         # Bound only after the filter is in place: with protocol 0 nothing was queued before.
         handle.bind((link.name, protocol))
     except OSError as error:
         handle.close()
-        raise DriverError(
-            f"packet socket on {link.name} failed: {error}", "Check the interface with `ip link`."
-        ) from error
+        raise DriverError(f"packet socket on {link.name} failed: {error}", _ADVICE) from error
     return handle
 
 

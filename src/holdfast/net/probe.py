@@ -3,9 +3,8 @@
 import asyncio
 import socket
 
-from holdfast.errors import DriverError
 from holdfast.net.links import Link, own_hardware, readable
-from holdfast.net.packet_socket import open_packet_socket
+from holdfast.net.packet_socket import FrameSender, open_listener
 from holdfast.net.packets import answer, ethertype, question
 
 PROBES = 3
@@ -13,7 +12,7 @@ INTERVAL_S = 0.045
 """Three probes in 135 ms: a live owner on a LAN answers within a millisecond, and two lost packets are tolerated."""
 
 
-async def probe(link: Link, ip: str) -> str:
+async def probe(link: Link, ip: str, sender: FrameSender) -> str:
     """The MAC address that answers for `ip` on this link, "" if nobody does. Answers of this node are ignored.
 
     Returns at the first answer, otherwise after PROBES * INTERVAL_S seconds. Raises DriverError if it cannot ask.
@@ -21,7 +20,7 @@ async def probe(link: Link, ip: str) -> str:
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
     own = own_hardware()
-    handle = open_packet_socket(link, ethertype(ip))
+    handle = open_listener(link, ethertype(ip))
 
     def hear() -> None:
         for frame in _frames(handle):
@@ -32,17 +31,14 @@ async def probe(link: Link, ip: str) -> str:
     loop.add_reader(handle, hear)
     try:
         for _ in range(PROBES):
-            try:
-                handle.send(question(ip, link.hardware))
-            except OSError as error:
-                raise DriverError(f"cannot ask for {ip} on {link.name}: {error}", "Check the interface.") from error
+            sender.send(link, question(ip, link.hardware), ethertype(ip))
             done, _ = await asyncio.wait([found], timeout=INTERVAL_S)
             if done:
                 return found.result()
         return ""
     finally:
         loop.remove_reader(handle)
-        handle.close()
+        loop.run_in_executor(None, handle.close)
         found.cancel()
 
 
