@@ -231,3 +231,27 @@ async def test_endpoints_can_be_changed_while_running(trio: Members, make: MakeS
             if batch.changes:
                 break
     await watch.aclose()
+
+
+async def test_a_member_on_this_node_is_preferred(trio: Members, make: MakeStore) -> None:
+    """It is taken as soon as it is listed, without a call or an event lost on the way."""
+    elsewhere = trio.endpoints[0].replace("127.0.0.1", "localhost")  # a name is never taken for this node's own address
+    store = make(elsewhere)
+    await store.txn([], [Put("a", b"0")], timeout=HANG_S)
+    watch = store.watch("a")
+    assert (await anext(watch)).snapshot
+    assert store.endpoint == elsewhere
+    store.update_endpoints([elsewhere, trio.endpoints[1]])
+    written = 0
+    async with asyncio.timeout(HANG_S):
+        while store.endpoint != trio.endpoints[1] or written < 100:
+            await store.txn([], [Put("a", b"%d" % written)])
+            written += 1
+            await asyncio.sleep(0.01)
+        seen = 0
+        async for batch in watch:
+            assert not batch.snapshot
+            seen += len(batch.changes)
+            if seen == written:
+                break
+    await watch.aclose()

@@ -20,7 +20,8 @@ class EtcdStore:
     """Linearizable store with compare-and-swap (implements ports.Store). Errors and outcomes: see the port.
 
     The first cluster it speaks to is its cluster for life (or the one with `cluster_id`): another one at the same
-    addresses is refused with StoreRejected. `spread` (say, the node's id) makes clients begin at different endpoints.
+    addresses is refused with StoreRejected. A member on this very node is preferred; else `spread` (say, the node's id)
+    makes clients begin at different endpoints.
     """
 
     def __init__(
@@ -131,6 +132,12 @@ class EtcdStore:
     @property
     def endpoints(self) -> tuple[str, ...]:
         return self.engine.pool.urls
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint in use; "" while there is no connection."""
+        connection = self.engine.pool.current
+        return connection.endpoint.url if connection is not None else ""
 
     @property
     def cluster_id(self) -> int | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +42,8 @@ class Endpoint:
         kind = "ipv6" if ":" in self.host else "ipv4" if self.host.replace(".", "").isdigit() else "dns"
         place = f"[{self.host}]:{parts.port}" if kind == "ipv6" else f"{self.host}:{parts.port}"
         self.target = f"dns:///{place}" if kind == "dns" else f"{kind}:{place}"
+        self.local = kind != "dns" and _is_own(self.host)
+        """A member on this very node: it dies only together with those who use it, so they need never notice."""
         self.avoid_until = 0.0
         """CLOCK_BOOTTIME; others are tried first until then."""
 
@@ -147,6 +150,16 @@ class Connection:
             await asyncio.wait({self._guard})
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self._channel.close()
+
+
+def _is_own(address: str) -> bool:
+    """Whether the address is one of this machine's own: only then a socket can be bound to it."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _credentials(endpoint: Endpoint, tls: Tls | None) -> grpc.ChannelCredentials:

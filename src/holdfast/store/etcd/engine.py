@@ -253,6 +253,7 @@ class Engine:
             connection = self.pool.current
             if connection is not None and connection.ready:
                 await self._beat(connection)
+                await self.pool.go_home()
 
     async def _beat(self, connection: Connection) -> None:
         metadata = self._held_token()

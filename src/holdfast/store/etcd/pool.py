@@ -1,4 +1,4 @@
-"""Which endpoint is used: the same one as long as it is good, then the next."""
+"""Which endpoint is used: this node's own member if it has one, else the same one as long as it is good, then the next."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +18,10 @@ AVOID_S = 2.0
 SUSPECT_S = 10.0
 """The same for an endpoint whose node is believed dead."""
 ROUND_PAUSE_S = 0.1
+HOME_S = 5.0
+"""How often a client that uses another node's member tries to come back to that of its own node."""
+HANDOVER_S = 1.0
+"""Calls under way over a good connection are given this time to end before it is closed."""
 
 Greeting = Callable[[Connection], Awaitable[None]]
 
@@ -35,6 +39,7 @@ class Pool:
         self._old: set[Connection] = set()
         self._round: asyncio.Task[Connection | list[HoldfastError]] | None = None
         self._rounds_failed = 0
+        self._home_at = 0.0
         self.current: Connection | None = None
         self.closed = False
         self.update(endpoints)
@@ -106,6 +111,24 @@ class Pool:
             last = next(error for error in outcome if not isinstance(error, StoreRejected))
             await self._clock.sleep(max(0.0, min(ROUND_PAUSE_S, deadline - self._clock.now())))
 
+    async def go_home(self) -> None:
+        """Change over to this node's own member, if there is one that works and it is not in use. Called all the time."""
+        now, old = self._clock.now(), self.current
+        if old is None or old.endpoint.local or now < self._home_at:
+            return
+        self._home_at = now + HOME_S
+        for endpoint in self._endpoints:
+            if endpoint.local and endpoint.avoid_until <= now:
+                outcome = await self._try(endpoint, CONNECT_S)
+                if not isinstance(outcome, Connection):
+                    continue
+                if self.current is old and not self.closed:
+                    self.current = outcome
+                    asyncio.get_running_loop().call_later(HANDOVER_S, self.drop, old, "this node's own member is used")
+                else:
+                    self.drop(outcome, "another connection was made meanwhile")
+                return
+
     async def _connect(self) -> Connection | list[HoldfastError]:
         """One round through all endpoints, best first."""
         try:
@@ -127,7 +150,7 @@ class Pool:
         now = self._clock.now()
         first = crc32(self._spread.encode()) % len(self._endpoints) if self._spread else 0
         turned = self._endpoints[first:] + self._endpoints[:first]
-        return sorted(turned, key=lambda endpoint: endpoint.avoid_until if endpoint.avoid_until > now else 0.0)
+        return sorted(turned, key=lambda e: (e.avoid_until if e.avoid_until > now else 0.0, not e.local))
 
     async def _try(self, endpoint: Endpoint, bound: float) -> Connection | HoldfastError:
         try:
