@@ -10,6 +10,7 @@ import pytest
 from lab_talk import CLOCK_OFFSET_S
 
 from holdfast.lab import LabClient, LabOptions, cleanup
+from holdfast.lab.bringup import wait_nodes_up
 from holdfast.lab.cgroups import mount_point
 from holdfast.lab.layout import state_dir_of
 
@@ -60,3 +61,20 @@ def bare_lab(shared_bare_lab: LabClient) -> Iterator[LabClient]:
     yield shared_bare_lab
     for host in (*shared_bare_lab.nodes, "client"):
         shared_bare_lab.heal(host)
+
+
+@pytest.fixture(scope="session")
+def shared_cluster_lab(make_lab: Callable[[str], LabClient]) -> LabClient:
+    """Four nodes with a cluster: three management nodes, power fencing, watchdogs. Use `cluster_lab`."""
+    lab = make_lab("c")
+    lab.up(LabOptions(nodes=4))
+    return lab
+
+
+@pytest.fixture
+def cluster_lab(shared_cluster_lab: LabClient) -> Iterator[LabClient]:
+    """One cluster for many tests; after each every host is healed and every node is up again."""
+    yield shared_cluster_lab
+    for host in (*shared_cluster_lab.nodes, "client"):
+        shared_cluster_lab.heal(host)
+    wait_nodes_up(shared_cluster_lab, shared_cluster_lab.nodes)

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab_talk import PYTHON, until
 
 from holdfast.errors import Conflict, HoldfastError, InvalidInput
 from holdfast.lab import LabClient, LabOptions
@@ -83,4 +85,20 @@ def test_bad_options_are_refused_before_anything_is_made(make_lab: Callable[[str
         LabClient("No-Such").up(BARE)
     with pytest.raises(HoldfastError):
         lab.nodes  # noqa: B018
+    assert traces(lab) == []
+
+
+def test_ctrl_c_of_the_command_takes_everything_down(make_lab: Callable[[str], LabClient]) -> None:
+    lab = make_lab("i")
+    command = [str(Path(PYTHON).with_name("holdfast")), "lab", "--lab", lab.name, "up", "--nodes", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until(lab.running, "the lab's daemon answers")
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
     assert traces(lab) == []

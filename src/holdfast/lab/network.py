@@ -78,9 +78,12 @@ class Switch:
         """Make the namespace, the bridges and the BMCs' addresses on the bmc bridge."""
         add_namespace(self._netns)
         lines = ["link set lo up"]
-        for net in NETWORKS:
+        for index, net in enumerate(NETWORKS):
+            # Its own address is fixed, else it would change with the ports and the BMCs behind it be lost for a while.
             # Snooping is off because it delays neighbour discovery until a querier was heard.
-            lines.append(f"link add {net.bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
+            mac = f"02:77:{index:02x}:00:01:00"
+            options = "stp_state 0 forward_delay 0 mcast_snooping 0"
+            lines.append(f"link add {net.bridge} address {mac} type bridge {options}")
             lines.append(f"link set {net.bridge} up")
         ip(self._netns, [*lines, *(f"addr add {a}/24 dev br-b" for a in bmc_addresses)])
 
