@@ -67,7 +67,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end, False)
         loop.add_signal_handler(signal.SIGHUP, self._end, True)
-        await self._addresses.flush()
+        await self._addresses.prepare()
         self._spawn(self._system.run(), self._mirror.run(), self._plant_seed())
         await self._first_contact()
         cluster = self._cluster()
