@@ -168,6 +168,9 @@ async def test_on_a_phone_nothing_is_cut_off(open_window: OpenWindow, panel: Pan
     await expect(visitor.page.locator(visitor.token("n3", "nfs/home"))).to_contain_text("from n2")
     await visitor.page.wait_for_timeout(1000)
     await visitor.shot("phone")
+    for part in ("summary", "nodes", "instances"):
+        await visitor.page.locator(f"#{part}").evaluate("element => element.scrollIntoView()")
+        await visitor.shot(f"phone-{part}", whole=False)
     too_wide = """() => [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1
         && !e.closest('.hidden')).map(e => e.className)"""
     assert await visitor.page.evaluate(too_wide) == []

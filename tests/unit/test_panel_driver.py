@@ -224,10 +224,15 @@ async def test_probe_gives_up_on_a_hung_process(tmp_path: Path) -> None:
         assert "did not answer within 0.2 s" in await PanelProbe(config(ca), port=port).check(instance(), timeout=0.2)
 
 
-async def test_probe_names_refusal_missing_ca_and_missing_address(tmp_path: Path) -> None:
+async def test_probe_asks_the_node_itself_while_the_panel_has_no_address(tmp_path: Path) -> None:
+    ca, certificate, key = make_pki(tmp_path, "lab")
+    async with https(certificate, key, b"HTTP/1.1 200 OK\r\n\r\n") as port:
+        assert await PanelProbe(config(ca), port=port).check(instance(""), timeout=5) == ""
+
+
+async def test_probe_names_refusal_and_missing_ca(tmp_path: Path) -> None:
     ca, _, _ = make_pki(tmp_path, "lab")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert "cannot be reached" in await PanelProbe(config(ca), port=port).check(instance(), timeout=5)
     assert "cannot be reached" in await PanelProbe(config(), port=port).check(instance(), timeout=5)
-    assert "ha enable" in await PanelProbe(config(ca)).check(instance(""), timeout=5)

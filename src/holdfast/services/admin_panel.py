@@ -145,16 +145,20 @@ class PanelProbe:
 
     def __init__(self, config: NodeConfig, *, port: int = PANEL_PORT) -> None:
         self._ca = config.tls.ca
+        self._own_address = config.management_address
         self._port = port
 
     async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
-        """GET /healthz over TLS; "" if it answers 200 with a certificate of the cluster's CA."""
-        if instance.address is None:
-            return f"{instance.id} has no address of its own; enable management HA with `holdfast ha enable`"
-        where = _url(instance.address.ip, self._port)
+        """GET /healthz over TLS; "" if it answers 200 with a certificate of the cluster's CA.
+
+        Before management is highly available the panel has no address of its own and runs on the only management node, whose
+        agent and manager are the only ones to ask: they check at that node's own address.
+        """
+        host = instance.address.ip if instance.address else self._own_address
+        where = _url(host, self._port)
         try:
             async with asyncio.timeout(timeout):
-                status = await self._get(instance.address.ip)
+                status = await self._get(host)
         except TimeoutError:
             return f"{where} did not answer within {timeout:g} s"
         except ssl.SSLCertVerificationError as error:

@@ -1,14 +1,14 @@
 // Incidents as time lines, and the list of events.
 
 import { h, icon, pill, prose } from "./dom.js";
-import { lengthOf } from "./overview.js";
+import { lengthOf, recoveryOf } from "./overview.js";
 import { PROOFS, clockTime, count, duration, offset, severityLook, stepLook } from "./words.js";
 
 /** The three parts of a failover, each from the step that begins it to the step that ends it. */
 const PHASES = [
   { name: "Detect", tone: "warn", end: ["suspect"] },
   { name: "Prove", tone: "bad", end: ["claimed"] },
-  { name: "Recover", tone: "ok", end: ["recovered", "closed"] },
+  { name: "Recover", tone: "ok", end: ["recovered"] },
 ];
 
 export function openIncidentsView(status, ages) {
@@ -46,10 +46,13 @@ function timeline(incident) {
     return h("li", { class: `tone-${look.tone}`, "data-key": `${index}-${step.name}` },
       h("time", {}, offset(step.at)),
       h("span", { class: "dot" }, icon(look.icon)),
-      h("div", {}, h("b", {}, look.label), step.instance && h("code", {}, step.instance), h("span", { class: "step-text" }, prose(step.text))),
+      h("div", {}, h("b", {}, look.label), step.instance && h("code", {}, step.instance), h("span", { class: "step-text" }, prose(stepText(step)))),
       h("span", { class: "gap", title: "since the step before" }, index ? `${Math.round(gap * 1000)} ms` : ""));
   }));
 }
+
+/** The instance stands before the text already. */
+const stepText = (step) => (step.instance && step.text.startsWith(step.instance) ? step.text.slice(step.instance.length).trim() : step.text);
 
 function affected(incident, status) {
   if (!incident.affected.length) return null;
@@ -71,10 +74,11 @@ function phases(incident, ages) {
   let begin = 0;
   for (const phase of PHASES) {
     const ends = incident.steps.filter((step) => phase.end.includes(step.name));
-    const done = ends.length > 0 && (phase.name !== "Recover" || incident.state === "closed" || incident.recovered.length === incident.affected.length);
-    const end = done ? ends.at(-1).at : lengthOf(incident);
-    const seconds = Math.max(0, end - begin);
-    parts.push({ ...phase, seconds, done });
+    const closed = incident.state === "closed";
+    const done = ends.length > 0 && (phase.name !== "Recover" || closed || incident.recovered.length === incident.affected.length);
+    if (!done && closed) continue; // e.g. the node came back before anything had to be proven
+    const end = Math.max(begin, done ? ends.at(-1).at : lengthOf(incident));
+    parts.push({ ...phase, seconds: end - begin, done });
     if (!done) break;
     begin = end;
   }
@@ -96,7 +100,9 @@ export function pastIncidentsView(status, ages) {
         h("span", { class: "when" }, clockTime(incident.wall)),
         h("b", {}, incident.node),
         proofBadge(incident),
-        h("span", { class: "took" }, `${count(incident.recovered.length, "instance")} back in `, h("b", {}, duration(lengthOf(incident))))),
+        h("span", { class: "took" }, incident.affected.length
+          ? [`${count(incident.recovered.length, "instance")} back in `, h("b", {}, duration(recoveryOf(incident)))]
+          : "nothing was affected")),
       phases(incident, ages),
       h("div", { class: "incident-body" }, timeline(incident), affected(incident, status))));
 }

@@ -41,14 +41,14 @@ export function summaryView(status) {
       : away
       ? { tone: "warn", icon: "alert", text: "Everything runs, on fewer nodes" }
       : { tone: "ok", icon: "shield", text: "Everything runs" };
-  const last = status.recent_incidents[0];
+  const last = status.recent_incidents.find((incident) => incident.recovered.length > 0);
   return [
     h("div", { class: `verdict tone-${verdict.tone}`, "data-testid": "verdict" }, icon(verdict.icon),
       h("div", {}, h("strong", {}, verdict.text), h("span", {}, verdictDetail(status, wanted.length - healthy)))),
     tile("Nodes up", up, status.nodes.length),
     tile("Instances healthy", healthy, wanted.length),
     h("div", { class: "tile" }, h("span", { class: "tile-name" }, "Last failover"),
-      h("span", { class: "tile-value" }, last ? duration(lengthOf(last)) : "none yet"),
+      h("span", { class: "tile-value" }, last ? duration(recoveryOf(last)) : "none yet"),
       h("span", { class: "tile-note" }, last ? `${last.node}, ${count(last.recovered.length, "instance")} recovered` : "nothing has failed")),
   ];
 }
@@ -68,6 +68,9 @@ function tile(name, have, of) {
 }
 
 export const lengthOf = (incident) => incident.steps.at(-1)?.at ?? 0;
+
+/** Seconds from the first missed beat to the last recovered instance; the incident itself may be closed later. */
+export const recoveryOf = (incident) => incident.steps.filter((step) => step.name === "recovered").at(-1)?.at ?? lengthOf(incident);
 
 export function bannersView(status, link, moved) {
   const banners = [];
