@@ -178,7 +178,8 @@ def ganesha_config(volume: NfsVolume, address: str) -> str:
     """The configuration file's text for this volume at its service address. Raises InvalidInput."""
     validate(volume)
     ip = _ip(address)
-    rules = [_client(str(ip), "RO", "Root_Squash"), *map(_rule, volume.access)]
+    # Last, for the health probe of the volume's own node, which comes from the service address itself.
+    rules = [*map(_rule, volume.access), _client(str(ip), "RO", "Root_Squash")]
     return f"""# Written by holdfast for the NFS volume {volume.name}; changes are overwritten.
 NFS_CORE_PARAM {{
   Protocols = 4; NFS_Port = {PORT}; Bind_addr = {ip};

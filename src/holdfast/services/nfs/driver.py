@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -17,7 +17,7 @@ from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError, HoldfastError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
 from holdfast.services import quota
-from holdfast.services.nfs import clients, recovery, tcp
+from holdfast.services.nfs import clients, host, recovery, tcp
 from holdfast.services.nfs.clients import ClientMemory
 from holdfast.services.nfs.config import KIND, PORT, RECOVERY_ID, NfsVolume, from_instance, ganesha_config
 from holdfast.services.nfs.storage import SharedStorage, write_atomically
@@ -31,7 +31,8 @@ POLL_S = 0.005
 TICKLE_AT_S = (0.02, 0.1, 0.3, 0.7, 1.5, 3.0)
 """Repetitions after the first tickle: it is lost while the client still has the dead node's hardware address."""
 TIDY_EVERY_S = 10.0
-_NONLOCAL_BIND = ("/proc/sys/net/ipv4/ip_nonlocal_bind", "/proc/sys/net/ipv6/ip_nonlocal_bind")
+_LOG_WORDS = (":FATAL", ":CONFIG :CRIT", ":FSAL :CRIT", ":DISP :FATAL")
+"""Of a log, what may explain why a server did not start."""
 
 
 class NfsDriver:
@@ -55,8 +56,8 @@ class NfsDriver:
     async def prepare(self, instance: InstanceSpec) -> None:
         """Let servers listen on addresses that are not here yet, and have the program in the page cache."""
         from_instance(instance)
-        _allow_nonlocal_bind()
-        _warm(Path(self._ganesha).resolve())
+        host.make_ready()
+        host.warm(Path(self._ganesha).resolve())
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
         """Serve the volume, or adopt the server that runs. Raises DriverError, InvalidInput."""
@@ -70,7 +71,7 @@ class NfsDriver:
                 )
             await self.reconfigure(instance)
         else:
-            _allow_nonlocal_bind()
+            host.make_ready()
             await self._prepare_storage(instance, volume, allowed)
             await self._spawn(instance, volume, allowed)
         await self._until_listening(instance)
@@ -251,11 +252,7 @@ class NfsDriver:
         path = self._runner.log_path(name)
         with contextlib.suppress(OSError):
             lines = Path(path).read_text(errors="replace").splitlines()[-200:]
-            bad = [
-                line.rpartition("] ")[2]
-                for line in lines
-                if ":FATAL" in line or (":CRIT" in line and "DBUS" not in line)
-            ]
+            bad = [line.rpartition("] ")[2] for line in lines if any(word in line for word in _LOG_WORDS)]
             if bad:
                 return f"Its log {path} ends with: {bad[-1]}"
         return f"Look at its log {path}."
@@ -295,24 +292,3 @@ def _make_directories(volume: NfsVolume) -> None:
             if new:
                 raise
             log.warning("size not enforced", volume=volume.name, error=str(error))
-
-
-def _allow_nonlocal_bind() -> None:
-    """The server listens before its address is here. Raises DriverError."""
-    for name in _NONLOCAL_BIND:
-        path = Path(name)
-        try:
-            if path.exists() and path.read_text().strip() != "1":
-                path.write_text("1\n")
-        except OSError as error:
-            raise DriverError(f"{name} cannot be set to 1: {error}", "The agent must run as root.") from error
-
-
-def _warm(program: Path) -> None:
-    libraries: Iterable[Path] = Path("/usr/lib").glob("*/libganesha_nfsd.so*")
-    modules: Iterable[Path] = Path("/usr/lib").glob("*/ganesha/libfsalvfs.so*")
-    for path in (program, *libraries, *modules):
-        with contextlib.suppress(OSError):
-            fd = os.open(path, os.O_RDONLY)
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
-            os.close(fd)
