@@ -12,7 +12,7 @@ import typer
 from holdfast.cli import output
 from holdfast.errors import NotFound
 from holdfast.lab.client import LabClient, Progress, require_root
-from holdfast.lab.faults import HOWS
+from holdfast.lab.fault import HOWS
 from holdfast.lab.layout import CLIENT, DEFAULT_NAME
 from holdfast.lab.options import LabOptions, parse_clock_offset
 

@@ -271,7 +271,7 @@ class LabClient:
     # --- faults
 
     def fail(self, node: str, how: str, **details: Any) -> float:
-        """Do a fault (lab.faults.HOWS); details as in lab.faults.Fault. Returns the boottime just before it began."""
+        """Do a fault (lab.fault.HOWS); details as in lab.fault.Fault. Returns the boottime just before it began."""
         return float(self._request({"do": "fail", "node": node, "how": how} | details)["boottime"])
 
     def heal(self, node: str) -> float:

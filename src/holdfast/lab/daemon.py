@@ -20,7 +20,8 @@ from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.bmc import RedfishBmc, listening_socket, make_certificate
 from holdfast.lab.eventlog import EventLog
-from holdfast.lab.faults import Fault, Faults
+from holdfast.lab.fault import Fault
+from holdfast.lab.faults import Faults
 from holdfast.lab.forward import PanelForward
 from holdfast.lab.host import Host
 from holdfast.lab.layout import CLIENT, PANEL_ADDRESS, Layout, cgroup_name, make_layout
