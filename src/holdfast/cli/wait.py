@@ -14,6 +14,12 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is d
 Timeout = Annotated[float, typer.Option("--timeout", help="Give up waiting after so many seconds.", min=1)]
 TIMEOUT_S = 300.0
 POLL_S = 0.3
+FAILING_S = 15.0
+"""An instance that failed so long ago, and failed again since, will not get well by waiting."""
+
+
+class KeepsFailing(HoldfastError):
+    """What is being waited for was tried and failed, again and again."""
 
 
 class StillWaiting(HoldfastError):
@@ -64,15 +70,24 @@ def _show(text: str, shown: str) -> str:
 
 
 def instance_runs(instance_id: str) -> Callable[[Any], str]:
-    """For a ClusterStatus: the instance runs and answered a check through its address."""
+    """For a ClusterStatus: the instance runs and answered a check through its address. Raises KeepsFailing."""
+    failing_since = 0.0
 
     def missing(status: Any) -> str:
+        nonlocal failing_since
         found = find(status["instances"], instance_id)
         if found is None:
             return f"{instance_id} to appear"
         if found["state"] == "running" and found["healthy"]:
             return ""
         why = found["waiting"] or found["detail"]
+        if found["state"] == "failed":
+            failing_since = failing_since or time.monotonic()
+            if time.monotonic() - failing_since > FAILING_S:
+                raise KeepsFailing(
+                    f"{instance_id} fails to start on {found['node']}: {why.rstrip('.')}",
+                    f"It is tried again by itself; follow it with `holdfast service show {instance_id}`.",
+                )
         where = f" on {found['node']}" if found["node"] else ""
         state = "running, not yet answering" if found["state"] == "running" else found["state"]
         return f"{instance_id} ({state}{where}{': ' + why if why else ''})"
