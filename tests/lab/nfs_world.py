@@ -165,6 +165,17 @@ class World:
         summary: dict[str, Any] = json.loads(output)
         return summary
 
+    def client_check(self, instance: InstanceSpec, path: str) -> bool:
+        """Whether the server refuses the lock on the file to somebody else."""
+        assert instance.address is not None
+        program = (
+            "import asyncio, sys; from holdfast.services.nfs.journal import lock_is_held\n"
+            "print(asyncio.run(lock_is_held(sys.argv[1], 2049, sys.argv[2])))"
+        )
+        process = self.client.run(sys.executable, "-c", program, instance.address.ip, path, stdout=subprocess.PIPE)
+        output, _ = process.communicate(timeout=HANG_S)
+        return output.strip() == "True"
+
     def close(self) -> None:
         for process in [*self.clients, *(node.process for node in self.nodes)]:
             if process.poll() is None:

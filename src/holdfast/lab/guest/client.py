@@ -1,5 +1,6 @@
 """Linux's own NFS client in an emulated machine: locks a file, appends and fsyncs records, opens new files, verifies."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -65,7 +66,8 @@ class GuestNfsClient:
             self._process = subprocess.Popen(
                 self._wire.command(*self._qemu(image)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-            threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+            self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+            self._reader.start()
             self.wait_for(lambda event: event.get("n", -1) >= 0, BOOT_TIMEOUT_S, "the first record")
         except BaseException:
             self.kill()
@@ -148,6 +150,10 @@ class GuestNfsClient:
         if process is not None:
             process.kill()
             process.wait()
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+            self._reader.join()
         self._wire.down()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -164,12 +170,13 @@ class GuestNfsClient:
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            arrived = time.clock_gettime(time.CLOCK_BOOTTIME)
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            with self._changed:
-                self._events.append({**event, "host_t": arrived})
-                self._changed.notify_all()
+        with process.stdout as lines:
+            for line in lines:
+                arrived = time.clock_gettime(time.CLOCK_BOOTTIME)
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue
+                with self._changed:
+                    self._events.append({**event, "host_t": arrived})
+                    self._changed.notify_all()
