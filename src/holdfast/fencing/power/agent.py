@@ -88,7 +88,8 @@ class AgentFence:
 
     async def _run(self, action: str, timeout: float) -> tuple[int, str]:
         """Exit status and output. Raises FenceError on time-out; the agent is dead then."""
-        lines = [f"{name}={value}\n" for name, value in {**self._options, "action": action}.items()]
+        # The action comes first: an agent that sees only a part of its input must not fall back to its default, reboot.
+        lines = [f"{name}={value}\n" for name, value in {"action": action, **self._options}.items()]
         process = await asyncio.create_subprocess_exec(
             self._program, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, env=_ENVIRONMENT, cwd="/"
         )

@@ -49,7 +49,8 @@ class RedfishFence:
         self._reset_target = ""
 
     async def read(self, *, timeout: float) -> PowerReading:
-        document = await self._document(timeout)
+        async with self._http.limit(timeout):
+            document = await self._document()
         state = str(document.get("PowerState"))
         return PowerReading(_STATES.get(state, "unknown"), f"PowerState {state} of {self._system}")
 
@@ -62,15 +63,15 @@ class RedfishFence:
     async def close(self) -> None:
         await self._http.close()
 
-    async def _document(self, timeout: float) -> dict[str, Any]:
+    async def _document(self) -> dict[str, Any]:
         if not self._system:
-            self._system = await self._discover(timeout)
-        document = await self._http.get(self._system, timeout)
+            self._system = await self._discover()
+        document = await self._http.get(self._system)
         self._reset_target = _reset_target(document) or self._reset_target
         return document
 
-    async def _discover(self, timeout: float) -> str:
-        collection = await self._http.get(_SYSTEMS, timeout)
+    async def _discover(self) -> str:
+        collection = await self._http.get(_SYSTEMS)
         members = collection.get("Members")
         paths = [m["@odata.id"] for m in members or [] if isinstance(m, dict) and isinstance(m.get("@odata.id"), str)]
         if len(paths) != 1:
@@ -82,11 +83,12 @@ class RedfishFence:
         return str(paths[0])
 
     async def _reset(self, kind: str, timeout: float) -> None:
-        if not self._reset_target:
-            await self._document(timeout)
-        if not self._reset_target:
-            raise FenceError(f"{self._http.url}{self._system} offers no action ComputerSystem.Reset")
-        await self._http.post(self._reset_target, {"ResetType": kind}, timeout)
+        async with self._http.limit(timeout):
+            if not self._reset_target:
+                await self._document()
+            if not self._reset_target:
+                raise FenceError(f"{self._http.url}{self._system} offers no action ComputerSystem.Reset")
+            await self._http.post(self._reset_target, {"ResetType": kind})
 
 
 def _system_path(system: str) -> str:

@@ -2,15 +2,21 @@
 
 import asyncio
 import hashlib
+import importlib
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from holdfast.errors import FenceError, HoldfastError
+
+# httpx loads these at the first request, which takes up to a second on a busy machine: not in the middle of a failover.
+for _module in ("anyio._backends._asyncio", "certifi", "h11", "httpcore"):
+    importlib.import_module(_module)
 
 _CONNECT_TIMEOUT_S = 3.0
 _SESSIONS = "/redfish/v1/SessionService/Sessions"
@@ -43,11 +49,31 @@ class RedfishHttp:
         self._insecure = insecure
         self._session = session
         self._session_path = ""
+        self._connect_s = _CONNECT_TIMEOUT_S
         self._client: httpx.AsyncClient | None = None
 
-    async def get(self, path: str, timeout: float) -> dict[str, Any]:
-        """The JSON object at `path`. Ends within `timeout` seconds. Raises FenceError."""
-        response = await self._request("GET", path, None, timeout)
+    @asynccontextmanager
+    async def limit(self, timeout: float) -> AsyncIterator[None]:
+        """Ends its body within `timeout` seconds, and turns everything that goes wrong in it into a FenceError."""
+        # TCP and TLS each get less than half, so that httpx itself ends a hanging one: cancelled from outside in the
+        # middle of a TLS handshake it leaves the socket to the garbage collector.
+        self._connect_s = min(_CONNECT_TIMEOUT_S, 0.45 * timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                yield
+        except (TimeoutError, httpx.TimeoutException):
+            advice = "Check that the BMC has power and that this node reaches its network."
+            raise FenceError(f"{self.url} is unreachable: no answer within {timeout:g} s", advice) from None
+        except httpx.HTTPError as error:
+            raise self._transport_failed(error) from error
+        except ssl.SSLError as error:
+            raise FenceError(f"{self.url} cannot be used: {error}", "Check its `ca` file.") from error
+        except OSError as error:
+            raise FenceError(f"{self.url} cannot be used: {error}", "Check its address and its `ca` file.") from error
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at `path`. To be called within `limit`."""
+        response = await self._request("GET", path, None)
         try:
             document = response.json()
         except ValueError:
@@ -56,8 +82,9 @@ class RedfishHttp:
             raise FenceError(f"{self.url}{path} is not a Redfish resource", "Check the url: is it a BMC?")
         return document
 
-    async def post(self, path: str, body: Mapping[str, object], timeout: float) -> httpx.Response:
-        return await self._request("POST", path, body, timeout)
+    async def post(self, path: str, body: Mapping[str, object]) -> None:
+        """To be called within `limit`."""
+        await self._request("POST", path, body)
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -75,20 +102,11 @@ class RedfishHttp:
 
     # --- one request
 
-    async def _request(self, method: str, path: str, body: object, timeout: float) -> httpx.Response:
-        try:
-            async with asyncio.timeout(timeout):
-                response = await self._send(method, path, body)
-                if response.status_code == 401 and self._session_path:
-                    self._session_path = ""  # the session has expired: log in once more
-                    response = await self._send(method, path, body)
-        except (TimeoutError, httpx.TimeoutException):
-            advice = "Check that the BMC has power and that this node reaches its network."
-            raise FenceError(f"{self.url} is unreachable: no answer within {timeout:g} s", advice) from None
-        except httpx.HTTPError as error:
-            raise self._transport_failed(error) from error
-        except (OSError, ValueError) as error:
-            raise FenceError(f"{self.url} cannot be used: {error}", "Check its url and its `ca` file.") from error
+    async def _request(self, method: str, path: str, body: object) -> httpx.Response:
+        response = await self._send(method, path, body)
+        if response.status_code == 401 and self._session_path:
+            self._session_path = ""  # the session has expired: log in once more
+            response = await self._send(method, path, body)
         if response.status_code >= 400:
             raise self._refused(method, path, response)
         return response
@@ -99,7 +117,12 @@ class RedfishHttp:
         if self._session and not self._session_path:
             await self._log_in(self._client)
         # A redirected GET (…/v1 to …/v1/) is followed; a redirected action is not.
-        return await self._client.request(method, path, json=body, follow_redirects=method == "GET")
+        return await self._client.request(
+            method, path, json=body, follow_redirects=method == "GET", timeout=self._timeout()
+        )
+
+    def _timeout(self) -> httpx.Timeout:
+        return httpx.Timeout(None, connect=self._connect_s)
 
     async def _connect(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -107,14 +130,13 @@ class RedfishHttp:
             verify=await self._tls(),
             auth=None if self._session else httpx.BasicAuth(self._username, self._password),
             headers={"Accept": "application/json", "OData-Version": "4.0"},
-            timeout=httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=2, keepalive_expiry=60.0),
             trust_env=False,  # fencing never goes through a proxy
         )
 
     async def _log_in(self, client: httpx.AsyncClient) -> None:
         credentials = {"UserName": self._username, "Password": self._password}
-        response = await client.post(_SESSIONS, json=credentials)
+        response = await client.post(_SESSIONS, json=credentials, timeout=self._timeout())
         if response.status_code >= 400:
             raise self._refused("POST", _SESSIONS, response)
         client.headers["X-Auth-Token"] = response.headers.get("X-Auth-Token", "")
@@ -147,7 +169,9 @@ class RedfishHttp:
         try:
             certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         finally:
-            writer.transport.abort()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
         found = hashlib.sha256(certificate).hexdigest()
         if found != self._fingerprint:
             raise FenceError(

@@ -13,6 +13,8 @@ from holdfast.ports import Clock, PowerFence, PowerReading
 
 POLL_S = 0.1
 """Between two readings (seconds)."""
+_AFTER_FAILURE_S = 1.0
+"""So long a device is watched that has refused to switch, before the next one is tried (seconds)."""
 _EQUAL_READINGS = 2
 """So many readings in a row must say off: one alone can be a state in transition."""
 
@@ -82,6 +84,8 @@ class _Attempt:
             self.found_off = not self._switched
             return True
         accepted = await self._switch_off(name, fence, end)
+        if not accepted:
+            end = min(end, self._clock.now() + _AFTER_FAILURE_S)
         last = await self._read_back(name, fence, end)
         if last is None:
             return True
@@ -120,21 +124,22 @@ class _Attempt:
 
     async def _read_back(self, name: str, fence: PowerFence, end: float) -> str | None:
         """Read until off is certain: None; or, when the time is up, the last state that was read."""
-        last, in_a_row = "unknown", 0
-        while True:
+        last, in_a_row, failing = "unknown", 0, False
+        while (left := end - self._clock.now()) > 0:
             try:
-                last = (await fence.read(timeout=self._left(end))).state
+                last = (await fence.read(timeout=left)).state
+                in_a_row = in_a_row + 1 if last == "off" else 0
+                failing = False
             except HoldfastError as error:
-                if last != "unknown":
+                in_a_row = 0
+                if not failing:
                     self.note(name, f"reading back failed: {error}")
-                last = "unknown"
-            in_a_row = in_a_row + 1 if last == "off" else 0
+                failing = True
             if in_a_row >= _EQUAL_READINGS and not self._contradiction():
                 self.note(name, "verified off")
                 return None
-            if self._clock.now() + self._poll_s >= end:
-                return last
             await self._clock.sleep(self._poll_s)
+        return last
 
     def _left(self, end: float) -> float:
         left = end - self._clock.now()
@@ -173,6 +178,3 @@ async def test_device(name: str, fence: PowerFence, *, timeout_s: float = 10.0, 
             False, "off", f"{name} says off though the node is up: it lies, or belongs to another machine"
         )
     return DeviceTest(True, reading.state, f"{name} works, the power is {reading.state}")
-
-
-test_device.__test__ = False  # type: ignore[attr-defined]  # not a test function of pytest
