@@ -5,11 +5,12 @@ import asyncio
 import pytest
 from api_world import ROOT, FakeProbe, build, contents, memory_store, place, put, say
 
-from holdfast.api.operations import cluster, ha, nfs, services
+from holdfast.api.operations import cluster, ha, incidents, nfs, services
 from holdfast.api.operations.draft import Draft, transact
 from holdfast.core.model import (
     Beat,
     BeatPhase,
+    Event,
     Fence,
     InstanceSpec,
     ManagementSpec,
@@ -311,3 +312,17 @@ async def test_what_an_operation_relied_upon_is_compared() -> None:
 async def test_a_store_without_cluster_is_named() -> None:
     with pytest.raises(Conflict, match="no cluster"):
         await cluster.update(memory_store(), ROOT, dead_node_power_on=True)
+
+
+async def test_what_operators_do_stands_in_the_history_between_the_managers_events() -> None:
+    store = memory_store()
+    await build(store)
+    await put(store, {keys.event(7): Event("node-up", "w", "n2 is up")})
+    await cluster.update(store, ROOT, dead_node_power_on=False)
+    await cluster.update(store, ROOT, dead_node_power_on=True)
+    await put(store, {keys.event(8): Event("node-up", "w", "n3 is up")})
+    texts = [event.text for event in await incidents.list_events(store)]
+    assert texts[0] == "n3 is up"
+    assert texts[1].endswith("dead nodes are switched on again")
+    assert texts[2].startswith("root: cluster demo: dead nodes are not")
+    assert texts[3] == "n2 is up"

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
+from holdfast.clock import SystemClock
+from holdfast.core.model import ClusterSpec, Event, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
 from holdfast.errors import Conflict, StoreUnknownOutcome
 from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
 from holdfast.store import codec, keys
@@ -146,6 +147,7 @@ class Draft:
         re-reading; if it stays unknown StoreUnknownOutcome is raised."""
         serial = _Serial(secrets.token_hex(8), f"{actor.name} ({actor.via})" if actor.via else actor.name, text)
         self.put(keys.SERIAL, serial)
+        await self._record(actor, text)
         compare = [Compare(key, revision) for key, revision in sorted(self._compare.items())]
         try:
             result = await self.store.txn(compare, list(self._ops.values()))
@@ -158,6 +160,14 @@ class Draft:
                 "Look at `holdfast status` before you repeat it.",
             ) from error
         return result.revision if result.succeeded else None
+
+    async def _record(self, actor: Actor, text: str) -> None:
+        """An event in the cluster's history, right behind the newest one (the plain numbers are the manager's)."""
+        events = (await self.store.list(keys.EVENTS)).entries
+        newest = max((entry.key for entry in events), default=keys.event(0))[: len(keys.event(0))]
+        key = f"{newest}-{self.mod_revision(keys.SERIAL):020d}"
+        event = Event("operator", SystemClock().wall(), f"{actor.name}: {text}")
+        self._ops[key] = Put(key, codec.encode(event))
 
 
 async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awaitable[str]]) -> Outcome:
