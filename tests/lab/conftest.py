@@ -67,7 +67,7 @@ def bare_lab(shared_bare_lab: LabClient) -> Iterator[LabClient]:
 def shared_cluster_lab(make_lab: Callable[[str], LabClient]) -> LabClient:
     """Four nodes with a cluster: three management nodes, power fencing, watchdogs. Use `cluster_lab`."""
     lab = make_lab("c")
-    lab.up(LabOptions(nodes=4))
+    lab.up(LabOptions(nodes=4, profile="fast"))
     return lab
 
 

@@ -121,6 +121,7 @@ class Agent:
             hurry=session.hurry,
             on_isolated=self._executor.set_isolated,
             on_healed=self._executor.announce,
+            on_missing=self._store.prefer_not,
         )
         living = asyncio.create_task(session.run())
         self._spawn(beacon.run(), self._follow(), self._prepare())

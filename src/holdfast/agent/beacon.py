@@ -21,7 +21,8 @@ CHECKS_PER_PERIOD = 4
 
 
 class Beacon:
-    """`last_commit()` is when this node's last committed beat was sent; `on_isolated` and `on_healed` tell the executor."""
+    """`last_commit()` is when this node's last committed beat was sent; `on_isolated` and `on_healed` tell the executor,
+    `on_missing(address)` the store's client that a member at that management address is very likely dead."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Beacon:
         hurry: Callable[[], None],
         on_isolated: Callable[[bool], None],
         on_healed: Callable[[], None],
+        on_missing: Callable[[str], None] = lambda _address: None,
     ) -> None:
         self._node = node
         self._boot_id = boot_id
@@ -44,6 +46,7 @@ class Beacon:
         self._hurry = hurry
         self._on_isolated = on_isolated
         self._on_healed = on_healed
+        self._on_missing = on_missing
         self._detection = Detection()
         self._tracker = Tracker(self._detection)
         self._sequence = 0
@@ -52,6 +55,7 @@ class Beacon:
         self._reported_at = float("-inf")
         self._destinations: list[tuple[str, str]] = []
         self._managers: list[str] = []
+        self._addresses: dict[str, str] = {}
         bus.on_receive(self._received)
 
     async def run(self) -> None:
@@ -77,6 +81,7 @@ class Beacon:
         for entry in list(self._mirror.below(keys.NODE_SPECS)):
             specs[keys.last_part(entry.key)] = decode(entry.value, NodeSpec, entry.key)
         domains = {name: spec.failure_domain for name, spec in specs.items() if self._member(name)}
+        self._addresses = {name: spec.addresses[MANAGEMENT] for name, spec in specs.items()}
         own = specs.get(self._node)
         if own is None:
             return
@@ -128,6 +133,9 @@ class Beacon:
         changed = missing != self._said
         if changed and self._healed(missing):
             self._on_healed()
+        for node, networks in missing.items():
+            if networks.get(MANAGEMENT) and not self._said.get(node, {}).get(MANAGEMENT) and node in self._addresses:
+                self._on_missing(self._addresses[node])
         if changed or now - self._reported_at >= self._detection.report_period:
             self._said, self._reported_at = missing, now
             report = encode(ReportMessage(observer=self._node, self_suspect=suspects_self, targets=observations))

@@ -6,6 +6,7 @@ Before the store can be reached the node's own files say what to start: a member
 import asyncio
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -113,7 +114,16 @@ class SystemUnits:
                 await self._retire_member()
         if self._member_file.exists():
             member = decode(self._member_file.read_bytes(), EtcdMember, str(self._member_file))
+            if mine is not None and self._another_life(mine, member):
+                await self._retire_member()
+                return
             await self._runner.start(etcd_unit(self._config, member))
+
+    def _another_life(self, mine: ManagementMember, member: EtcdMember) -> bool:
+        """The node was removed and added again while its agent was away: its data belongs to a member that is gone."""
+        if mine.member_id and not member.member_id:
+            _write(self._member_file, encode(replace(member, member_id=mine.member_id)))
+        return bool(mine.member_id and member.member_id and mine.member_id != member.member_id)
 
     def _prepare_member(self, spec: ManagementSpec, mine: ManagementMember) -> None:
         """This node was added to the store's members: start empty and learn everything from the others."""
@@ -122,7 +132,7 @@ class SystemUnits:
         if self._data.exists():
             shutil.rmtree(self._data)
         peers = tuple((member.node, member.peer_url) for member in spec.members if member.state != "joining")
-        member = EtcdMember(mine.node, mine.peer_url, mine.client_url, peers, new=False)
+        member = EtcdMember(mine.node, mine.peer_url, mine.client_url, peers, new=False, member_id=mine.member_id)
         _write(self._member_file, encode(member))
         log.info("this node becomes a member of the store", peers=[name for name, _ in peers])
 

@@ -12,12 +12,13 @@ import structlog
 from holdfast import logs
 from holdfast.clock import SystemClock
 from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_endpoints
+from holdfast.core.observers import MANAGEMENT, NEVER
 from holdfast.errors import HoldfastError
 from holdfast.fencing.power.registry import PowerFenceRegistry
 from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
 from holdfast.net.beats import UdpBus, next_session
-from holdfast.net.messages import decode_report
+from holdfast.net.messages import ReportMessage, decode_report
 from holdfast.services.registry import probes
 from holdfast.store.etcd import EtcdStore
 
@@ -46,8 +47,22 @@ async def _main(config: NodeConfig) -> None:
     def received(payload: bytes, sender: str, _address: str) -> None:
         report = decode_report(payload)
         if report is not None and report.observer == sender:
+            if sender == config.id:
+                avoid(report)
             manager.observations.report(sender, report.self_suspect, report.targets)
             manager.wake()
+
+    avoided: set[str] = set()
+
+    def avoid(report: ReportMessage) -> None:
+        """What this node's own agent misses is very likely no good store endpoint."""
+        missed = {name for name, nets in report.targets.items() if nets.get(MANAGEMENT, NEVER) >= 0}
+        for name in missed - avoided:
+            address = manager.observations.management_address(name)
+            if address:
+                store.prefer_not(address)
+        avoided.clear()
+        avoided.update(missed)
 
     bus.on_receive(received)
     bus.open()

@@ -67,6 +67,11 @@ class Observations:
         observers = observers_of(node, self._domains(), self._detection.observers)
         return suspicion(node, network, observers, self._reports, now, self._detection)
 
+    def management_address(self, node: str) -> str:
+        """ "" for an unknown node."""
+        spec = self.read(keys.node_spec(node), NodeSpec)
+        return spec.addresses[MANAGEMENT] if spec else ""
+
     def beat_revision(self, node: str) -> int:
         """mod_revision of the node's last beat, as far as the watch delivered it."""
         return self._revision(keys.beat(node))

@@ -58,7 +58,8 @@ class Mirror:
             self._apply(Change(key=key, entry=None, revision=0))
         for key, change in new.items():
             old = self.entries.get(key)
-            if old is None or change.entry is None or old.mod_revision != change.entry.mod_revision:
+            # Not the revision alone: after a restore the same revision can hold another value.
+            if old is None or old != change.entry:
                 self._apply(change)
 
     def _apply(self, change: Change) -> None:

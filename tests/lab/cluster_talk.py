@@ -1,0 +1,208 @@
+"""What the cluster tests say to a cluster in the lab: as an operator, as a client, and as one who looks from outside."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from holdfast.lab import LabClient
+
+PYTHON = sys.executable
+NFS_FIRST, NFS_LAST = "10.78.0.101", "10.78.0.150"
+PANEL = "10.77.0.100"
+HANG_S = 90.0
+"""Bound that only catches a hang; what is measured is printed, not judged."""
+
+POLL_PANEL = """
+import json, signal, socket, ssl, sys, time
+context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
+stopping = []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+while not stopping:
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    try:
+        with socket.create_connection((sys.argv[1], 8443), 0.25) as raw, context.wrap_socket(raw) as link:
+            link.settimeout(0.25)
+            link.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
+            answer = b""
+            while chunk := link.recv(4096): answer += chunk
+        node = json.loads(answer.partition(b"\\r\\n\\r\\n")[2])["node"]
+        print(json.dumps({"at": time.clock_gettime(time.CLOCK_BOOTTIME), "node": node}), flush=True)
+    except (OSError, ValueError, KeyError):
+        pass
+    time.sleep(max(0.0, 0.02 - (time.clock_gettime(time.CLOCK_BOOTTIME) - began)))
+"""
+
+
+class Background:
+    """A client that runs in the lab's client host until it is stopped, and says what it sees in lines of JSON."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output:
+            for line in output:
+                self.said.append(line)
+
+    def join(self) -> None:
+        self._reader.join(HANG_S)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in list(self.said) if line.startswith("{") and line.endswith("}\n")]
+
+    def stop(self) -> dict[str, Any]:
+        """Ask it to end; returns the last line it printed."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(HANG_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.join()
+        return self.lines()[-1] if self.lines() else {}
+
+
+@dataclass
+class Cluster:
+    """An operator's and a client's view of the cluster in a lab."""
+
+    lab: LabClient
+    running: list[Background] = field(default_factory=list)
+
+    # --- as an operator
+
+    def ask(self, node: str, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return self.lab.exec(node, ["holdfast", *words], HANG_S, stdin=stdin)
+
+    def do(self, *words: str, node: str = "") -> str:
+        """A command that must succeed."""
+        done = self.ask(node or self.speaker(), *words)
+        assert done.returncode == 0, f"holdfast {' '.join(words)}: {done.stdout} {done.stderr}"
+        return done.stdout
+
+    def refused(self, *words: str) -> str:
+        """A command that must be refused with a clear error and no traceback; returns the words."""
+        done = self.ask(self.speaker(), *words)
+        assert done.returncode in (1, 2), f"holdfast {' '.join(words)} ended with {done.returncode}: {done.stdout}"
+        assert "Traceback" not in done.stderr + done.stdout
+        return " ".join((done.stderr + done.stdout).split())
+
+    def speaker(self) -> str:
+        """A management node whose API answers."""
+        end = time.monotonic() + HANG_S
+        while time.monotonic() < end:
+            for node in self.lab.nodes[:3]:
+                if self.lab.state(node)["power"] == "on" and self._status_of(node) is not None:
+                    return node
+            time.sleep(0.3)
+        raise AssertionError("no management node answers")
+
+    def _status_of(self, node: str) -> dict[str, Any] | None:
+        try:
+            done = self.lab.exec(node, ["holdfast", "status", "--json"], 5)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+        except (subprocess.TimeoutExpired, json.JSONDecodeError):
+            return None
+
+    def status(self, node: str = "") -> dict[str, Any]:
+        status = self._status_of(node or self.speaker())
+        assert status is not None
+        return status
+
+    def node_state(self, node: str) -> str:
+        return next(str(n["state"]) for n in self.status()["nodes"] if n["id"] == node)
+
+    def instance(self, instance: str) -> dict[str, Any]:
+        return next((i for i in self.status()["instances"] if i["id"] == instance), {})
+
+    def where(self, instance: str) -> str:
+        """The node on which the instance runs and answers; "" while it does not."""
+        found = self.instance(instance)
+        return str(found["node"]) if found.get("state") == "running" and found.get("healthy") else ""
+
+    def incidents(self, node: str) -> list[dict[str, Any]]:
+        """Newest last."""
+        found = json.loads(self.do("incident", "list", "--json"))
+        return sorted((i for i in found if i["node"] == node), key=lambda i: i["wall"])
+
+    def until(self, condition: Callable[[], Any], what: str, bound: float = HANG_S) -> float:
+        """Wait; returns the seconds it took."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() - began < bound, f"not within {bound:g} s: {what}"
+            time.sleep(0.2)
+        return time.monotonic() - began
+
+    def place(self, instance: str, node: str) -> None:
+        """Move the instance there, unless it is there."""
+        if self.where(instance) != node:
+            self.do("service", "move", instance, "--to", node)
+        self.until(lambda: self.where(instance) == node, f"{instance} on {node}")
+
+    # --- from outside
+
+    def pids(self, node: str, name: str) -> list[int]:
+        """Processes of the node whose command line holds `name`, read from the machine's process table."""
+        found = []
+        for group in (self.lab.cgroup / node).rglob("cgroup.procs"):
+            for pid in group.read_text().split():
+                try:
+                    if name in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+                        found.append(int(pid))
+                except OSError:
+                    continue
+        return sorted(found)
+
+    def boots(self, node: str) -> int:
+        return int(self.lab.state(node)["boots"])
+
+    # --- as a client
+
+    def poll_panel(self) -> Background:
+        """Polls /healthz through the panel's address each 20 ms, each time on a new connection."""
+        return self._background([PYTHON, "-c", POLL_PANEL, PANEL])
+
+    def journal(self, volume: str, address: str, opens_s: float = 0.0) -> Background:
+        """Numbered stable writes each 20 ms under a lock; a new file each `opens_s` seconds."""
+        argv = [PYTHON, "-m", "holdfast.services.nfs.journal", "--host", address, "--volume", volume]
+        argv += ["--file", f"journal-{time.monotonic_ns()}", "--out", "/dev/stdout", "--opens", str(opens_s)]
+        client = self._background(argv)
+        self.until(
+            lambda: len(client.lines()) > 20 or client.process.poll() is not None, "the journal client writes", 30
+        )
+        assert client.process.poll() is None, client.said
+        return client
+
+    def _background(self, argv: list[str]) -> Background:
+        client = Background(self.lab.popen("client", argv, stdout=subprocess.PIPE, text=True))
+        self.running.append(client)
+        return client
+
+    def end(self) -> None:
+        for client in self.running:
+            if client.process.poll() is None:
+                client.process.kill()
+                client.process.wait()
+            client.join()
+        self.running.clear()
+
+
+def longest_gap(panel: Background, since: float) -> float:
+    """Seconds between two answers of the panel, the longest after `since` (CLOCK_BOOTTIME)."""
+    times = [line["at"] for line in panel.lines()]
+    before = [at for at in times if at <= since][-1:]
+    after = before + [at for at in times if at > since]
+    return max((b - a for a, b in itertools.pairwise(after)), default=float("inf"))
