@@ -1,6 +1,7 @@
 """A lab leaves nothing behind: on `down`, after a failure of `up`, after its daemon was killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -74,6 +75,16 @@ def test_a_failed_up_takes_everything_down(make_lab: Callable[[str], LabClient])
     with pytest.raises(KeyboardInterrupt):
         lab.up(LabOptions(nodes=1), interrupt)
     assert traces(lab) == []
+
+
+def test_a_refused_cluster_takes_everything_down_and_keeps_the_logs(make_lab: Callable[[str], LabClient]) -> None:
+    lab = make_lab("r")
+    with pytest.raises(HoldfastError, match="nonsense") as caught:
+        lab.up(LabOptions(nodes=1, profile="nonsense"))
+    assert traces(lab) == []
+    kept = Path(caught.value.advice.split()[-1].rstrip("."))
+    assert (kept / "events.jsonl").exists()
+    shutil.rmtree(kept)
 
 
 def test_bad_options_are_refused_before_anything_is_made(make_lab: Callable[[str], LabClient]) -> None:

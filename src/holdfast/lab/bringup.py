@@ -15,6 +15,7 @@ MANAGEMENT_NODES = 3
 _COMMAND_S = 120.0
 _UP_S = 60.0
 _POLL_S = 0.2
+_ADVICE = "Look at the logs of that node."
 _CLUSTER_NETWORKS = tuple(network for network in NETWORKS if network.name != "bmc")
 
 
@@ -47,10 +48,10 @@ def holdfast(lab: LabClient, node: str, *words: str, stdin: str = "", timeout: f
     try:
         done = lab.exec(node, ["holdfast", *words], timeout, stdin=stdin)
     except subprocess.TimeoutExpired:
-        raise LabError(f"`holdfast {words[0]} {words[1]}` on {node} hangs", _where(lab, node)) from None
+        raise LabError(f"`holdfast {words[0]} {words[1]}` on {node} hangs", _ADVICE) from None
     if done.returncode:
         said = " ".join(done.stderr.split()).removeprefix("Error: ").rstrip(".")
-        raise LabError(f"`holdfast {words[0]} {words[1]}` on {node}: {said}", _where(lab, node))
+        raise LabError(f"`holdfast {words[0]} {words[1]}` on {node}: {said}", _ADVICE)
     return done.stdout
 
 
@@ -75,7 +76,7 @@ def wait_nodes_up(lab: LabClient, nodes: list[str], timeout: float = _UP_S) -> N
             return
         if time.monotonic() > end:
             seen = ", ".join(f"{node} is {states.get(node, 'unknown')}" for node in missing)
-            raise LabError(f"after {timeout:g} s {seen}", _where(lab, missing[0]))
+            raise LabError(f"after {timeout:g} s {seen}", _ADVICE)
         time.sleep(_POLL_S)
 
 
@@ -115,11 +116,7 @@ def _join(lab: LabClient, name: str, bundle: bytes) -> None:
     joining = lab.popen(name, ["holdfast", "node", "join", "-"], stdin=pipe, stdout=pipe, stderr=pipe)
     _, error = joining.communicate(bundle, timeout=_COMMAND_S)
     if joining.returncode:
-        raise LabError(f"`holdfast node join` on {name}: {error.decode().strip()}", _where(lab, name))
-
-
-def _where(lab: LabClient, node: str) -> str:
-    return f"Look at its logs: holdfast lab log {node}. `lab up --no-cluster` gives bare nodes."
+        raise LabError(f"`holdfast node join` on {name}: {error.decode().strip()}", _ADVICE)
 
 
 __all__ = ["bring_up", "cluster_status", "fence_device", "holdfast", "wait_nodes_up"]

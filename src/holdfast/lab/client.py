@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -85,6 +86,10 @@ class LabClient:
             if chosen.cluster:
                 bringup = import_module("holdfast.lab.bringup")  # it imports this module
                 bringup.bring_up(self, chosen, tell)
+        except LabError as error:
+            logs = Path(tempfile.mkdtemp(prefix=f"holdfast-lab-{self.name}-"))
+            self.down(save_logs=logs)
+            raise LabError(error.message, f"Nothing was left running; the nodes' logs are kept in {logs}.") from error
         except BaseException:
             self.down()
             raise
@@ -100,7 +105,7 @@ class LabClient:
         while not self.running():
             if self._daemon_ended() or time.monotonic() > end:
                 tail = (self.state_dir / "labd.log").read_text(errors="replace").strip().splitlines()[-1:]
-                raise LabError(f"the lab did not start: {' '.join(tail).rstrip('.')}", "Nothing of it was left behind.")
+                raise LabError(f"the lab did not start: {' '.join(tail).rstrip('.')}", "See labd.log.")
             time.sleep(0.02)
 
     def _spawn_daemon(self) -> int:
