@@ -58,7 +58,8 @@ def require(path: Path) -> None:
             state[0] = 1
             _quotactl(fd, _GET_STATE, 0, state)
         except OSError as error:
-            raise _unsupported(path, os.strerror(error.errno or errno.EIO)) from None
+            why = f"project quotas do not work there ({os.strerror(error.errno or errno.EIO)})"
+            raise _unsupported(path, why) from None
     (flags,) = struct.unpack_from("=H", state, 2)
     if not flags & _PROJECT_ENFORCED:
         raise _unsupported(path, "project quotas are not switched on")
