@@ -283,3 +283,17 @@ async def test_without_a_device_the_strict_group_is_killed_all_the_same(tmp_path
         await until(lambda: unit.poll() is not None, "the strict unit is killed")
     finally:
         await world.close()
+
+
+async def test_a_deadline_that_a_stalled_guard_did_not_hear_is_not_taken_for_heard(world):
+    """The guard still believes in idle then: the agent must not start anything, and the word is told again."""
+    guard = world.start_guard()
+    link = await world.connected(timeout_s=0.3)
+    assert await link.set_idle()
+    guard.send_signal(signal.SIGSTOP)
+    assert not await link.set_deadline(world.now() + 3, 0.5)
+    assert not link.connected
+    guard.send_signal(signal.SIGCONT)
+    await until(lambda: link.connected, "the guard has taken the deadline")
+    # No renewal follows: had the guard gone on believing in idle, the node would live for ever.
+    await asyncio.wait_for(world.node_dead.wait(), 20)

@@ -46,12 +46,14 @@ class UnixGuardLink:
         self._last_word: dict[str, Any] | None = None
         self._task: asyncio.Task[None] | None = None
         self._departing = False
+        self._unheard = False
         self.reason = "not connected to the guard"
         """Why the last request failed, one sentence; empty if it did not."""
 
     @property
     def connected(self) -> bool:
-        return self._connected.is_set()
+        """The guard is there, and the last deadline told was acknowledged: what it enforces is what the agent relies on."""
+        return self._connected.is_set() and not self._unheard
 
     async def start(self) -> None:
         assert self._task is None, "the link is started once"
@@ -87,13 +89,15 @@ class UnixGuardLink:
     async def set_deadline(self, deadline: float, grace: float) -> bool:
         # Remembered before it is acknowledged: it is the word of a committed beat, and a lost answer does not undo that.
         self._last_word = {"do": "deadline", "D": deadline, "G": grace}
-        return bool((await self._ask(self._last_word))["ok"])
+        self._unheard = not (await self._ask(self._last_word))["ok"]
+        return not self._unheard
 
     async def set_idle(self) -> bool:
         word = {"do": "idle"}
         if not (await self._ask(word))["ok"]:
             return False
         self._last_word = word
+        self._unheard = False
         return True
 
     async def revoke(self) -> bool:
@@ -149,6 +153,7 @@ class UnixGuardLink:
             return False
         if self._last_word is not None:
             again = await self._exchange(self._last_word)
+            self._unheard = not again["ok"]
             log.info("connected to the guard again, last word %s", "taken" if again["ok"] else again.get("reason"))
         self._connected.set()
         self.reason = ""
@@ -171,6 +176,9 @@ class UnixGuardLink:
             self._socket.close()
             self._socket = None
         self._fail_waiters("the connection to the guard was lost")
+        self._lost()
+
+    def _lost(self) -> None:
         if self._connected.is_set():
             self._connected.clear()
             if self._on_disconnect is not None and not self._departing:
@@ -183,12 +191,13 @@ class UnixGuardLink:
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The guard's answer. One that does not come in time ends the connection: what it did is unknown."""
-        if not self.connected:
+        if not self._connected.is_set():
             return {"ok": False, "reason": self.reason}
         try:
             answer = await self._exchange(request)
         except (OSError, TimeoutError):
             self._hang_up()
+            self._lost()
             answer = {"ok": False, "reason": f"the guard did not answer `{request['do']}` within {self._timeout_s:g} s"}
         self.reason = "" if answer["ok"] else str(answer.get("reason"))
         return answer
