@@ -18,6 +18,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "ha": ("holdfast.cli.ha", "High availability of the management plane."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "lab": ("holdfast.cli.lab", "Real nodes on this one machine, to be killed."),
+    "demo": ("holdfast.cli.demo", "See it work: a real cluster here, and a node that dies."),
 }
 """Name → module with a Typer called `app`, and its line in the help."""
 

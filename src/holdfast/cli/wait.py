@@ -8,7 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli.client import Api, ApiRefused, ApiUnreachable
+from holdfast.clock import SystemClock
 from holdfast.errors import HoldfastError
+
+_CLOCK = SystemClock()
 
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done, not only accepted.")]
 Timeout = Annotated[float, typer.Option("--timeout", help="Give up waiting after so many seconds.", min=1)]
@@ -31,7 +34,7 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
 
     A moment without an answer is no failure: the panel may be moving. Raises StillWaiting.
     """
-    end = time.monotonic() + timeout
+    end = _CLOCK.now() + timeout
     shown = ""
     while True:
         try:
@@ -48,7 +51,7 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
                 raise
             text = error.message
         shown = _show(text, shown)
-        if time.monotonic() >= end:
+        if _CLOCK.now() >= end:
             _show("", shown)
             raise StillWaiting(
                 f"after {timeout:.0f} s still waiting for {text}",
@@ -82,8 +85,8 @@ def instance_runs(instance_id: str) -> Callable[[Any], str]:
             return ""
         why = found["waiting"] or found["detail"]
         if found["state"] == "failed":
-            failing_since = failing_since or time.monotonic()
-            if time.monotonic() - failing_since > FAILING_S:
+            failing_since = failing_since or _CLOCK.now()
+            if _CLOCK.now() - failing_since > FAILING_S:
                 raise KeepsFailing(
                     f"{instance_id} fails to start on {found['node']}: {why.rstrip('.')}",
                     f"It is tried again by itself; follow it with `holdfast service show {instance_id}`.",
