@@ -3,6 +3,7 @@
 INV-1 is checked all the time by the independent watcher, which reads the process tables of all nodes.
 """
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -129,11 +130,8 @@ def test_a_killed_agent_is_restarted_and_adopts_what_runs(cluster: Cluster) -> N
     cluster.until(lambda: cluster.pids(victim, "holdfast-agent") not in ([], agent), "the agent is restarted")
     cluster.until(lambda: cluster.where(VOLUME) and cluster.node_state(victim) == "up", "the node is up")
     nothing_lost(client.stop())
-    if cluster.where(VOLUME) == victim and cluster.instance(VOLUME)["epoch"] == epoch:
-        assert cluster.pids(victim, "ganesha.nfsd") == before, "adopted, not restarted"
-    else:
-        # Its datagrams were missed for long enough to have the node switched off: legal, and the proof says so.
-        assert cluster.incidents(victim)[-1]["proof"] == "P1"
+    assert (cluster.where(VOLUME), cluster.instance(VOLUME)["epoch"]) == (victim, epoch)
+    assert cluster.pids(victim, "ganesha.nfsd") == before, "adopted, not restarted"
 
 
 def test_a_killed_guard_is_restarted_before_the_watchdog_fires(cluster: Cluster) -> None:
@@ -142,8 +140,7 @@ def test_a_killed_guard_is_restarted_before_the_watchdog_fires(cluster: Cluster)
     guard = cluster.pids(victim, "holdfast-guard")
     cluster.lab.fail(victim, "guard")
     cluster.until(lambda: cluster.pids(victim, "holdfast-guard") not in ([], guard), "the guard is restarted")
-    began = cluster.until(lambda: cluster.lab.state(victim)["watchdog"].startswith("armed"), "the device is fed again")
-    assert began < FAST.W
+    time.sleep(2 * FAST.W + FAST.j)
     cluster.until(lambda: cluster.where(VOLUME) == victim, "the volume never moved")
     assert (cluster.boots(victim), cluster.pids(victim, "ganesha.nfsd")) == (boots, before)
 

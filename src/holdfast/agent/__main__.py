@@ -33,6 +33,7 @@ from holdfast.fencing.guard.link import UnixGuardLink
 from holdfast.net.addresses import KernelAddresses
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.links import hardware_addresses
+from holdfast.net.refusal import RefusalProbe
 from holdfast.services.registry import drivers, probes
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -122,6 +123,7 @@ class Agent:
             on_isolated=self._executor.set_isolated,
             on_healed=self._executor.announce,
             on_missing=self._store.prefer_not,
+            refuses=RefusalProbe(self._config.management_address).refuses,
         )
         living = asyncio.create_task(session.run())
         self._spawn(beacon.run(), self._follow(), self._prepare())

@@ -22,7 +22,8 @@ CHECKS_PER_PERIOD = 4
 
 class Beacon:
     """`last_commit()` is when this node's last committed beat was sent; `on_isolated` and `on_healed` tell the executor,
-    `on_missing(address)` the store's client that a member at that management address is very likely dead."""
+    `on_missing(address)` the store's client that a member at that management address is very likely dead; `refuses(address)`
+    asks a silent node's kernel whether nobody listens there."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Beacon:
         on_isolated: Callable[[bool], None],
         on_healed: Callable[[], None],
         on_missing: Callable[[str], None] = lambda _address: None,
+        refuses: Callable[[str], bool] = lambda _address: False,
     ) -> None:
         self._node = node
         self._boot_id = boot_id
@@ -47,6 +49,7 @@ class Beacon:
         self._on_isolated = on_isolated
         self._on_healed = on_healed
         self._on_missing = on_missing
+        self._refuses = refuses
         self._detection = Detection()
         self._tracker = Tracker(self._detection)
         self._sequence = 0
@@ -127,6 +130,9 @@ class Beacon:
     def _check(self) -> None:
         """Look at the targets; report at each change and now and then."""
         now = self._clock.now()
+        for node in self._tracker.silent(now):
+            if node in self._addresses and self._refuses(self._addresses[node]):
+                self._tracker.refused(node, now)
         observations = self._tracker.observations(now)
         missing = {node: {net: ms >= 0 for net, ms in nets.items()} for node, nets in observations.items()}
         suspects_self = self._suspects_self(now)

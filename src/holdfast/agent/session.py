@@ -181,7 +181,9 @@ class Session:
             self._refuse("something strict runs here and cannot be stopped; see the agent's log")
             return False
         async with self._guard_lock:
-            await self._guard.set_idle()
+            if not await self._guard.set_idle() and self._guard.connected:
+                self._refuse("the guard does not believe that nothing strict runs here; see its log")
+                return False
         if await self._attempt(BeatPhase.JOINING) is not Outcome.COMMITTED:
             return False
         await self._pause(min(1.0, self._timing.H))
@@ -277,7 +279,9 @@ class Session:
         self._attested = attested
         self.validity.committed(sent_at)
         async with self._guard_lock:
-            await self._guard.set_deadline(self.validity.deadline, self._timing.G)
+            # A beat that was under way while the release was decided: the guard was told `idle`, and that stands.
+            if self.state is not SessionState.RELEASED:
+                await self._guard.set_deadline(self.validity.deadline, self._timing.G)
         self._state_changed.set()
 
     async def _read(self) -> tuple[Fence | None, Beat | None]:
@@ -324,13 +328,16 @@ class Session:
             self._timing.G if not everything else max(self._timing.G, self.validity.deadline - self._clock.now() - 1)
         )
         stop = self._workload.stop_all if everything else self._workload.stop_strict
-        while not await stop(grace):
+        while True:
+            if await stop(grace):
+                async with self._guard_lock:
+                    # Under the lock, so that nobody is told `idle` after a new deadline was told. A guard that refuses still
+                    # sees processes: then the stop is not confirmed. Without a guard there is nobody to convince.
+                    if await self._guard.set_idle() or not self._guard.connected:
+                        self._event(SessionEvent.STOPS_CONFIRMED)
+                        break
             grace = 0.0
             await self._clock.sleep(0.2)
-        async with self._guard_lock:
-            # Before the state changes: nobody may be told `idle` once a new deadline was told.
-            await self._guard.set_idle()
-            self._event(SessionEvent.STOPS_CONFIRMED)
         self.hurry()
 
     # --- release --------------------------------------------------------------------------------------------------------

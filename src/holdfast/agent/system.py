@@ -79,8 +79,9 @@ class SystemUnits:
         if manages and "manager" not in running:
             program = Path(sys.executable).parent / "holdfast-manager"
             await self._runner.start(Unit("manager", (str(program),), strict=False))
-        elif spec is not None and not manages and "manager" in running:
-            await self._runner.stop("manager", grace_s=STOP_GRACE_S)
+        elif spec is not None and not manages:
+            for unit in {"manager", "panel"} & set(running):
+                await self._runner.stop(unit, grace_s=STOP_GRACE_S)
 
     def _management(self) -> ManagementSpec | None:
         """The record as the store has it; from the last known copy while the store was not reached yet."""

@@ -232,7 +232,8 @@ class Worker:
                 await self._renew_address(spec)
                 await self._driver.tick(spec)
                 await self._check(spec)
-                await self._wait(TICK_S)
+                # A failed check took its whole time-out already: look again at once.
+                await self._wait(0.05 if self._failed_checks else TICK_S)
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled() and self._may_run():

@@ -12,8 +12,8 @@ from holdfast.core.model import BeatPhase, Goal, Placement, Proof
 from holdfast.core.placement import Load, choose, load_of, moves_without_claim, refusal
 from holdfast.core.view import InstanceView, NodeView, View
 
-UNHEALTHY_MOVE_S = 3.0
-"""An advisory instance that runs but does not answer for so long is moved to another node."""
+UNHEALTHY_MOVE_S = 0.5
+"""An advisory instance whose agent said for so long that it runs but does not answer is moved to another node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Tracker:
     detection: Detection
     _heard: dict[tuple[str, str], float] = field(default_factory=dict)
     _targets: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _refused: dict[str, float] = field(default_factory=dict)
 
     def expect(self, targets: Mapping[str, Sequence[str]]) -> None:
         """Observe exactly these nodes on these networks; forget what was heard of others."""
@@ -66,6 +67,16 @@ class Tracker:
         if node in self._targets:
             self._heard[node, network] = now
 
+    def refused(self, node: str, now: float) -> None:
+        """The kernel of the node answered that nobody listens there: the node lives, its agent does not."""
+        self._refused[node] = now
+
+    def silent(self, now: float) -> list[str]:
+        """Targets whose kernel should be asked: nothing was heard of them on the management network for `ask_after`."""
+        return [
+            node for node in self._targets if now - self._heard.get((node, MANAGEMENT), now) >= self.detection.ask_after
+        ]
+
     def observations(self, now: float) -> dict[str, dict[str, int]]:
         """Target → network → HEARD, NEVER, or for how many ms it has been silent (beyond `miss_after`)."""
         return {node: {net: self._silence(node, net, now) for net in nets} for node, nets in self._targets.items()}
@@ -74,7 +85,9 @@ class Tracker:
         at = self._heard.get((node, network))
         if at is None:
             return NEVER
-        return HEARD if now - at < self.detection.miss_after else int((now - at) * 1000)
+        refuses = now - self._refused.get(node, float("-inf")) < self.detection.miss_after
+        bound = self.detection.restart_grace if refuses else self.detection.miss_after
+        return HEARD if now - at < bound else int((now - at) * 1000)
 
     def misses_most(self, now: float) -> bool:
         """More than half of its known targets are silent on the management network, and there are at least two."""

@@ -104,6 +104,11 @@ class Detection:
     """Each node sends a beat datagram this often on each cluster network."""
     miss_after: float = 0.6
     """An observer calls a target missing after this long without a datagram."""
+    ask_after: float = 0.4
+    """After so long the observer asks the silent node's kernel whether anybody listens there."""
+    restart_grace: float = 4.0
+    """While its kernel refuses (the node lives, its agent does not), a target counts as missing only after this long: an
+    agent that crashed or is upgraded comes back in that time and adopts what runs."""
     observers: int = 3
     """Observers per node (fewer in small clusters)."""
     report_period: float = 0.5

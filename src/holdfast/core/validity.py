@@ -94,6 +94,10 @@ SESSION_TABLE: tuple[Transition, ...] = (
     Transition(
         _S.RELEASING, _E.STOPS_CONFIRMED, _S.RELEASED, "Every stop is confirmed: write the release and say farewell."
     ),
+    Transition(_S.RELEASED, _E.RENEWED, _S.RELEASED, "A beat that was under way is committed; the release follows it."),
+    Transition(_S.RELEASED, _E.EXPIRED, _S.RELEASED, "Nothing runs, nothing to stop."),
+    Transition(_S.RELEASED, _E.CLAIMED, _S.RELEASED, "Claimed while leaving: nothing runs."),
+    Transition(_S.RELEASED, _E.RELEASE_ASKED, _S.RELEASED, "Already released."),
 )
 
 _NEXT = {(row.state, row.event): row for row in SESSION_TABLE}

@@ -187,7 +187,8 @@ class Observations:
             move_revision=self._revision(keys.move(spec.id)),
         )
         status = instance.status
-        if instance.running() and status is not None and not status.healthy:
+        # Without a detail it only has not been checked yet.
+        if instance.running() and status is not None and not status.healthy and status.detail:
             self._unhealthy.setdefault(spec.id, now)
         else:
             self._unhealthy.pop(spec.id, None)
