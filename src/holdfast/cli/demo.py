@@ -59,9 +59,9 @@ def _down(lab: LabClient, keep_logs: bool = False) -> None:
 
 def _tell(outcome: Outcome) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    also = " and etcd led" if outcome.leads_store else ""
+    leaders = "the manager and etcd" if outcome.leads_store else "the manager"
     console.print(
-        f"\n[bold]Power loss of {outcome.node}[/], which carried panel and volume and where the manager{also} led:\n"
+        f"\n[bold]Power loss of {outcome.node}[/], which carried panel and volume, and where {leaders} led:\n"
     )
     console.print(time_line(outcome.moments))
     console.print()

@@ -68,10 +68,15 @@ def incident_of(status: dict[str, Any], node: str, fault: float, offset: float) 
 
 
 def steps_of(incident: dict[str, Any], offset: float) -> list[Step]:
-    """The incident's steps in the order of their times. It is opened by the step `suspect`: that is its wall-clock time."""
+    """The incident's steps in the order of their times, each at its first mention. The incident is opened by the step
+    `suspect`: that is its wall-clock time."""
     opened = next((step["at"] for step in incident["steps"] if step["name"] == "suspect"), 0.0)
     began = boottime_of(incident["wall"], offset) - opened
-    return [Step(step["name"], step["instance"], began + step["at"], step["text"]) for step in incident["steps"]]
+    steps: dict[tuple[str, str], Step] = {}
+    for step in incident["steps"]:
+        name, instance = step["name"], step["instance"]
+        steps.setdefault((name, instance), Step(name, instance, began + step["at"], step["text"]))
+    return list(steps.values())
 
 
 def elected_at(status: dict[str, Any], fault: float, offset: float) -> tuple[float, str] | None:
