@@ -257,6 +257,25 @@ async def test_access_rules_are_reloaded_in_place(driver: NfsDriver, directory: 
     assert server_pid(directory) == pid
 
 
+async def test_a_cancelled_call_of_the_client_does_not_confuse_the_next(
+    driver: NfsDriver, directory: Path, instance: InstanceSpec
+) -> None:
+    """Its reply, which comes late, must not be taken for the answer to another request on the same slot."""
+    await driver.start(instance, yes, Steps())
+    async with client() as user:
+        file = await user.open_rw("/vol1/file")
+        os.kill(server_pid(directory), signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await user.write(file, 0, b"late")
+        os.kill(server_pid(directory), signal.SIGCONT)
+        for i in range(8):
+            await user.write(file, 100 + i, b"%d" % i)
+        assert await user.read(file, 100, 20) == b"01234567"
+        assert (await user.stat("/vol1/file")).size == 108
+        assert user.recoveries == 1, "the client's state was not lost, only its session replaced"
+
+
 def has_project_quotas(directory: Path) -> bool:
     command = ["findmnt", "-nT", str(directory), "-o", "OPTIONS"]
     return "prj" in subprocess.run(command, capture_output=True, text=True, timeout=20).stdout

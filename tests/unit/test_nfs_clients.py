@@ -118,7 +118,7 @@ def names(root: Path, directory: str) -> set[str]:
     return {path.name for path in (root / "v4recov" / directory).iterdir()}
 
 
-PROBE = "::ffff:10.0.0.9-(14:holdfast-probe)"
+PROBE = "::ffff:10.0.0.9-(22:holdfast-probe-host-77)"
 FOUR = "::ffff:10.0.0.1-(30:Linux NFSv4.2 client)"
 SIX = "fd78::2-(5:abcde)"
 
@@ -142,8 +142,22 @@ def test_without_a_link_nothing_is_known_to_be_an_orphan(tmp_path: Path) -> None
 
 def test_forget_removes_exactly_the_named_clients(tmp_path: Path) -> None:
     make_records(tmp_path, "node1.aaaaaa", PROBE, FOUR, SIX, "strange")
-    recovery.forget(tmp_path, {"10.0.0.1", "10.0.0.9"})
+    recovery.forget(tmp_path, {"10.0.0.1", "10.0.0.9"}, set)
     assert names(tmp_path, "node1.aaaaaa") == {PROBE, SIX, "strange"}
+    assert {path.name for path in tmp_path.iterdir()} == {"v4recov"}
+
+
+def test_a_client_that_returns_meanwhile_keeps_its_record(tmp_path: Path) -> None:
+    make_records(tmp_path, "node1.aaaaaa", FOUR, SIX)
+    before = sorted(tmp_path.rglob("*"))
+
+    def returned() -> set[str]:
+        assert names(tmp_path, "node1.aaaaaa") == set()
+        make_records(tmp_path, "node1.aaaaaa", SIX)  # the server made a new one for this client
+        return {"10.0.0.1", "fd78::2"}
+
+    recovery.forget(tmp_path, {"10.0.0.1", "fd78::2"}, returned)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 async def test_a_hung_storage_is_an_error_and_not_a_hang(tmp_path: Path) -> None:

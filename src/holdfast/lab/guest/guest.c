@@ -342,14 +342,19 @@ static void verify(const char *path, long acked, long *lost, long *torn)
 static void wait_for_stop(void)
 {
 	char input[64];
+	int silent = 0;
 
 	for (;;) {
 		ssize_t length = read(port, input, sizeof input - 1);
 
 		if (length > 0 && memmem(input, length, "stop", 4))
 			return;
-		if (length <= 0)
-			pause_s(0.05); /* nobody has opened the host's end */
+		if (length > 0)
+			continue;
+		/* Nobody holds the host's end: whoever started this machine is gone, and it must not stay behind. */
+		if (++silent > 100)
+			reboot(RB_AUTOBOOT);
+		pause_s(0.05);
 	}
 }
 

@@ -38,7 +38,11 @@ class OpenFile:
 
 
 class Nfs41Client:
-    """One client with its own identity. Calls may run concurrently. Paths start at the server's root, e.g. /vol1/a."""
+    """One client with its own identity. Calls may run concurrently. Paths start at the server's root, e.g. /vol1/a.
+
+    `owner` is who the server takes us for; a program that runs again and again should always give the same one, since
+    ganesha waits in its next grace period for every owner it has met.
+    """
 
     def __init__(
         self,
@@ -122,10 +126,13 @@ class Nfs41Client:
 
     async def close(self, file: OpenFile) -> None:
         """Close; its locks are given back first."""
-        for offset, length in list(file.ranges):
-            await self.unlock(file, offset, length)
-        self._files.remove(file)
-        await self._session.run(lambda: [ops.put_handle(file.handle), ops.close_file(file.stateid)], cache=True)
+        try:
+            if not file.lost:
+                for offset, length in list(file.ranges):
+                    await self.unlock(file, offset, length)
+                await self._session.run(lambda: [ops.put_handle(file.handle), ops.close_file(file.stateid)], cache=True)
+        finally:
+            self._files.remove(file)  # only now: a server that is replaced meanwhile must know it, to close it
 
     async def write(self, file: OpenFile, offset: int, data: bytes) -> None:
         """When this returns, `data` is on the server's stable storage. Raises LockLost once a lock was lost."""

@@ -69,7 +69,7 @@ class NfsDriver:
                     f"a server of {instance.id} runs here without its configuration file",
                     "Stop it, then start it again.",
                 )
-            await self.reconfigure(instance)
+            await self._apply_config(instance, volume)
         else:
             host.make_ready()
             await self._prepare_storage(instance, volume, allowed)
@@ -169,11 +169,13 @@ class NfsDriver:
                 memory.saved = wanted
             if now - self._tidied.get(instance.id, 0.0) >= TIDY_EVERY_S:
                 self._tidied[instance.id] = now
-                directory = Path(volume.recovery)
-                await self._hint(
-                    lambda: recovery.forget(directory, memory.absent(recovery.recorded_clients(directory))),
-                    f"tidying {directory}",
-                )
+                directory, ip = Path(volume.recovery), instance.address.ip
+
+                def tidy() -> None:
+                    absent = memory.absent(recovery.recorded_clients(directory))
+                    recovery.forget(directory, absent, lambda: {peer.ip for peer in tcp.clients_of(ip, PORT)})
+
+                await self._hint(tidy, f"tidying {directory}")
         except HoldfastError as error:
             log.warning("clients not remembered", instance=instance.id, error=str(error))
 
@@ -182,8 +184,16 @@ class NfsDriver:
 
     async def reconfigure(self, instance: InstanceSpec) -> None:
         """Access rules are reloaded in place (SIGHUP), the size is applied; anything else restarts the server in place.
-        Raises DriverError, InvalidInput."""
+        A size that cannot be enforced is no reason to interrupt the service. Raises DriverError, InvalidInput."""
         volume = from_instance(instance)
+        await self._apply_config(instance, volume)
+        data, what = Path(volume.path), f"setting the size of {volume.name}"
+        try:
+            await self._storage.run(lambda: quota.set_limit(data, volume.size), timeout=STORAGE_TIMEOUT_S, what=what)
+        except HoldfastError as error:
+            log.warning("size not enforced", volume=volume.name, error=str(error))
+
+    async def _apply_config(self, instance: InstanceSpec, volume: NfsVolume) -> None:
         assert instance.address is not None
         path = self._config_path(volume)
         new = ganesha_config(volume, instance.address.ip)
@@ -193,11 +203,6 @@ class NfsDriver:
         elif new != old:
             write_atomically(path, new.encode())
             os.kill(self._pid(instance, volume), signal.SIGHUP)
-        await self._storage.run(
-            lambda: quota.set_limit(Path(volume.path), volume.size),
-            timeout=STORAGE_TIMEOUT_S,
-            what=f"setting the size of {volume.name}",
-        )
 
     async def restart_hung(self, instance: InstanceSpec) -> None:
         """Kill it and start it again in place, if it still may run here. Raises DriverError."""

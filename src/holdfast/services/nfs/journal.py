@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import sys
 import zlib
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from holdfast.clock import SystemClock
 from holdfast.errors import HoldfastError
 from holdfast.services.nfs.client import LockLost, Nfs41Client, OpenFile
 from holdfast.services.nfs.ops import NfsStatusError, Status
+from holdfast.services.nfs.recovery import PROBE_OWNER
 
 RECORD_BYTES = 64
 WHOLE_FILE = 0xFFFFFFFFFFFFFFFF
@@ -79,7 +81,8 @@ class Journal:
             self.max_open_s = max(self.max_open_s, took)
             self._log(open=self.opens, sent=began, took=took)
             await self.client.close(opened)
-            await self.client.remove(name)
+            with contextlib.suppress(NfsStatusError):  # removed already, by a call whose answer died with its server
+                await self.client.remove(name)
             await self.clock.sleep(interval_s)
 
     def _log(self, **values: float) -> None:
@@ -101,8 +104,8 @@ class Journal:
 
 
 async def lock_is_held(host: str, port: int, path: str) -> bool:
-    """Whether the server refuses the lock to somebody else."""
-    async with Nfs41Client(host, port) as other:
+    """Whether the server refuses the lock to somebody else. Under the name of a probe: nobody waits for this client."""
+    async with Nfs41Client(host, port, owner=f"{PROBE_OWNER}-lock-check".encode()) as other:
         file = await other.open_rw(path, create=False)
         try:
             await other.lock(file, 0, WHOLE_FILE)
@@ -118,7 +121,9 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     path = f"/{options.volume}/{options.file}"
     with Path(options.out).open("w") as out:  # noqa: ASYNC230 - a local file, one short line at a time
-        async with Nfs41Client(options.host, options.port, patience_s=options.patience) as client:
+        # The same name in each run: servers remember every name until their next start (see recovery.py).
+        owner = f"holdfast-journal-{socket.gethostname()}{path}".encode()
+        async with Nfs41Client(options.host, options.port, owner=owner, patience_s=options.patience) as client:
             file = await client.open_rw(path)
             await client.lock(file, 0, WHOLE_FILE)
             journal = Journal(client, file, out)

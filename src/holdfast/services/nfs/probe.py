@@ -1,6 +1,8 @@
 """The health check of an NFS volume: a NULL call, then a stat of the export's root through NFS, on a new connection."""
 
 import asyncio
+import os
+import socket
 from typing import Any
 
 from holdfast.core.model import InstanceSpec
@@ -12,8 +14,10 @@ from holdfast.services.nfs.recovery import PROBE_OWNER
 from holdfast.services.nfs.transport import Connection
 
 _DIRECTORY = 2
+_OWNER = f"{PROBE_OWNER}-{socket.gethostname()}-{os.getpid()}".encode()
 _VERIFIER = b"holdfast"
-"""Always the same: each check continues the same client identity, so a server never collects more than one of us."""
+"""Owner and verifier stay the same: each check of this process continues one client identity, so that a server does not
+collect them; and no two processes share one, so that none ends the other's session."""
 
 
 class NfsProbe:
@@ -45,7 +49,7 @@ async def _check(volume: NfsVolume, ip: str, timeout: float) -> str:
 
 async def _stat(connection: Connection, volume: NfsVolume, timeout: float) -> str:
     """Session, stat, session closed. A server in its grace period or a new one answers all of it at once."""
-    [known] = await _run(connection, [ops.exchange_id(PROBE_OWNER, _VERIFIER)], timeout)
+    [known] = await _run(connection, [ops.exchange_id(_OWNER, _VERIFIER)], timeout)
     [(session, _)] = await _run(connection, [ops.create_session(known.client_id, known.sequence, 1)], timeout)
     head = ops.sequence(session, 1, 0, 0, False)
     walk = [head, ops.put_root(), ops.lookup(volume.name), ops.get_attributes()]

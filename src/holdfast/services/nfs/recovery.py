@@ -9,14 +9,14 @@ do what it forgets: records of clients that can hold no state any more are remov
 """
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from holdfast.services.nfs import tcp
 from holdfast.services.nfs.config import RECOVERY_ID
 
-PROBE_OWNER = b"holdfast-probe"
-"""Owner of the health probe's sessions: it never holds state."""
+PROBE_OWNER = "holdfast-probe"
+"""Begin of the owner of the health probes' sessions, which never hold state."""
 
 
 def tidy_before_start(recovery: Path) -> None:
@@ -40,12 +40,29 @@ def recorded_clients(recovery: Path) -> set[str]:
     return {ip for record, ip in _records(recovery / "v4recov") if not _is_probe(record)}
 
 
-def forget(recovery: Path, clients: Collection[str]) -> None:
+def forget(recovery: Path, clients: Collection[str], connected: Callable[[], Collection[str]]) -> None:
     """Remove the records of these addresses. Only for clients without a connection for much longer than the lease: the
-    server has dropped their state, and a client that returns makes a new record."""
-    for record, ip in _records(recovery / "v4recov"):
+    server has dropped their state, and a client that returns makes a new record.
+
+    A client may return at this very moment, and the server then finds its old record and makes none. So records are first
+    moved aside, and moved back if the client is `connected` (asked only then) by now.
+    """
+    aside = recovery / "forgotten"
+    shutil.rmtree(aside, ignore_errors=True)
+    moved: list[tuple[Path, Path, str]] = []
+    for record, ip in list(_records(recovery / "v4recov")):
         if ip in clients and not _is_probe(record):
-            shutil.rmtree(record, ignore_errors=True)
+            aside.mkdir(exist_ok=True)
+            place = aside / str(len(moved))
+            record.rename(place)
+            moved.append((record, place, ip))
+    if not moved:
+        return
+    back = connected()
+    for record, place, ip in moved:
+        if ip in back and not record.exists():
+            place.rename(record)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _records(root: Path) -> Iterator[tuple[Path, str]]:
@@ -62,4 +79,4 @@ def _records(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _is_probe(record: Path) -> bool:
-    return record.name.endswith(f":{PROBE_OWNER.decode()})")
+    return f":{PROBE_OWNER}" in record.name

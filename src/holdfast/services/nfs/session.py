@@ -52,6 +52,8 @@ class Nfs41Session:
         self._credential = credential or rpc.Credential()
         self._reclaim = reclaim
         self._connection: Connection | None = None
+        self._problem = "it was not asked"
+        """Why the last attempt failed, for people who lost their patience."""
         self._session = b""
         self._mending_session = b""
         self._reclaim_due = False
@@ -141,6 +143,7 @@ class Nfs41Session:
             return True, results[1:]
         if error.status not in _TRY_AGAIN:
             raise error
+        self._problem = error.message
         await asyncio.sleep(_RETRY_S)
         return False, []
 
@@ -153,14 +156,16 @@ class Nfs41Session:
                 yield
         except TimeoutError:
             raise ConnectionLost(
-                f"NFS server {self.host} did not come back within {self._patience_s:g} s", "Does the volume run?"
+                f"NFS server {self.host} could not be used for {self._patience_s:g} s: {self._problem}",
+                "Does the volume run? See `holdfast nfs list`.",
             ) from None
 
     async def _ready_patiently(self) -> Connection:
         while True:
             try:
                 return await self._ready()
-            except ConnectionLost:
+            except ConnectionLost as error:
+                self._problem = error.message
                 await asyncio.sleep(_RETRY_S)
 
     async def _ready(self) -> Connection:

@@ -85,12 +85,12 @@ class SharedStorage:
                 f"Mount it there, or, if {self.root} is itself a directory of a shared file system, "
                 f"create the file {self.root / MARKER} once.",
             )
-        probe = self.root / f".holdfast-write-check-{socket.gethostname()}-{os.getpid()}"
+        probe = self.root / f".holdfast-write-check-{socket.gethostname()}"
         with probe.open("wb") as file:
             file.write(b"holdfast\n")
             file.flush()
             os.fsync(file.fileno())
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # several volumes start at once
 
 
 def write_atomically(path: Path, data: bytes) -> None:
