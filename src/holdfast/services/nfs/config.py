@@ -1,6 +1,6 @@
 """What an NFS volume is, and the NFS-Ganesha configuration that serves it. Pure.
 
-The settings were measured (docs: NFS); each one that matters for a failover says why it is there.
+The settings were measured; each one that matters for a failover says why it is there.
 """
 
 import ipaddress
