@@ -85,7 +85,7 @@ class Tracker:
         at = self._heard.get((node, network))
         if at is None:
             return NEVER
-        refuses = now - self._refused.get(node, float("-inf")) < self.detection.miss_after
+        refuses = now - self._refused.get(node, float("-inf")) < self.detection.refusal_valid
         bound = self.detection.restart_grace if refuses else self.detection.miss_after
         return HEARD if now - at < bound else int((now - at) * 1000)
 

@@ -1,6 +1,7 @@
 """From the store's mirror and the observers' reports to the View that `decide` takes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from holdfast.core.model import (
@@ -182,14 +183,12 @@ class Observations:
             placement=self.read(keys.placement(spec.id), Placement),
             placement_revision=self._revision(keys.placement(spec.id)),
             status=self.read(keys.status(spec.id), InstanceStatus),
-            unhealthy_since=self._unhealthy.get(spec.id),
             move=self.read(keys.move(spec.id), MoveRequest),
             move_revision=self._revision(keys.move(spec.id)),
         )
         status = instance.status
         # Without a detail it only has not been checked yet.
         if instance.running() and status is not None and not status.healthy and status.detail:
-            self._unhealthy.setdefault(spec.id, now)
-        else:
-            self._unhealthy.pop(spec.id, None)
+            return replace(instance, unhealthy_since=self._unhealthy.setdefault(spec.id, now))
+        self._unhealthy.pop(spec.id, None)
         return instance
