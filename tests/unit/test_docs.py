@@ -1,5 +1,6 @@
 """What the documentation says of the code is true: numbers, diagrams, commands, test names, links."""
 
+import ast
 import re
 import runpy
 import subprocess
@@ -22,7 +23,8 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^(?:    .*|```.*?^```)$", re.M | re.S)
 NAMED_TEST = re.compile(r"\b(test_[a-z0-9_]+\.py)(?:::(test_[a-z0-9_]+))?")
-COMMAND = re.compile(r"(?<![\w./-])holdfast ([a-z][^`|#·…]*)")
+COMMAND = re.compile(r"(?<![\w./-])holdfast ([a-z-][^`|#·…\n]*)")
+ADVICE = re.compile(r"(?:`|: )holdfast ((?!made a mistake)[a-z-][^`\n]*)")
 STOP = re.compile(r"&&|;|\||<|>|\.$| {3,}|`")
 
 
@@ -55,6 +57,8 @@ def test_the_numbers_in_sentences_are_those_of_the_profiles() -> None:
         assert row.endswith(f"| {getattr(default, symbol):g} s | {getattr(fast, symbol):g} s |"), row
     assert f"({default.T_wait:g} s with the default profile's watchdog)" in nfs
     assert f"T_wait ({default.T_wait:g} s)" in (DOCS / "lab.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert f"{default.T_wait:g} s with the default profile, {fast.T_wait:g} s with `fast`" in readme
     assert f"`Lease_Lifetime = {LEASE_S}`" in nfs and f"`Grace_Period = {GRACE_S}`" in nfs
 
 
@@ -98,9 +102,9 @@ def commands(page: Path) -> Iterator[list[str]]:
     """Every `holdfast …` in code blocks and in backticks, as words."""
     text = page.read_text()
     found = CODE_BLOCK.findall(text) + re.findall(r"`([^`\n]+)`", text)
-    joined = "\n".join(found).replace("\\\n", " ").replace(" -- holdfast ", "\nholdfast ")
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(found)).replace(" -- holdfast ", "\nholdfast ")
     for command in COMMAND.findall(joined):
-        words = STOP.split(re.split(r"\n", command)[0])[0].split()
+        words = STOP.split(command)[0].split()
         if words:
             yield words
 
@@ -140,6 +144,26 @@ def test_the_check_of_commands_sees_mistakes(tree: Any) -> None:
     assert len(list(commands(DOCS / "operating.md"))) > 10
 
 
+def advised(source: Path) -> Iterator[list[str]]:
+    """Commands in the texts of a module, such as an error's advice; a value in an f-string becomes X."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        for command in ADVICE.findall(text):
+            yield STOP.split(command.rstrip("."))[0].split()
+
+
+def test_what_messages_advise_exists(tree: Any) -> None:
+    sources = sorted((ROOT / "src" / "holdfast").rglob("*.py"))
+    found = [(source.name, words) for source in sources for words in advised(source)]
+    assert len(found) > 20
+    assert not [(file, " ".join(words), wrong(tree, words)) for file, words in found if wrong(tree, words)]
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in PAGES:
@@ -159,7 +183,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in LINK.findall(page.read_text()):
+    for link in LINK.findall(page.read_text()) + re.findall(r'src="([^"]+)"', page.read_text()):
         if link.startswith(("http://", "https://", "mailto:")):
             continue
         path, _, anchor = link.partition("#")
