@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -154,7 +155,9 @@ class SimDriver:
             raise DriverError("not allowed any more")
         if not self._strict:
             return
-        self._node.live.add(instance.id)
+        if instance.id not in self._node.live:
+            self._node.live.add(instance.id)
+            self._node.world.starts[instance.id] += 1
         self._node.world.check_inv_1()
         steps.step("server")
 
@@ -255,7 +258,12 @@ class SimNode:
     cut: bool = False
     live: set[str] = field(default_factory=set)
     boots: int = 0
+    runs: int = 0
+    """Starts of the agent."""
+    guard: SimGuard = field(init=False)
     tasks: list["asyncio.Task[object]"] = field(default_factory=list)
+    hardware: list["asyncio.Task[object]"] = field(default_factory=list)
+    """Guard and watchdog."""
     buses: dict[int, SimBus] = field(default_factory=dict)
     session: Session | None = None
 
@@ -263,13 +271,29 @@ class SimNode:
         assert not self.alive
         self.alive = True
         self.boots += 1
+        self.runs += 1
         self.stops_hang = False
         self.clock.thawed.set()
         self.live.clear()
-        contextvars.Context().run(self._start)
+        self.guard = SimGuard(self, self.world.timing)
+        contextvars.Context().run(self._start, True)
 
-    def _start(self) -> None:
-        """In a context of its own, so that every task of this boot is known and ends at the power-off."""
+    def restart_daemons(self, after_s: float) -> None:
+        """Agent and manager are killed and started again; guard, watchdog and instances go on."""
+        for task in self.tasks:
+            task.cancel()
+        self.buses.clear()
+        self.runs += 1
+        boots = self.boots
+        again = contextvars.Context()
+        self.world.loop.call_later(after_s, lambda: again.run(self._start, False) if self.boots == boots else None)
+
+    def _start(self, booting: bool) -> None:
+        """In a context of its own, so that every task of this run is known and ends at the power-off."""
+        if booting:
+            self.hardware = []
+            OWNER.set(self.hardware)
+            self._spawn(self.guard.run(), self.guard.hardware())
         self.tasks = []
         OWNER.set(self.tasks)
         self._start_agent()
@@ -282,8 +306,8 @@ class SimNode:
     def _start_agent(self) -> None:
         timing, store = self.world.timing, self._client()
         mirror = Mirror(store)
-        guard = SimGuard(self, timing)
-        identity = Identity(f"{self.name}-{self.boots}", f"boot-{self.boots}", f"machine-{self.name}")
+        guard = self.guard
+        identity = Identity(f"{self.name}-{self.runs}", f"boot-{self.boots}", f"machine-{self.name}")
         context = NodeContext(
             node=self.name,
             session=identity.session,
@@ -313,6 +337,11 @@ class SimNode:
             executor.announce,
         )
 
+        async def live() -> None:
+            await mirror.ready.wait()
+            await executor.adopt()
+            await session.run()
+
         async def follow() -> None:
             while True:
                 await mirror.changed.wait()
@@ -320,10 +349,10 @@ class SimNode:
                 await self.clock.thawed.wait()
                 executor.refresh()
 
-        self._spawn(mirror.run(), session.run(), beacon.run(), follow(), guard.run(), guard.hardware())
+        self._spawn(mirror.run(), live(), beacon.run(), follow())
 
     def _start_manager(self) -> None:
-        manager = Manager(self._client(), self.clock, self.name, f"manager-{self.name}-{self.boots}", self.world, {
+        manager = Manager(self._client(), self.clock, self.name, f"manager-{self.name}-{self.runs}", self.world, {
             kind: SimProbe(self.world, kind) for kind in ("nfs", "panel")
         })  # fmt: skip
         bus = self.buses[REPORT_PORT] = SimBus(self, REPORT_PORT)
@@ -348,7 +377,7 @@ class SimNode:
         self.world.network.power_off(self.name)
         self.buses.clear()
         self.clock.thawed.set()
-        for task in self.tasks:
+        for task in [*self.tasks, *self.hardware]:
             task.cancel()
         self.clock = NodeClock(self.world.loop)
 
@@ -392,6 +421,7 @@ class World:
             name: SimNode(self, name, f"10.0.0.{i + 11}", watchdogs, NodeClock(loop)) for i, name in enumerate(names)
         }
         self.volumes = [f"nfs/v{i + 1}" for i in range(volumes)]
+        self.starts: Counter[str] = Counter()
         self._epochs: dict[str, int] = {}
         self._plant(bmcs)
 

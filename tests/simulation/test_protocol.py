@@ -146,10 +146,59 @@ def test_a_graceful_shutdown_is_a_release() -> None:
     assert any("is released" in line for line in world.log)
 
 
-FAULTS = ("power", "freeze", "cut", "store", "hang", "bmc", "one-way", "release")
+def test_a_restarted_agent_adopts_what_runs_and_restarts_nothing() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        before = world.starts["nfs/v1"]
+        world.nodes[victim].restart_daemons(0.3)
+        await world.run_for(30)
+        assert holder(world) == victim
+        assert world.starts["nfs/v1"] == before, "adopted, not started anew"
+
+    simulate(scenario)
 
 
-@pytest.mark.parametrize("seed", range(30))
+def test_an_agent_that_stays_away_ends_in_a_kill_by_the_guard() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].stays_off = True
+        world.nodes[victim].restart_daemons(1000)
+        await world.until(lambda: holder(world) not in ("", victim), 60, "recovery")
+
+    simulate(scenario, bmcs=False)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.01, 0.05, 0.5, 1.0, 1.003, 1.01])
+def test_a_shutdown_while_the_node_still_joins(delay: float) -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        world.nodes[victim].power_off()
+        await world.until(world.all_run, 60, "recovery")
+        node = world.nodes[victim]
+        node.boot()
+        await world.run_for(delay)
+        node.release()
+        await world.until(lambda: not node.alive, 60, "release")
+
+    simulate(scenario, bmcs=False)
+
+
+@pytest.mark.parametrize("delay_s", [0.01, 0.3, 0.7])
+def test_a_shutdown_while_a_beat_is_under_way(delay_s: float) -> None:
+    async def scenario(world: World) -> None:
+        node = world.nodes[holder(world)]
+        node.faults.reply_delay_s = delay_s
+        await world.run_for(3)
+        node.release()
+        await world.until(lambda: not node.alive, 20, "release")
+
+    simulate(scenario)
+
+
+FAULTS = ("agent", "power", "freeze", "cut", "store", "hang", "bmc", "one-way", "release")
+
+
+@pytest.mark.parametrize("seed", range(16))
 def test_random_faults(seed: int) -> None:
     """INV-1, INV-3, INV-5 during, LIVE-1 after."""
     rng = random.Random(seed)
@@ -180,6 +229,8 @@ def inject(world: World, fault: str, name: str, rng: random.Random) -> None:
     elif fault == "store":
         for each in world.nodes.values():
             each.faults.unavailable = True
+    elif fault == "agent" and node.alive:
+        node.restart_daemons(rng.uniform(0.2, 12))
     elif fault == "hang":
         node.stops_hang = True
     elif fault == "bmc":

@@ -55,7 +55,7 @@ class Beacon:
         self._sequence = 0
         self._missing_most_since: float | None = None
         self._said: dict[str, dict[str, bool]] = {}
-        self._reported_at = float("-inf")
+        self._reported_at = self._asked_at = float("-inf")
         self._destinations: list[tuple[str, str]] = []
         self._managers: list[str] = []
         self._addresses: dict[str, str] = {}
@@ -130,9 +130,7 @@ class Beacon:
     def _check(self) -> None:
         """Look at the targets; report at each change and now and then."""
         now = self._clock.now()
-        for node in self._tracker.silent(now):
-            if node in self._addresses and self._refuses(self._addresses[node]):
-                self._tracker.refused(node, now)
+        self._ask_silent(now)
         observations = self._tracker.observations(now)
         missing = {node: {net: ms >= 0 for net, ms in nets.items()} for node, nets in observations.items()}
         suspects_self = self._suspects_self(now)
@@ -147,6 +145,15 @@ class Beacon:
             report = encode(ReportMessage(observer=self._node, self_suspect=suspects_self, targets=observations))
             for address in self._managers:
                 self._bus.send(report, address, REPORT_PORT)
+
+    def _ask_silent(self, now: float) -> None:
+        """Tell a dead node from a dead agent."""
+        if now - self._asked_at < self._detection.ask_period:
+            return
+        self._asked_at = now
+        for node in self._tracker.silent(now):
+            if node in self._addresses and self._refuses(self._addresses[node]):
+                self._tracker.refused(node, now)
 
     def _healed(self, missing: dict[str, dict[str, bool]]) -> bool:
         return any(

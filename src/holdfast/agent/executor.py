@@ -42,7 +42,10 @@ class Executor:
     # --- from the store -------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Give every worker its present target; make workers for what is newly placed here."""
+        """Give every worker its present target; make workers for what is newly placed here. Before the first join nothing is
+        known of what may run here, so nothing is touched."""
+        if not self._fence_epoch():
+            return
         for entry in list(self._mirror.below(keys.INSTANCES)):
             try:
                 spec = decode(entry.value, InstanceSpec, entry.key)
@@ -134,10 +137,11 @@ class Executor:
     def _adopt_one(self, spec: InstanceSpec) -> None:
         if spec.id in self._workers:
             return
-        worker = self._add_worker(Target(spec, None))
-        if worker is not None:
-            worker.running = True
-            log.info("adopted", instance=spec.id)
+        driver = self._drivers[spec.kind]
+        worker = Worker(self._context, driver, self._probes.get(spec.kind), Target(spec, None))
+        worker.hold()
+        self._workers[spec.id] = worker
+        log.info("adopted", instance=spec.id)
 
     # --- the session's Workload -----------------------------------------------------------------------------------------
 

@@ -129,6 +129,8 @@ class Session:
                     await self._join()
                 elif self.state is SessionState.RELEASED:
                     await self._write_release()
+                elif not self.fence_epoch:
+                    await self._pause(self._timing.b)  # leaving without ever having joined: only the stops remain
                 else:
                     await self._beat()
         finally:
@@ -167,11 +169,13 @@ class Session:
         adopting = previous is not None and live and previous.boot_id == self._identity.boot_id
         if not adopting and not await self._announce_joining():
             return await self._pause(self._timing.b)
+        if self.state is not SessionState.JOINING:
+            return None
         # An agent that restarted on the same boot goes on with what runs, so it must not say `joining`.
         outcome = await self._attempt(BeatPhase.ACTIVE)
         if outcome is Outcome.COMMITTED:
             self._event(SessionEvent.ADMITTED)
-            self._workload.resume()
+            self._resume()
         elif outcome is Outcome.UNKNOWN:
             await self._pause(self._timing.b)
 
@@ -205,7 +209,7 @@ class Session:
             was_idle = self.state is SessionState.IDLE
             self._event(SessionEvent.RENEWED)
             if was_idle:
-                self._workload.resume()
+                self._resume()
             await self._pause(max(0.0, self._timing.H - (self._clock.now() - began)))
         elif outcome is Outcome.UNKNOWN:
             await self._pause(self._timing.b)
@@ -355,6 +359,10 @@ class Session:
         self._released.set()
 
     # --- small things -----------------------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        if self.state is SessionState.ACTIVE:  # and not leaving meanwhile
+            self._workload.resume()
 
     def _event(self, event: SessionEvent) -> None:
         row = session_next(self.state, event)

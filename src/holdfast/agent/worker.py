@@ -46,6 +46,8 @@ class Worker:
         """Something of the instance may be here: set before the first side effect, cleared after a confirmed stop."""
         self.suspended = False
         """Nothing may be started: the session stops or has stopped everything."""
+        self.held = False
+        """Adopted by an agent that does not know yet whether it may go on: neither started nor stopped."""
         self._received = context.clock.now()
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
@@ -73,14 +75,18 @@ class Worker:
             self._wake.set()
             self._interrupt()
 
+    def hold(self) -> None:
+        """Something of the instance runs here already: leave it alone until `resume` or `suspend`."""
+        self.held = self.running = True
+
     def suspend(self) -> None:
         """Start nothing, stop what runs."""
-        self.suspended = True
+        self.suspended, self.held = True, False
         self._wake.set()
         self._interrupt()
 
     def resume(self) -> None:
-        self.suspended = False
+        self.suspended = self.held = False
         self._failures = 0
         self._wake.set()
 
@@ -136,7 +142,9 @@ class Worker:
                 await self._failed(HoldfastError(f"unexpected failure: {error!r}"))
 
     async def _work_once(self) -> None:
-        if self._may_run():
+        if self.held:
+            await self._wait(3600)
+        elif self._may_run():
             self._operation = asyncio.create_task(self._start_and_keep())
             try:
                 await asyncio.wait([self._operation])

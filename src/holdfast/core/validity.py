@@ -66,7 +66,7 @@ SESSION_TABLE: tuple[Transition, ...] = (
     Transition(
         _S.JOINING, _E.CLAIMED, _S.JOINING, "Claimed while joining: nothing runs, join again with the new fence epoch."
     ),
-    Transition(_S.JOINING, _E.RELEASE_ASKED, _S.RELEASED, "Nothing runs yet: released at once."),
+    Transition(_S.JOINING, _E.RELEASE_ASKED, _S.RELEASING, "Stop what an earlier agent may have left, then release."),
     Transition(_S.ACTIVE, _E.RENEWED, _S.ACTIVE, "A further beat is committed: the deadline moves on."),
     Transition(
         _S.ACTIVE, _E.EXPIRED, _S.STOPPING, "The deadline passed without a committed beat: stop everything strict."
@@ -87,6 +87,7 @@ SESSION_TABLE: tuple[Transition, ...] = (
     Transition(_S.IDLE, _E.CLAIMED, _S.JOINING, "Claimed while idle: join again with the new fence epoch."),
     Transition(_S.IDLE, _E.EXPIRED, _S.IDLE, "Nothing runs, nothing to stop."),
     Transition(_S.IDLE, _E.RELEASE_ASKED, _S.RELEASED, "Nothing runs: released at once."),
+    Transition(_S.RELEASING, _E.ADMITTED, _S.RELEASING, "Admitted while leaving: the stops go on."),
     Transition(_S.RELEASING, _E.RENEWED, _S.RELEASING, "Keep the deadline while the stops go on."),
     Transition(_S.RELEASING, _E.EXPIRED, _S.RELEASING, "The stops are already under way."),
     Transition(_S.RELEASING, _E.CLAIMED, _S.RELEASING, "Claimed while releasing: the stops are already under way."),
@@ -95,6 +96,7 @@ SESSION_TABLE: tuple[Transition, ...] = (
         _S.RELEASING, _E.STOPS_CONFIRMED, _S.RELEASED, "Every stop is confirmed: write the release and say farewell."
     ),
     Transition(_S.RELEASED, _E.RENEWED, _S.RELEASED, "A beat that was under way is committed; the release follows it."),
+    Transition(_S.RELEASED, _E.ADMITTED, _S.RELEASED, "Admitted while leaving: the release follows."),
     Transition(_S.RELEASED, _E.EXPIRED, _S.RELEASED, "Nothing runs, nothing to stop."),
     Transition(_S.RELEASED, _E.CLAIMED, _S.RELEASED, "Claimed while leaving: nothing runs."),
     Transition(_S.RELEASED, _E.RELEASE_ASKED, _S.RELEASED, "Already released."),
