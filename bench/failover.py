@@ -21,18 +21,23 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 from failover_report import Run, markdown, summarise
 from failover_trace import write_trace
 
+from holdfast.config import ETCD_CLIENT_PORT
 from holdfast.errors import HoldfastError
 from holdfast.lab import kernel, processes
+from holdfast.lab.bringup import MANAGEMENT_NODES
 from holdfast.lab.client import LabClient, LabError
 from holdfast.lab.demo import stage, story
 from holdfast.lab.demo.clients import PanelClient, VolumeClient, longest_stall, wait_first
 from holdfast.lab.demo.talk import Cluster, Silent, wait_for_nodes
 from holdfast.lab.layout import PANEL_ADDRESS
 from holdfast.lab.options import LabOptions
+from holdfast.store import keys
 
 CALM_S = 1.0
 RECOVERY_S = 90.0
@@ -48,7 +53,9 @@ class Bench:
 
     lab: LabClient
     where: str
+    moment: str
     trace: Path | None
+    client: VolumeClient | None = None
     volume_address: str = ""
     authority: str = ""
     runs: list[Run] = field(default_factory=list)
@@ -76,7 +83,7 @@ class Bench:
         )
         with ExitStack() as ending:
             if service == "nfs":
-                self._measure_volume(run, ending)
+                self._measure_volume(run)
             else:
                 self._measure_panel(run, ending)
         self.runs.append(run)
@@ -108,10 +115,12 @@ class Bench:
         if self.trace:
             write_trace(self.lab, fault, self.trace / f"panel-{len(self.runs)}.txt", run)
 
-    def _measure_volume(self, run: Run, ending: ExitStack) -> None:
-        client = VolumeClient(self.lab, self.volume_address, stage.VOLUME, f"journal-{len(self.runs)}")
-        ending.callback(client.kill)
-        wait_first(None, client)
+    def _measure_volume(self, run: Run) -> None:
+        """All runs have one client, which keeps its lock from the first power loss to the last."""
+        if self.client is None:
+            self.client = VolumeClient(self.lab, self.volume_address, stage.VOLUME)
+            wait_first(None, self.client)
+        client = self.client
         fault = self._cut_power(run)
         closed = self._await_incident(run, fault, lambda: client.writes)
         wait(lambda: client.opened_after(closed) > 0, "a new open")
@@ -119,8 +128,13 @@ class Bench:
         run.outage_s["opens"] = client.open_stall(fault)
         if self.trace:
             write_trace(self.lab, fault, self.trace / f"nfs-{len(self.runs)}.txt", run)
-        client.stop()
-        run.journal = client.summary
+
+    def end(self) -> dict[str, Any]:
+        """End the volume's client; what it found when it read everything back."""
+        if self.client is None:
+            return {}
+        self.client.stop()
+        return self.client.summary
 
     def _crash(self, run: Run, client: PanelClient) -> None:
         """kill -9 of the panel's process; the agent starts it again in place."""
@@ -141,6 +155,8 @@ class Bench:
 
     def _cut_power(self, run: Run) -> float:
         time.sleep(CALM_S)
+        if self.moment == "beat":
+            await_beat(self.lab, run.node)
         self.cluster.avoid = {run.node}
         self.cluster.close()
         return self.lab.fail(run.node, "power")
@@ -187,6 +203,22 @@ class Bench:
         run.steps_ms["first answer to the client"] = (stall.ended - fault) * 1000
 
 
+def await_beat(lab: LabClient, node: str) -> None:
+    """Return just after a beat of this node was committed: the worst moment to die, for its last word is at its freshest."""
+    member = next(name for name in lab.nodes[:MANAGEMENT_NODES] if name != node)
+    endpoint = f"https://{lab.host(member).address('management')}:{ETCD_CLIENT_PORT}"
+    words = [*stage.etcdctl(endpoint), "watch", f"/holdfast/{keys.beat(node)}"]
+    watch = lab.popen(member, words, stdout=PIPE, text=True)
+    try:
+        assert watch.stdout is not None
+        puts = (line for line in watch.stdout if line.startswith("PUT"))
+        for _ in range(2):  # the first may have been under way when the watch began
+            next(puts)
+    finally:
+        watch.kill()
+        watch.communicate()
+
+
 def started_at(pid: int) -> float:
     """When a process began, in CLOCK_BOOTTIME seconds (resolution 10 ms)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -217,6 +249,9 @@ def main() -> None:
         default="leader",
         help="node that dies: the one that leads (default), another management node, or wherever the service is",
     )
+    parser.add_argument(
+        "--moment", choices=("any", "beat"), default="any", help="beat: it dies just after a beat of it was committed"
+    )
     parser.add_argument("--profile", default="default", help="timing profile of the cluster")
     parser.add_argument("--lab", default="bench", help="name of the lab")
     parser.add_argument("--out", type=Path, help="write every run as JSON")
@@ -225,18 +260,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     services = SERVICES if options.service == "all" else (options.service,)
     lab = LabClient(options.lab)
-    bench = Bench(lab, options.where, options.trace)
-    failed = ""
+    bench = Bench(lab, options.where, options.moment, options.trace)
+    failed, journal = "", {}
     try:
         bench.prepare(options.profile)
         for service in services:
             for number in range(options.runs):
                 run = bench.measure(service)
                 say(f"{service} {number + 1}/{options.runs}: {run.sentence()}")
+        journal = bench.end()
     except HoldfastError as error:
         failed = str(error)
     finally:
-        lab.down(save_logs=options.trace / "logs" if options.trace and failed else None)
+        lab.down(save_logs=options.trace / "logs" if options.trace else None)
     about = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()}",
@@ -244,8 +280,14 @@ def main() -> None:
     }
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(about | {"runs": [run.as_json() for run in bench.runs]}, indent=1) + "\n")
+        options.out.write_text(
+            json.dumps(about | {"journal": journal, "runs": [run.as_json() for run in bench.runs]}, indent=1) + "\n"
+        )
     print(markdown(about, summarise(bench.runs)))
+    if journal:
+        kept = "kept" if journal.get("lock_kept") else "LOST"
+        print(f"\nThe NFS client: {journal.get('acked')} records acknowledged, {journal.get('lost')} lost, ", end="")
+        print(f"{journal.get('torn')} torn, its lock {kept} through all of it.")
     if failed:
         sys.exit(f"Error: {failed}")
 

@@ -42,14 +42,11 @@ class Run:
     """What a client saw, seconds between the last answer before and the first after."""
     steps_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds after the fault."""
-    journal: dict[str, Any] = field(default_factory=dict)
-    """What the NFS client said at its end."""
 
     def sentence(self) -> str:
         seen = ", ".join(f"{WORDS[name]} {seconds * 1000:.0f} ms" for name, seconds in self.outage_s.items())
         led = " and ".join(["manager"] * self.manager_led + ["etcd"] * self.store_led) or "nothing"
-        lost = f", {self.journal['lost']} lost" if "lost" in self.journal else ""
-        return f"{seen}{lost} ({self.node}, {led} led there, load {self.load:.1f})"
+        return f"{seen} ({self.node}, {led} led there, load {self.load:.1f})"
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -61,16 +61,21 @@ def store_leader(lab: LabClient, cluster: Cluster) -> str:
     """The node whose etcd leads; empty if that cannot be found out. For information."""
     status = cluster.get("/status")
     members = status["management"]["members"]
-    tls = Tls()
-    words = ["etcdctl", f"--cacert={tls.ca}", f"--cert={tls.cert}", f"--key={tls.key}"]
-    words.append("--endpoints=" + ",".join(member["client_url"] for member in members))
-    done = lab.exec(members[0]["node"], ["env", "ETCDCTL_API=3", *words, "endpoint", "status", "-w", "json"], 20)
+    words = etcdctl(*(member["client_url"] for member in members))
+    done = lab.exec(members[0]["node"], [*words, "endpoint", "status", "-w", "json"], 20)
     with suppress(json.JSONDecodeError, KeyError, TypeError):
         for answer in json.loads(done.stdout):
             if answer["Status"]["leader"] == answer["Status"]["header"]["member_id"]:
                 wanted = f"{answer['Status']['header']['member_id']:x}"
                 return str(next((m["node"] for m in members if m["member_id"] == wanted), ""))
     return ""
+
+
+def etcdctl(*endpoints: str) -> list[str]:
+    """The begin of an etcdctl command inside a management node."""
+    tls = Tls()
+    files = [f"--cacert={tls.ca}", f"--cert={tls.cert}", f"--key={tls.key}"]
+    return ["env", "ETCDCTL_API=3", "etcdctl", *files, "--endpoints=" + ",".join(endpoints)]
 
 
 def authority(lab: LabClient) -> str:
