@@ -134,6 +134,7 @@ async def test_it_serves_over_tls_and_the_socket_outlives_the_store_and_ends_on_
             assert client.put("/api/v1/cluster", json={"dead_node_power_on": True}).status_code == 503
         assert panel.stop() == 0, panel.log.read_text()
         assert "Traceback" not in panel.log.read_text()
+        assert not panel.config.api_socket.exists(), "so that a command says: no API on this node"
 
 
 async def test_a_restart_takes_over_the_socket_and_a_renewed_certificate_is_used(tmp_path: Path) -> None:

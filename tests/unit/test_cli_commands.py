@@ -1,16 +1,37 @@
 """Every command against a served cluster: what it prints, its JSON, its exit status."""
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from api_world import place, say
+from api_world import build, place, put, say
 from cli_world import PASSWORD, Cluster, run, served
 
-from holdfast.core.model import Exclusivity, Incident, IncidentStep, InstanceSpec, NodeState, Proof, Role
+from holdfast.core.model import (
+    Exclusivity,
+    Incident,
+    IncidentStep,
+    InstanceSpec,
+    ManagementSpec,
+    NodeState,
+    Proof,
+    Role,
+)
+from holdfast.ports import Store
 from holdfast.store import keys
+from holdfast.store.codec import decode
 
 POOL = ("--addresses", "10.78.0.101-10.78.0.120")
+
+
+async def build_ha(store: Store) -> None:
+    """Management on n1, n2 and n3."""
+    await build(store, management=3)
+    entry = await store.get(keys.MANAGEMENT)
+    assert entry is not None
+    await put(store, {keys.MANAGEMENT: replace(decode(entry.value, ManagementSpec), virtual_ip="10.77.0.100")})
 
 
 @pytest.fixture
@@ -86,6 +107,17 @@ def test_ha_enable_update_and_disable(cluster: Cluster) -> None:
     assert cluster.run("ha", "show", "--json").json["nodes"] == ["n1", "n2", "n4"]
     disabled = cluster.run("ha", "disable", "--keep", "n1")
     assert (disabled.status, "Warning" in disabled.err) == (0, True)
+
+
+def test_a_node_that_leaves_the_management_says_so_and_stops_waiting(cluster: Cluster, tmp_path: Path) -> None:
+    """Nobody makes the wish true here; the node's own API ends while the command waits."""
+    cluster.do(build_ha(cluster.context.store))
+    ending = threading.Timer(1.0, (tmp_path / "api.sock").unlink)
+    ending.start()
+    updated = cluster.run("ha", "update", "--nodes", "n2,n3,n4")
+    ending.join()
+    assert (updated.status, "no management node any more" in updated.err) == (0, True), updated.err
+    assert "moves to n2, n3, n4" in updated.out
 
 
 def test_nodes_are_added_with_a_bundle_and_fenced_and_removed(cluster: Cluster, tmp_path: Path) -> None:

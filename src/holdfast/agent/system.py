@@ -1,23 +1,28 @@
 """The system units of a node: its member of the store, and the manager. They follow the management plane's record.
 
+So does the certificate of a management node, which must name the panel's virtual IP: that is unknown when a node joins.
+
 Before the store can be reached the node's own files say what to start: a member must run before anything can be read.
 """
 
 import asyncio
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
+from holdfast.bootstrap.renew import renew_certificate
 from holdfast.config import NodeConfig
-from holdfast.core.model import ManagementMember, ManagementSpec
+from holdfast.core.model import ManagementMember, ManagementSpec, NodeSpec, Placement
 from holdfast.errors import HoldfastError
-from holdfast.ports import Clock, Runner, Unit
+from holdfast.ports import Clock, Runner, Store, Unit
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
-from holdfast.store.etcd import EtcdMember, EtcdStore, etcd_unit
+from holdfast.store.etcd import EtcdMember, etcd_unit
 from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
@@ -25,13 +30,31 @@ log = structlog.get_logger("holdfast.agent")
 CHECK_S = 0.5
 """How often the units are looked after."""
 STOP_GRACE_S = 5.0
+PANEL = "panel/admin"
+
+
+class FollowedStore(Store, Protocol):
+    """A store whose endpoints come and go with its members (EtcdStore)."""
+
+    def update_endpoints(self, endpoints: Sequence[str]) -> None: ...
 
 
 class SystemUnits:
     """Keeps the right system units running on this node."""
 
-    def __init__(self, config: NodeConfig, runner: Runner, clock: Clock, store: EtcdStore, mirror: Mirror) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        runner: Runner,
+        clock: Clock,
+        store: FollowedStore,
+        mirror: Mirror,
+        *,
+        root: Path = Path("/"),
+    ) -> None:
+        """`root`: where the certificate's files are looked for, other than / in tests only."""
         self._config = config
+        self._root = root
         self._runner = runner
         self._clock = clock
         self._store = store
@@ -42,6 +65,8 @@ class SystemUnits:
         self._data = state / "etcd"
         self._endpoints: tuple[str, ...] = config.endpoints
         self._ending = False
+        self._certified: tuple[str, NodeSpec] | None = None
+        """Virtual IP and node for which the certificate was found good."""
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
@@ -80,8 +105,31 @@ class SystemUnits:
             program = Path(sys.executable).parent / "holdfast-manager"
             await self._runner.start(Unit("manager", (str(program),), strict=False))
         elif spec is not None and not manages:
-            for unit in {"manager", "panel"} & set(running):
+            for unit in self._to_retire(spec) & set(running):
                 await self._runner.stop(unit, grace_s=STOP_GRACE_S)
+        if spec is not None and manages:
+            await self._certificate(spec)
+
+    def _to_retire(self, spec: ManagementSpec) -> set[str]:
+        """What must not run (any more) on a node that is no management node. The panel goes on until its address has moved
+        and the store can do without this node: people at it, and a command that waits for the change, see it completed."""
+        entry = self._mirror.entries.get(keys.placement(PANEL))
+        placed = entry is not None and decode(entry.value, Placement, entry.key).node == self._config.id
+        if placed or _member_of(spec, self._config.id) is not None:
+            return {"manager"}
+        return {"manager", "panel"}
+
+    async def _certificate(self, spec: ManagementSpec) -> None:
+        """Have the certificate name the address that may come here. Its readers notice by themselves."""
+        entry = self._mirror.entries.get(keys.node_spec(self._config.id))
+        if entry is None:
+            return
+        wanted = (spec.virtual_ip, decode(entry.value, NodeSpec, entry.key))
+        if wanted == self._certified:
+            return
+        if await renew_certificate(self._store, self._config, wanted[1], spec, root=self._root):
+            log.info("certificate renewed", virtual_ip=spec.virtual_ip)
+        self._certified = wanted
 
     def _management(self) -> ManagementSpec | None:
         """The record as the store has it; from the last known copy while the store was not reached yet."""

@@ -25,7 +25,11 @@ def main() -> None:
         config = node_config.load(arguments.config)
         tcp = listen.tcp_sockets(arguments.port)
         local = listen.unix_socket(config.api_socket)
-        asyncio.run(_serve(config, tcp, local))
+        mine = config.api_socket.stat().st_ino
+        try:
+            asyncio.run(_serve(config, tcp, local))
+        finally:
+            listen.remove_socket(config.api_socket, mine)
     except HoldfastError as error:
         print(f"holdfast-panel: {error}", file=sys.stderr)
         sys.exit(2)

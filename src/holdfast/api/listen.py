@@ -1,6 +1,7 @@
 """The sockets the panel process listens on. Imports nothing heavy: they are opened before everything else is loaded, so that
 clients of a process that was just restarted wait in the queue instead of being refused."""
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -50,3 +51,11 @@ def unix_socket(path: Path) -> socket.socket:
         sock.close()
         raise ConfigError(f"{path} cannot be opened: {error.strerror}", "Check the directory's permissions.") from error
     return sock
+
+
+def remove_socket(path: Path, inode: int) -> None:
+    """A process that ends by itself leaves no socket behind, so that commands know: there is no API on this node (any
+    more). The socket of a process that has taken its place already stays."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_ino == inode:
+            path.unlink()

@@ -3,6 +3,7 @@
 The panel's virtual IP is unknown when the first nodes get their certificates, and becomes known by `ha enable`.
 """
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,12 @@ async def renew_certificate(
         return False
     authority = await load_authority(store, files.below(root, str(files.PKI_DIR)))
     cert, key = pki.issue_node(authority, config.id, wanted)
-    # Key first: after a crash in between the old certificate still lacks the name, so the next call finishes the work.
-    files.replace_file(key_path, key, files.SECRET_MODE)
-    files.replace_file(cert_path, cert, files.PUBLIC_MODE)
+    # In a thread: a slow disk must not hold up the agent's beats.
+    await asyncio.to_thread(_replace, (key_path, key), (cert_path, cert))
     return True
+
+
+def _replace(key: tuple[Path, bytes], cert: tuple[Path, bytes]) -> None:
+    """Key first: after a crash in between the old certificate still lacks the name, so the next call finishes the work."""
+    files.replace_file(*key, files.SECRET_MODE)
+    files.replace_file(*cert, files.PUBLIC_MODE)

@@ -52,6 +52,11 @@ class Api:
         self._host, self._port = parts.hostname or "", parts.port or 8443
         self.where = str(socket_path) if socket_path else f"https://{parts.netloc}"
 
+    @property
+    def gone(self) -> bool:
+        """The API of this very node has ended, as it does when the node is no management node any more."""
+        return self._socket_path is not None and not self._socket_path.exists()
+
     def get(self, path: str, **query: object) -> Any:
         return self.call("GET", path, query=query)
 

@@ -59,15 +59,28 @@ def ca_file(session: dict[str, object]) -> str:
 
 def _nowhere() -> HoldfastError:
     if NODE_TOML.exists():
+        others = _management_nodes()
+        where = f"a management node ({', '.join(others)})" if others else "a management node"
         return ConfigError(
             "the API does not run on this node",
-            "Run the command on a management node, or give --url https://ADDRESS:8443 after `holdfast login`. "
+            f"Run the command on {where}, or give --url https://ADDRESS:8443 after `holdfast login`. "
             "If this is a management node: systemctl status holdfast-agent.",
         )
     return ConfigError(
         "this machine belongs to no cluster",
         "Create one with `holdfast cluster create`, or reach one with --url https://ADDRESS:8443 and `holdfast login`.",
     )
+
+
+def _management_nodes() -> list[str]:
+    """As this node's agent saw them last; nothing where that cannot be told."""
+    from holdfast.config import load  # noqa: PLC0415 - only errors need it
+
+    try:
+        found = json.loads((Path(load(NODE_TOML).state_dir) / "management.json").read_text())
+        return [str(node) for node in found["nodes"]]
+    except (OSError, ValueError, KeyError, TypeError, HoldfastError):
+        return []
 
 
 def session_file() -> Path:

@@ -8,7 +8,7 @@ from holdfast.cli import connection, output
 from holdfast.cli.client import Api
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, wait_for
+from holdfast.cli.wait import TIMEOUT_S, ApiEnded, Timeout, Wait, wait_for
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -86,9 +86,16 @@ def show(as_json: Json = False) -> None:
 
 
 def _finish(api: Api, answer: dict[str, Any], wait: bool, timeout: float, as_json: bool) -> None:
+    """Through its own API a node that leaves sees everything but the very end."""
+    farewell = ""
     if wait:
-        wait_for(api, "/ha", _missing, timeout=timeout)
+        try:
+            wait_for(api, "/ha", _missing, timeout=timeout, revision=answer["revision"])
+        except ApiEnded as ended:
+            farewell = str(ended)
     output.outcome(answer, as_json=as_json)
+    if farewell:
+        output.warn(farewell[:1].upper() + farewell[1:])
 
 
 def _missing(ha: dict[str, Any]) -> str:

@@ -19,6 +19,12 @@ TIMEOUT_S = 300.0
 POLL_S = 0.3
 FAILING_S = 15.0
 """An instance that failed so long ago, and failed again since, will not get well by waiting."""
+GONE_S = 5.0
+"""An API that ended so long ago is not being restarted."""
+
+
+class ApiEnded(HoldfastError):
+    """This node's own API has ended while something was waited for through it."""
 
 
 class KeepsFailing(HoldfastError):
@@ -32,13 +38,15 @@ class StillWaiting(HoldfastError):
 def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: float, revision: int = 0) -> Any:
     """Ask for `path` again and again until `missing(answer)` is empty; it says what is still being waited for.
 
-    A moment without an answer is no failure: the panel may be moving. Raises StillWaiting.
+    A moment without an answer is no failure: the panel may be moving. Raises StillWaiting, ApiEnded.
     """
     end = _CLOCK.now() + timeout
+    gone_since = 0.0
     shown = ""
     while True:
         try:
             answer = api.get(path)
+            gone_since = 0.0
             behind = isinstance(answer, dict) and answer.get("revision", revision) < revision
             text = "the panel to catch up" if behind else missing(answer)
             if not text:
@@ -46,6 +54,13 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
                 return answer
         except ApiUnreachable:
             text = "the panel to answer"
+            gone_since = (gone_since or _CLOCK.now()) if api.gone else 0.0
+            if gone_since and _CLOCK.now() - gone_since > GONE_S:
+                _show("", shown)
+                raise ApiEnded(
+                    "the API has ended on this node: it is no management node any more",
+                    "The change is committed and goes on by itself: look at `holdfast status` on a management node.",
+                ) from None
         except ApiRefused as error:
             if error.status < 500:
                 raise

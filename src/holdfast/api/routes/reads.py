@@ -99,6 +99,7 @@ async def ha(request: Request) -> Response:
     settled = voters == set(management.nodes) and len(voters) == len(management.members)
     return answer(
         {
+            "revision": picture.revision,
             "enabled": bool(management.virtual_ip),
             "virtual_ip": management.virtual_ip,
             "nodes": management.nodes,
