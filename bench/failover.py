@@ -39,7 +39,7 @@ from holdfast.lab.layout import PANEL_ADDRESS
 from holdfast.lab.options import LabOptions
 from holdfast.store import keys
 
-CALM_S = 1.0
+CALM_S = 2.0
 RECOVERY_S = 90.0
 ANSWERED_S = 0.3
 """A client is served again when its last answer is younger than this."""
@@ -120,7 +120,8 @@ class Bench:
         if self.client is None:
             self.client = VolumeClient(self.lab, self.volume_address, stage.VOLUME)
             wait_first(None, self.client)
-        client = self.client
+        client, begun = self.client, kernel.boottime()
+        wait(lambda: client.opens_freely(begun), "the grace period after the volume's move")
         fault = self._cut_power(run)
         closed = self._await_incident(run, fault, lambda: client.writes)
         wait(lambda: client.opened_after(closed) > 0, "a new open")

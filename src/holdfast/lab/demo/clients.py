@@ -138,8 +138,12 @@ class VolumeClient(ClientProcess):
         return max((done - sent for sent, done in list(self.opens) if done > since), default=0.0)
 
     def opened_after(self, moment: float) -> float:
-        """When the first open that was asked for after `moment`, or was under way then, was done; 0: none yet."""
+        """When the first open that was done after `moment` was done; 0: none yet."""
         return next((done for _, done in list(self.opens) if done > moment), 0.0)
+
+    def opens_freely(self, since: float) -> bool:
+        """An open that was asked for after `since` was answered: no grace period holds new opens up."""
+        return any(sent > since for sent, _ in list(self.opens))
 
 
 def wait_first(panel: PanelClient | None, volume: VolumeClient | None, timeout: float = FIRST_S) -> None:

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,21 @@ class Cluster:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("POST", path, body)
+
+    def warm(self, nodes: Iterable[str]) -> str:
+        """The first of these nodes whose own panel process does not answer yet; empty if all do."""
+        pids: dict[str, int] = {host["name"]: host["pid"] for host in self._lab.status()}
+        for name in nodes:
+            link = _Unix(Path(f"/proc/{pids[name]}/root", SOCKET), self._timeout)
+            try:
+                link.request("GET", "/healthz")
+                if link.getresponse().status != 200:
+                    return name
+            except (OSError, http.client.HTTPException):
+                return name
+            finally:
+                link.close()
+        return ""
 
     def close(self) -> None:
         if self._link is not None:
@@ -119,13 +135,17 @@ class Onlooker:
 
 
 def wait_for_nodes(lab: LabClient, cluster: Cluster, timeout: float = 90.0) -> None:
-    """Wait until every node is up, every instance runs and answers, and no incident is open. Raises LabError."""
+    """Wait until every node is up, every instance runs and answers, no incident is open, and the panel's process on every
+    management node is ready to take over. Raises LabError."""
     end = kernel.boottime() + timeout
     pause = threading.Event()
     while True:
         missing = "the API"
         with suppress(Silent):
-            missing = unsettled(cluster.get("/status"))
+            status = cluster.get("/status")
+            missing = unsettled(status)
+            if not missing and (cold := cluster.warm(status["management"]["nodes"])):
+                missing = f"the panel's process on {cold}"
         if not missing:
             return
         if kernel.boottime() > end:
