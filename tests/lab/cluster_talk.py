@@ -102,25 +102,26 @@ class Cluster:
 
     def speaker(self) -> str:
         """A management node whose API answers."""
+        return self._look()[0]
+
+    def status(self) -> dict[str, Any]:
+        return self._look()[1]
+
+    def _look(self) -> tuple[str, dict[str, Any]]:
+        """The first management node that answers, and its picture of the cluster."""
         end = time.monotonic() + HANG_S
         while time.monotonic() < end:
             for node in self.lab.nodes[:3]:
-                if self.lab.state(node)["power"] == "on" and self._status_of(node) is not None:
-                    return node
+                if self.lab.state(node)["power"] != "on":
+                    continue
+                try:
+                    done = self.lab.exec(node, ["holdfast", "status", "--json"], 5)
+                    if done.returncode == 0:
+                        return node, json.loads(done.stdout)
+                except (subprocess.TimeoutExpired, json.JSONDecodeError):
+                    continue
             time.sleep(0.3)
         raise AssertionError("no management node answers")
-
-    def _status_of(self, node: str) -> dict[str, Any] | None:
-        try:
-            done = self.lab.exec(node, ["holdfast", "status", "--json"], 5)
-            return json.loads(done.stdout) if done.returncode == 0 else None
-        except (subprocess.TimeoutExpired, json.JSONDecodeError):
-            return None
-
-    def status(self, node: str = "") -> dict[str, Any]:
-        status = self._status_of(node or self.speaker())
-        assert status is not None
-        return status
 
     def node_state(self, node: str) -> str:
         return next(str(n["state"]) for n in self.status()["nodes"] if n["id"] == node)

@@ -118,7 +118,7 @@ async def _manage_once(store: Store) -> None:
 
 async def _run_on(store: Store, instance: str, node: str) -> None:
     epoch = (await store.list("")).revision
-    status = InstanceStatus(node, "s", epoch, InstanceState.RUNNING, healthy=True)
+    status = InstanceStatus(node, f"s{node[1:]}", epoch, InstanceState.RUNNING, healthy=True)
     await put(
         store, {keys.placement(instance): Placement(node, epoch, 1, reason="most room"), keys.status(instance): status}
     )

@@ -99,6 +99,8 @@ def test_instances_say_where_they_run_and_only_a_word_that_counts_is_believed() 
     assert build_status(entries(values)).instances[0].state == UNKNOWN
     values[keys.status("nfs/vol1")] = InstanceStatus("n1", "s1", 2, InstanceState.RUNNING, healthy=True)
     assert build_status(entries(values)).instances[0].state == UNKNOWN
+    values[keys.status("nfs/vol1")] = InstanceStatus("n1", "s0", 3, InstanceState.RUNNING, healthy=True)
+    assert build_status(entries(values)).instances[0].state == UNKNOWN, "the word of an earlier run of the agent"
     values[keys.status("nfs/vol1")] = InstanceStatus("n1", "s1", 3, InstanceState.RUNNING, healthy=True)
     status = build_status(entries(values))
     view = status.instances[0]

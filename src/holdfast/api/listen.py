@@ -15,7 +15,9 @@ def tcp_sockets(port: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104 - service addresses come and go
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            # The protocol is named because asyncio sets TCP_NODELAY only then: without it each answer waits 40 ms for the
+            # client's delayed acknowledgement.
+            sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError:
             continue  # a kernel without IPv6
         try:

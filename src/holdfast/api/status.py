@@ -355,6 +355,9 @@ def _instance(
     status: InstanceStatus | None = records.values.get(keys.status(spec.id))
     fence: Fence | None = records.values.get(keys.fence(placement.node)) if placement else None
     claimed = placement is not None and fence is not None and fence.epoch != placement.fence_epoch
+    beat: Beat | None = records.values.get(keys.beat(placement.node)) if placement else None
+    if status is not None and (beat is None or status.session != beat.session):
+        status = None  # the word of an earlier run of the agent says nothing about now
     state, healthy = (UNKNOWN, False) if claimed else _state(spec, placement, status, states)
     address = spec.address or ServiceAddress("", "")
     return InstanceView(

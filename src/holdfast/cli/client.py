@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from holdfast.errors import ConfigError, HoldfastError, NotPermitted
+from holdfast.errors import ConfigError, HoldfastError, InvalidInput, NotPermitted
 
 TIMEOUT_S = 30.0
 
@@ -128,10 +128,12 @@ class Api:
 
 
 def part(text: str) -> str:
-    """One part of a path, quoted."""
+    """One part of a path, quoted. Raises InvalidInput for what no name can be: it would lead to another path."""
+    if not text or "/" in text or text in (".", ".."):
+        raise InvalidInput(f"`{text}` cannot be a name", "Names have no slash and are not empty; look at `holdfast status`.")
     return quote(text, safe="")
 
 
 def parts(text: str) -> str:
-    """An instance id in a path: its slashes stay."""
-    return quote(text, safe="/")
+    """An instance id in a path: its slashes stay. Raises InvalidInput."""
+    return "/".join(part(piece) for piece in text.split("/"))

@@ -1,5 +1,6 @@
 """`holdfast demo`: a real cluster on this machine, and a node that dies while clients watch."""
 
+import shutil
 import signal
 import sys
 import tempfile
@@ -83,6 +84,7 @@ def _what_next(lab: LabClient, node: str) -> None:
         ]
     )
     output.say("\nTry, and watch the panel:\n")
+    command = f"{_command()} lab{option}"
     for words, what in (
         (f"exec {node} -- holdfast status", "the cluster at a glance"),
         (f"exec {node} -- holdfast incident show", "what just happened, step by step"),
@@ -92,4 +94,12 @@ def _what_next(lab: LabClient, node: str) -> None:
         ("heal n3", "undo all faults of a node"),
         ("down", "take it all down"),
     ):
-        output.say(f"  holdfast lab{option} {words:<36} {what}")
+        output.say(f"  {command} {words:<36} {what}")
+
+
+def _command() -> str:
+    """This program as it can be typed here: by its name if that leads to it, else by its path."""
+    own = Path(sys.argv[0]).absolute()
+    if shutil.which("holdfast") == str(own):
+        return "holdfast"
+    return str(own.relative_to(Path.cwd())) if own.is_relative_to(Path.cwd()) else str(own)

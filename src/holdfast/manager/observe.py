@@ -172,17 +172,24 @@ class Observations:
         elif node.up(timing, now):
             self._was_down.discard(node.id)
 
+    def _status(self, instance: str, placement: Placement | None) -> InstanceStatus | None:
+        """What the agent said, if it is the word of its present run: an earlier one says nothing about now."""
+        status = self.read(keys.status(instance), InstanceStatus)
+        beat = self.read(keys.beat(placement.node), Beat) if placement else None
+        return status if status and beat and status.session == beat.session else None
+
     def _instance(self, key: str, now: float) -> InstanceView:
         spec = self.read(key, InstanceSpec)
         assert spec is not None
         service = self.read(keys.service(spec.kind, spec.service), ServiceSpec)
+        placement = self.read(keys.placement(spec.id), Placement)
         instance = InstanceView(
             spec=spec,
             spec_revision=self._revision(key),
             deleting=bool(service and service.config.get("deleting")),
-            placement=self.read(keys.placement(spec.id), Placement),
+            placement=placement,
             placement_revision=self._revision(keys.placement(spec.id)),
-            status=self.read(keys.status(spec.id), InstanceStatus),
+            status=self._status(spec.id, placement),
             move=self.read(keys.move(spec.id), MoveRequest),
             move_revision=self._revision(keys.move(spec.id)),
         )

@@ -33,12 +33,18 @@ def name(text: str, what: str) -> str:
 def not_found(what: str, wanted: str, known: Iterable[str]) -> NotFound:
     """Names the nearest known one, and all of them while they are few."""
     names = sorted(known)
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
-    hint = f"Did you mean `{near[0]}`? " if near else ""
+    near = difflib.get_close_matches(wanted, names, n=2, cutoff=0.5)
+    # Among `n1` to `n4` none is nearer to `n9` than the others: a guess would name a wrong node for a destructive command.
+    clear = near and (len(near) == 1 or _likeness(wanted, near[0]) > _likeness(wanted, near[1]))
+    hint = f"Did you mean `{near[0]}`? " if clear else ""
     if not names:
         return NotFound(f"{what} `{wanted}` does not exist", f"There is no {what} yet.")
     listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return NotFound(f"{what} `{wanted}` does not exist", f"{hint}Known: {listed}.")
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, one).ratio()
 
 
 def node(draft: Draft, node_id: str) -> NodeSpec:

@@ -44,7 +44,7 @@ async def enable(
         if missing:
             raise InvalidInput(
                 f"the present management node `{missing[0]}` is not among the nodes given",
-                f"Name it too: --nodes {','.join([*missing, *nodes])[:200]}; it can be replaced later by `ha update`.",
+                f"Name `{missing[0]}` in the place of another node; it can be replaced afterwards by `holdfast ha update`.",
             )
         for spec in wanted:
             await checks.require_up(draft, spec, "management HA")

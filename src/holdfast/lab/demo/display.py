@@ -58,7 +58,7 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the last scene standing."""
+        """The live picture ends; what is told afterwards stays."""
         ...
 
 
@@ -109,7 +109,7 @@ class Terminal:
     def scene(self, scene: Scene) -> None:
         self._tick_off()
         if self._live is None:
-            self._live = Live(console=self.console, auto_refresh=False, vertical_overflow="crop")
+            self._live = Live(console=self.console, auto_refresh=False, transient=True, vertical_overflow="crop")
             self._live.start()
         self._live.update(render(scene), refresh=True)
 
