@@ -170,6 +170,10 @@ def test_incidents_are_told_step_by_step(cluster: Cluster) -> None:
     ("command", "status", "words"),
     [
         ("node show n22", 1, "Did you mean `n2`"),
+        ("node remove n9", 1, "does not exist.\nKnown: n1"),
+        ("node show ../users", 1, "`../users` cannot be a name"),
+        ("nfs delete a/b --force", 1, "`a/b` cannot be a name"),
+        ("service move nfs/../panel", 1, "cannot be a name"),
         ("service show vol1", 1, "KIND/NAME"),
         ("service stop nfs/vol1", 1, "does not exist"),
         ("service stop panel/admin", 1, "cannot be stopped"),

@@ -130,7 +130,9 @@ class Api:
 def part(text: str) -> str:
     """One part of a path, quoted. Raises InvalidInput for what no name can be: it would lead to another path."""
     if not text or "/" in text or text in (".", ".."):
-        raise InvalidInput(f"`{text}` cannot be a name", "Names have no slash and are not empty; look at `holdfast status`.")
+        raise InvalidInput(
+            f"`{text}` cannot be a name", "Names have no slash and are not empty; look at `holdfast status`."
+        )
     return quote(text, safe="")
 
 
