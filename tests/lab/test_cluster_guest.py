@@ -1,0 +1,38 @@
+"""A real Linux kernel NFS client, in a guest on the client's network, through the death of the volume's node."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster_talk import Cluster
+from test_cluster_failures import ADDRESS, VOLUME, watched
+
+from holdfast.lab import LabClient
+from holdfast.lab.guest import GuestNfsClient
+
+pytestmark = [pytest.mark.lab, pytest.mark.guest, pytest.mark.timeout(300)]
+
+__all__ = ["watched"]
+GUEST_IP = "10.78.0.201"
+
+
+@pytest.fixture
+def cluster(watched: Cluster, cluster_lab: LabClient) -> Iterator[Cluster]:
+    watched.until(lambda: watched.where(VOLUME) and watched.where("panel/admin"), "everything runs")
+    yield watched
+    watched.end()
+
+
+def test_a_kernel_client_keeps_every_fsynced_record_and_its_locks(cluster: Cluster) -> None:
+    victim = cluster.where(VOLUME)
+    client_net = Path(f"/proc/{cluster.lab.state('client')['pid']}/ns/net")
+    with GuestNfsClient(client_net, GUEST_IP, ADDRESS, "vol1", file="guest") as guest:
+        guest.wait_for(lambda event: event.get("n", 0) >= 50, 60, "fifty records")
+        cluster.lab.fail(victim, "power")
+        cluster.until(lambda: cluster.where(VOLUME) not in ("", victim), "the volume runs elsewhere")
+        known = guest.acked()
+        guest.wait_for(lambda event: event.get("n", 0) >= known + 50, 60, "fifty more records")
+        summary = guest.stop()
+    print(f"kernel client: writes stalled {summary['max_stall_s']} s, new opens {summary['max_open_s']} s")
+    assert (summary["lost"], summary["torn"], summary["errors"], summary["lock_lost"]) == (0, 0, 0, []), summary
+    assert summary["acked"] > 100
