@@ -168,6 +168,8 @@ def test_power_fencing_starts_at_suspicion_but_not_against_a_beat_that_came_late
     assert of(run([node("n1", **DOWN, spec=armed), *others], []), FencePower) == [FencePower("n1", 50)]
     contradicted = node("n1", seen=NOW - 0.1, missed_since=NOW - 1, spec=armed, beat_arrived_at=NOW - 0.1)
     assert of(run([contradicted, *others], []), FencePower) == []
+    last_words = node("n1", seen=NOW - 0.9, missed_since=NOW - 1, spec=armed, beat_arrived_at=NOW - 0.9)
+    assert of(run([last_words, *others], []), FencePower) == [FencePower("n1", 50)], "sent before it died"
     new_term = node("n1", seen=NOW - 0.1, missed_since=NOW - 1, spec=armed)
     assert of(run([new_term, *others], []), FencePower) == [FencePower("n1", 50)], "ages start anew, news does not"
     running = node("n1", **DOWN, spec=armed, power_running=True)

@@ -7,7 +7,7 @@ the manager's term, the beat's mod_revision and the fence record, so that a beat
 from dataclasses import dataclass
 
 from holdfast.core.model import BeatPhase, Proof
-from holdfast.core.timing import Timing
+from holdfast.core.timing import Detection, Timing
 from holdfast.core.view import NodeView
 
 POWER_RETRY_S = 3.0
@@ -48,12 +48,18 @@ def proof_of_death(node: NodeView, timing: Timing, now: float) -> Evidence | Non
     return None
 
 
+CONTRADICTION_S = Detection().miss_after
+"""A beat that arrives so long after the last datagram was sent by a node that still lived: it may have been under way, or be
+the last thing before the node died."""
+
+
 def wants_power_fencing(node: NodeView, timing: Timing, now: float) -> bool:
     """Should its fence devices be used now? Only for a member that is down, has devices, and has not beaten since it
     became suspect (a beat that came later contradicts the suspicion)."""
     if not node.down(timing, now) or not node.spec.fence_devices or node.power_running:
         return False
-    if node.suspicion is not None and node.beat_arrived_at > node.suspicion.since and not node.overdue(timing, now):
+    contradicted = node.suspicion is not None and node.beat_arrived_at > node.suspicion.since + CONTRADICTION_S
+    if contradicted and not node.overdue(timing, now):
         return False
     last = node.power
     if last is None or last.beat_revision != node.beat_revision:
