@@ -32,6 +32,8 @@ def test_a_kernel_client_keeps_every_fsynced_record_and_its_locks(cluster: Clust
         cluster.until(lambda: cluster.where(VOLUME) not in ("", victim), "the volume runs elsewhere")
         known = guest.acked()
         guest.wait_for(lambda event: event.get("n", 0) >= known + 50, 60, "fifty more records")
+        opens = sum("open" in event for event in guest.events())
+        cluster.until(lambda: sum("open" in event for event in guest.events()) > opens, "a new file is opened")
         summary = guest.stop()
     print(f"kernel client: writes stalled {summary['max_stall_s']} s, new opens {summary['max_open_s']} s")
     assert (summary["lost"], summary["torn"], summary["errors"], summary["lock_lost"]) == (0, 0, 0, []), summary

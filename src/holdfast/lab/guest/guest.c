@@ -324,12 +324,25 @@ static void verify(const char *path, long acked, long *lost, long *torn)
 	int file = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	long length = 0;
 
+	/* A record that could not be read is not a lost one: try again, and say so if it stays that way. */
+	for (int i = 0; file < 0 && i < 100; i++) {
+		pause_s(0.3);
+		file = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	}
+	if (file < 0)
+		failed("open for verification");
 	*lost = *torn = 0;
 	for (long n = 0; n < acked; n++) {
 		long at = n * RECORD % (long)sizeof data;
 
 		if (at == 0)
 			length = pread(file, data, sizeof data, n * RECORD);
+		for (int i = 0; at == 0 && length < 0 && i < 100; i++) {
+			pause_s(0.3);
+			length = pread(file, data, sizeof data, n * RECORD);
+		}
+		if (at == 0 && length < 0)
+			failed("read for verification");
 		make_record(wanted, n, sent_at[n]);
 		if (length < at + RECORD || memcmp(data + at, empty, RECORD) == 0)
 			++*lost;
