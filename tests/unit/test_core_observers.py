@@ -107,6 +107,6 @@ def test_a_target_whose_kernel_refuses_gets_the_time_of_an_agents_restart() -> N
     assert tracker.silent(0.5) == ["n2"]
     tracker.refused("n2", 0.5)
     assert tracker.observations(0.9) == {"n2": {"management": HEARD}}
-    assert tracker.observations(1.2) == {"n2": {"management": 1200}}, "one old refusal does not last"
+    assert tracker.observations(2.1) == {"n2": {"management": 2100}}, "one old refusal does not last"
     tracker.refused("n2", 4.1)
     assert tracker.observations(4.1) == {"n2": {"management": 4100}}, "nor does the grace"
