@@ -32,6 +32,7 @@ from holdfast.core.timing import Timing, profile
 from holdfast.core.validity import SessionState
 from holdfast.errors import DriverError, FenceError
 from holdfast.manager.loop import Manager
+from holdfast.net.announce import Announcer
 from holdfast.net.memory import MemoryAddresses, MemoryNetwork
 from holdfast.net.messages import decode_report
 from holdfast.ports import Compare, Entry, Op, PowerReading, Put, Snapshot, StepRecorder, TxnResult, WatchBatch
@@ -308,12 +309,15 @@ class SimNode:
         mirror = Mirror(store)
         guard = self.guard
         identity = Identity(f"{self.name}-{self.runs}", f"boot-{self.boots}", f"machine-{self.name}")
+        addresses = MemoryAddresses(self.world.network, self.name, {"management": self.address})
+        announcer = Announcer(addresses, self.clock)
         context = NodeContext(
             node=self.name,
             session=identity.session,
             store=store,
             clock=self.clock,
-            addresses=MemoryAddresses(self.world.network, self.name, {"management": self.address}),
+            addresses=addresses,
+            announcer=announcer,
             allowed=lambda: session.allowed(),
             may_stay=lambda: session.may_stay(),
             deadline=lambda: session.validity.deadline,
@@ -334,7 +338,7 @@ class SimNode:
             lambda: session.last_commit,
             session.hurry,
             executor.set_isolated,
-            executor.announce,
+            announcer.again,
         )
 
         async def live() -> None:

@@ -31,6 +31,7 @@ from holdfast.core.validity import SessionState
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.fencing.guard.link import UnixGuardLink
 from holdfast.net.addresses import KernelAddresses
+from holdfast.net.announce import Announcer
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.links import hardware_addresses
 from holdfast.net.refusal import RefusalProbe
@@ -58,6 +59,7 @@ class Agent:
         self._store = EtcdStore(store_endpoints(config), config.tls, clock=self._clock, spread=config.id)
         self._mirror = Mirror(self._store)
         self._addresses = KernelAddresses(config.addresses)
+        self._announcer = Announcer(self._addresses, self._clock)
         self._system = SystemUnits(config, self._runner, self._clock, self._store, self._mirror)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
@@ -85,6 +87,7 @@ class Agent:
             store=self._store,
             clock=self._clock,
             addresses=self._addresses,
+            announcer=self._announcer,
             # The session is made below: it needs the executor, which needs this context.
             allowed=lambda: session.allowed(),  # noqa: PLW0108
             may_stay=lambda: session.may_stay(),  # noqa: PLW0108
@@ -121,7 +124,7 @@ class Agent:
             last_commit=lambda: session.last_commit,
             hurry=session.hurry,
             on_isolated=self._executor.set_isolated,
-            on_healed=self._executor.announce,
+            on_healed=self._announcer.again,
             on_missing=self._store.prefer_not,
             refuses=RefusalProbe(self._config.management_address).refuses,
         )
@@ -146,6 +149,8 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._announcer.close()
+        await self._addresses.close()
         await self._store.close()
         self._runner.close()
 

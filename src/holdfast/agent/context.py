@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.core.model import Goal, InstanceSpec, Placement
+from holdfast.net.announce import Announcer
 from holdfast.ports import Addresses, Clock, Store
 
 
@@ -41,6 +42,7 @@ class NodeContext:
     store: Store
     clock: Clock
     addresses: Addresses
+    announcer: Announcer
     allowed: Callable[[], bool]
     """May a strict instance be started at this moment?"""
     may_stay: Callable[[], bool]

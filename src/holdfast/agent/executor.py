@@ -184,11 +184,6 @@ class Executor:
                 else:
                     worker.resume()
 
-    def announce(self) -> None:
-        """A partition healed: every address here is announced again."""
-        for worker in self._workers.values():
-            worker.announce()
-
     async def close(self) -> None:
         for worker in self._workers.values():
             await worker.close()

@@ -14,7 +14,6 @@ from holdfast.core.model import (
     Exclusivity,
     InstanceSpec,
     InstanceState,
-    ServiceAddress,
 )
 from holdfast.errors import AddressInUse, HoldfastError
 from holdfast.ports import Driver, HealthProbe
@@ -30,8 +29,8 @@ RESTART_AFTER = 6
 """Failed checks in a row after which it is restarted in place."""
 RETRY_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 """Pauses between failed starts; the last one repeats."""
-ANNOUNCE_AT_S = (0.0, 0.1, 0.3, 1.0, 3.0)
-"""Announcements after an address came up (docs/safety.md, addresses)."""
+ADVISORY_PROBE_S = 0.05
+"""How long an advisory address waits for the answer of somebody who has it already."""
 
 
 class Worker:
@@ -60,7 +59,6 @@ class Worker:
         """A start, or the keeping of what runs: can be interrupted by an order to stop."""
         self._status = StatusWriter(context)
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._status.run())]
-        self._announcing: asyncio.Task[None] | None = None
 
     # --- orders ---------------------------------------------------------------------------------------------------------
 
@@ -100,16 +98,9 @@ class Worker:
 
     async def close(self) -> None:
         """End the worker without touching the instance (an agent that restarts)."""
-        for task in [*self._tasks, *([self._announcing] if self._announcing else [])]:
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def announce(self) -> None:
-        """Tell the network again where the address is, in the background."""
-        if self.running and self.target.spec.address is not None:
-            if self._announcing:
-                self._announcing.cancel()
-            self._announcing = asyncio.create_task(self._announce(self.target.spec.address))
 
     @property
     def finished(self) -> bool:
@@ -189,7 +180,7 @@ class Worker:
         probing = asyncio.create_task(self._occupant(spec))
         try:
             await self._driver.start(spec, allowed, steps)
-            occupant = await probing
+            occupant = await self._answer_of(probing, spec)
         finally:
             probing.cancel()
         if spec.address is not None:
@@ -202,12 +193,23 @@ class Worker:
                 return
             await self._renew_address(spec)
             steps.step("address")
-            self.announce()
+            self._context.announcer.up(spec.address)
         await self._driver.address_up(spec)
         self._failures = 0
         self._applied = spec
         self._status.report(self.target, InstanceState.RUNNING, steps=steps.taken)
         await self._first_health(spec, steps)
+
+    async def _answer_of(self, probing: "asyncio.Task[str]", spec: InstanceSpec) -> str:
+        """What the probe found. An advisory address does not wait for the whole silence: a neighbour answers within
+        milliseconds, and for it a duplicate is no reason to stay away."""
+        if spec.exclusivity is Exclusivity.STRICT:
+            return await probing
+        await asyncio.wait([probing], timeout=ADVISORY_PROBE_S)
+        occupant = probing.result() if probing.done() else ""
+        if occupant:
+            log.warning("somebody else answers for the address", instance=spec.id, hardware=occupant)
+        return occupant
 
     async def _occupant(self, spec: InstanceSpec) -> str:
         """Who else answers for the address; "" for nobody, and where it is ours already (an adopted instance)."""
@@ -267,8 +269,8 @@ class Worker:
         """Address muted, instance stopped, address removed: clients see silence and then the new owner."""
         spec = self.target.spec
         self._status.report(self.target, InstanceState.STOPPING)
-        if self._announcing:
-            self._announcing.cancel()
+        if spec.address is not None:
+            self._context.announcer.down(spec.address)
         if spec.address is not None and spec.exclusivity is Exclusivity.STRICT:
             await self._context.addresses.mute(spec.address)
         try:
@@ -312,15 +314,6 @@ class Worker:
             if lifetime <= 0:
                 return
         await self._context.addresses.add(spec.address, lifetime)
-
-    async def _announce(self, address: ServiceAddress) -> None:
-        began = self._context.clock.now()
-        for at in ANNOUNCE_AT_S:
-            await self._context.clock.sleep(max(0.0, began + at - self._context.clock.now()))
-            try:
-                await self._context.addresses.announce(address)
-            except HoldfastError as error:
-                log.warning("announcement failed", address=address.ip, error=str(error))
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -174,7 +174,11 @@ class NetworkProbe:
     async def __call__(self, address: ServiceAddress) -> str:
         from holdfast.net.addresses import KernelAddresses
 
-        return await KernelAddresses(self._addresses).probe(address)
+        addresses = KernelAddresses(self._addresses)
+        try:
+            return await addresses.probe(address)
+        finally:
+            await addresses.close()
 
 
 async def _make_bundle(store: Store, spec: NodeSpec) -> bytes:

@@ -74,7 +74,9 @@ def outcome(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit_json(answer)
         return
-    say(answer["text"][:1].upper() + answer["text"][1:] + ".")
+    text = answer["text"]
+    first = text.partition(" ")[0]
+    say((text if "/" in first else text[:1].upper() + text[1:]) + ".")  # `nfs/vol1` is a name
     for text in answer.get("warnings", ()):
         warn(text)
 
