@@ -74,7 +74,8 @@ class Bench:
         self.cluster.close()
         try:
             wait_for_nodes(self.lab, self.cluster, 40)
-        except LabError:
+        except LabError as error:
+            say(str(error))
             self._mend()
             wait_for_nodes(self.lab, self.cluster)
         instance = NFS if service == "nfs" else stage.PANEL
@@ -141,7 +142,7 @@ class Bench:
         closed = self._await_incident(run, fault, lambda: client.writes)
         wait(lambda: client.opened_after(closed) > 0, "a new open")
         self._note(run, fault, client.writes, "writes")
-        run.outage_s["opens"] = client.open_stall(fault)
+        run.outage_s["opens"] = longest_stall(client.open_times(), fault, kernel.boottime()).seconds
         if self.trace:
             write_trace(self.lab, fault, self.trace / f"nfs-{len(self.runs)}.txt", run)
 

@@ -133,9 +133,10 @@ class VolumeClient(ClientProcess):
         else:
             self.summary = line
 
-    def open_stall(self, since: float) -> float:
-        """Longest time a new open took, of those that ended after `since`."""
-        return max((done - sent for sent, done in list(self.opens) if done > since), default=0.0)
+    def open_times(self) -> list[float]:
+        """When each new open was done. Between two of them lie also the close and the removal of the first, which a server
+        in its grace period holds up as well."""
+        return [done for _, done in list(self.opens)]
 
     def opened_after(self, moment: float) -> float:
         """When the first open that was done after `moment` was done; 0: none yet."""

@@ -24,7 +24,7 @@ RETURN_S = 90.0
 AFTERMATH_S = 2.0
 """The clients go on for so long after everything is back."""
 FRAME_S = 0.125
-SILENT_S = 0.15
+SILENT_S = 0.2
 """A client without an answer for so long is shown as stalled."""
 PANEL_PORTS = (8443, 9443, 0)
 
@@ -119,10 +119,11 @@ class Play:
             return False
         now, closed = kernel.boottime(), story.steps_of(incident, self._offset)[-1].at
         recent = now - SILENT_S
-        return self._panel.answers[-1] > recent and self._volume.writes[-1] > recent and self._opened(closed) > 0
-
-    def _opened(self, since: float) -> float:
-        return self._volume.opened_after(since)
+        return (
+            self._panel.answers[-1] > recent
+            and self._volume.writes[-1] > recent
+            and self._volume.opened_after(closed) > 0
+        )
 
     def _returned(self) -> bool:
         nodes = self._onlooker.status.get("nodes", ())
@@ -166,13 +167,11 @@ class Play:
         for answers, text in (
             (self._panel.answers, "the panel answers its client again"),
             (self._volume.writes, "the volume's client writes again"),
+            (self._volume.open_times(), "the volume opens new files again"),
         ):
             stall = longest_stall(list(answers), self._fault, kernel.boottime())
             if stall.ended and stall.seconds > SILENT_S:
                 told[f"{text}, after {stall.seconds * 1000:.0f} ms"] = stall.ended
-        held = max((o for o in list(self._volume.opens) if o[1] > self._fault), key=lambda o: o[1] - o[0], default=None)
-        if held and held[1] - held[0] > SILENT_S:
-            told["the volume opens new files again"] = held[1]
         return story.moments(self.node, self._fault, steps, story.elected_at(status, self._fault, self._offset), told)
 
     def _judge(self, report: WatchReport, returned: bool) -> list[story.Check]:
@@ -183,7 +182,7 @@ class Play:
                 incident=self._incident(),
                 panel_stall_s=self._stall(self._panel.answers),
                 write_stall_s=self._stall(self._volume.writes),
-                open_stall_s=self._volume.open_stall(self._fault) if self._opened(self._fault + 1) else -1.0,
+                open_stall_s=self._stall(self._volume.open_times()),
                 journal=self._volume.summary,
                 samples=report.samples,
                 longest_gap_s=report.longest_gap_s,
