@@ -168,6 +168,10 @@ async def test_a_change_is_in_the_picture_when_it_is_answered(world: World) -> N
         assert picture["management"]["virtual_ip"] == "10.77.0.100"
         shown = (await client.get("/api/v1/ha")).json()
         assert (shown["enabled"], shown["settled"]) == (True, False)
+        await client.put("/api/v1/ha", json={"nodes": ["n2", "n3", "n4"]})
+        shown = (await client.get("/api/v1/ha")).json()
+        assert [member["node"] for member in shown["members"]] == ["n1"]
+        assert shown["states"] == dict.fromkeys(["n1", "n2", "n3", "n4"], "up"), "also of the member that leaves"
 
 
 async def test_every_operation_has_a_route(world: World) -> None:

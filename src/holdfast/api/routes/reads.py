@@ -97,6 +97,7 @@ async def ha(request: Request) -> Response:
     management = picture.management
     voters = {member.node for member in management.members if member.state == "voter"}
     settled = voters == set(management.nodes) and len(voters) == len(management.members)
+    concerned = {*management.nodes, *(member.node for member in management.members)}
     return answer(
         {
             "revision": picture.revision,
@@ -107,7 +108,7 @@ async def ha(request: Request) -> Response:
             "settled": settled,
             "manager": picture.manager,
             "panel": picture.instance("panel/admin"),
-            "states": {node.id: node.state for node in picture.nodes if node.id in management.nodes},
+            "states": {node.id: node.state for node in picture.nodes if node.id in concerned},
         }
     )
 
