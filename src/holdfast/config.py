@@ -17,6 +17,8 @@ BEAT_PORT = 7410
 """UDP: beats between agents."""
 REPORT_PORT = 7411
 """UDP: observers' reports to managers."""
+KERNEL_PORT = 7412
+"""UDP: nobody may listen here. The kernel's refusal tells observers that a silent node still lives."""
 PANEL_PORT = 8443
 """TCP: HTTPS of API and panel."""
 ETCD_CLIENT_PORT = 2379

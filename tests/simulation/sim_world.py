@@ -250,6 +250,8 @@ class SimNode:
     address: str
     has_watchdog: bool
     clock: NodeClock
+    machine: str = ""
+    """Its hardware, if it is not the one the name stands for."""
     faults: Faults = field(default_factory=Faults)
     alive: bool = False
     stops_hang: bool = False
@@ -308,7 +310,7 @@ class SimNode:
         timing, store = self.world.timing, self._client()
         mirror = Mirror(store)
         guard = self.guard
-        identity = Identity(f"{self.name}-{self.runs}", f"boot-{self.boots}", f"machine-{self.name}")
+        identity = Identity(f"{self.name}-{self.runs}", f"boot-{self.boots}", f"machine-{self.machine or self.name}")
         addresses = MemoryAddresses(self.world.network, self.name, {"management": self.address})
         announcer = Announcer(addresses, self.clock)
         context = NodeContext(

@@ -4,8 +4,8 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from sim_virtual import VirtualLoop
-from sim_world import World
+from sim_virtual import NodeClock, VirtualLoop
+from sim_world import SimNode, World
 
 Scenario = Callable[[World], Awaitable[None]]
 
@@ -191,6 +191,21 @@ def test_a_shutdown_while_a_beat_is_under_way(delay_s: float) -> None:
         await world.run_for(3)
         node.release()
         await world.until(lambda: not node.alive, 20, "release")
+
+    simulate(scenario)
+
+
+def test_a_cloned_machine_is_refused_and_disturbs_nobody() -> None:
+    async def scenario(world: World) -> None:
+        victim = holder(world)
+        before = world.starts["nfs/v1"]
+        clone = SimNode(world, victim, "10.0.0.77", True, NodeClock(world.loop), machine="clone")
+        clone.boot()
+        await world.run_for(30)
+        assert clone.session is not None and "another machine" in clone.session.problem
+        assert not clone.live
+        assert (holder(world), world.starts["nfs/v1"]) == (victim, before)
+        clone.power_off()
 
     simulate(scenario)
 

@@ -103,7 +103,7 @@ def test_a_target_whose_kernel_refuses_gets_the_time_of_an_agents_restart() -> N
     tracker = Tracker(DETECTION)
     tracker.expect({"n2": ["management"]})
     tracker.heard("n2", "management", 0.0)
-    assert tracker.silent(0.3) == []
+    assert tracker.silent(0.2) == []
     assert tracker.silent(0.5) == ["n2"]
     tracker.refused("n2", 0.5)
     assert tracker.observations(0.9) == {"n2": {"management": HEARD}}

@@ -23,7 +23,7 @@ CHECKS_PER_PERIOD = 4
 class Beacon:
     """`last_commit()` is when this node's last committed beat was sent; `on_isolated` and `on_healed` tell the executor,
     `on_missing(address)` the store's client that a member at that management address is very likely dead; `refuses(address)`
-    asks a silent node's kernel whether nobody listens there."""
+    asks a silent node's kernel whether it lives."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Beacon:
         self._sequence = 0
         self._missing_most_since: float | None = None
         self._said: dict[str, dict[str, bool]] = {}
+        self._said_self = False
         self._reported_at = self._asked_at = float("-inf")
         self._destinations: list[tuple[str, str]] = []
         self._managers: list[str] = []
@@ -134,14 +135,14 @@ class Beacon:
         observations = self._tracker.observations(now)
         missing = {node: {net: ms >= 0 for net, ms in nets.items()} for node, nets in observations.items()}
         suspects_self = self._suspects_self(now)
-        changed = missing != self._said
+        changed = missing != self._said or suspects_self != self._said_self
         if changed and self._healed(missing):
             self._on_healed()
         for node, networks in missing.items():
             if networks.get(MANAGEMENT) and not self._said.get(node, {}).get(MANAGEMENT) and node in self._addresses:
                 self._on_missing(self._addresses[node])
         if changed or now - self._reported_at >= self._detection.report_period:
-            self._said, self._reported_at = missing, now
+            self._said, self._said_self, self._reported_at = missing, suspects_self, now
             report = encode(ReportMessage(observer=self._node, self_suspect=suspects_self, targets=observations))
             for address in self._managers:
                 self._bus.send(report, address, REPORT_PORT)

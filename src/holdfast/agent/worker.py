@@ -193,6 +193,8 @@ class Worker:
                 return
             await self._renew_address(spec)
             steps.step("address")
+            # Once before anything else, for whoever is told next (a tickled client) must answer to this node; then repeated.
+            await self._context.addresses.announce(spec.address)
             self._context.announcer.up(spec.address)
         await self._driver.address_up(spec)
         self._failures = 0

@@ -68,7 +68,7 @@ class Tracker:
             self._heard[node, network] = now
 
     def refused(self, node: str, now: float) -> None:
-        """The kernel of the node answered that nobody listens there: the node lives, its agent does not."""
+        """The kernel of the node answered: the node lives, though its agent is silent."""
         self._refused[node] = now
 
     def silent(self, now: float) -> list[str]:

@@ -105,14 +105,14 @@ class Detection:
     miss_after: float = 0.6
     """An observer calls a target missing after this long without a datagram."""
     ask_after: float = 0.3
-    """After so long the observer asks the silent node's kernel whether anybody listens there."""
+    """After so long the observer asks the silent node's kernel whether it lives."""
     ask_period: float = 0.1
     """It asks this often."""
     refusal_valid: float = 1.5
-    """So long a refusal counts; kernels answer at most once a second when asked often."""
+    """So long an answer counts; kernels answer at most once a second when asked often."""
     restart_grace: float = 4.0
-    """While its kernel refuses (the node lives, its agent does not), a target counts as missing only after this long: an
-    agent that crashed or is upgraded comes back in that time and adopts what runs."""
+    """While its kernel answers (the node lives, its agent is away, hung or starved of CPU), a target counts as missing only
+    after this long: an agent that crashed or is upgraded comes back in that time and adopts what runs."""
     observers: int = 3
     """Observers per node (fewer in small clusters)."""
     report_period: float = 0.5

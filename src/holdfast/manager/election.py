@@ -22,6 +22,8 @@ REFRESH_S = 0.5
 """How often the leader renews its sign of life."""
 TAKE_OVER_S = 3.0
 """A standby takes over after so long without a sign of life, even if nobody misses the leader's node."""
+CAMPAIGN_S = 0.3
+"""Time-out of one campaign: while the store elects its own leader a write is lost, and the next one must come soon."""
 OUTAGE_S = 2.0
 """A gap this long between two renewals means that the leader may have been blind; it starts its observations anew."""
 
@@ -95,7 +97,7 @@ class Election:
             result = await self._store.txn(
                 [Compare(keys.MANAGER_TERM, current.mod_revision if current else 0)],
                 [Put(keys.MANAGER_TERM, encode(new)), Put(keys.MANAGER_ALIVE, encode(Alive(new.term, 0)))],
-                timeout=1.0,
+                timeout=CAMPAIGN_S,
             )
         except StoreError as error:
             # The outcome may be unknown: the mirror will show whether we won; a term of ours is then replaced by the next.

@@ -10,7 +10,7 @@ from holdfast.core.model import FenceDeviceSpec, NodeSpec
 from holdfast.core.view import PowerEvidence
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.fencing.power.sequence import FenceOutcome, fence_off
-from holdfast.ports import Clock, PowerFence, PowerFences, Store
+from holdfast.ports import Clock, PowerFence, PowerFences, PowerReading, Store
 from holdfast.store import keys
 
 log = structlog.get_logger("holdfast.manager")
@@ -48,6 +48,8 @@ class PowerDesk:
         self._beat_revision = beat_revision
         self._running: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._sent_off: set[str] = set()
+        """Nodes that were told to switch off, by whatever attempt: also by one that was cancelled too late."""
         self.results: dict[str, PowerResult] = {}
 
     @property
@@ -82,9 +84,13 @@ class PowerDesk:
         try:
             outcome = await self._fence(node, beat_revision)
             evidence = PowerEvidence(beat_revision, outcome.verified_off, _text(outcome), self._clock.now(), attempts)
-            self.results[node.id] = PowerResult(evidence, outcome.found_off, tuple(outcome.steps))
-        except HoldfastError as error:
-            evidence = PowerEvidence(beat_revision, False, str(error), self._clock.now(), attempts)
+            found_off = outcome.found_off and node.id not in self._sent_off
+            self.results[node.id] = PowerResult(evidence, found_off, tuple(outcome.steps))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # also a device's bug must not keep the node from being fenced by the next attempt
+            text = str(error) if isinstance(error, HoldfastError) else f"unexpected failure: {error!r}"
+            evidence = PowerEvidence(beat_revision, False, text, self._clock.now(), attempts)
             self.results[node.id] = PowerResult(evidence, False, ())
         log.info("power fencing ended", node=node.id, off=evidence.verified_off, text=evidence.text)
         self._running.pop(node.id, None)
@@ -103,7 +109,8 @@ class PowerDesk:
         opened: list[tuple[str, PowerFence]] = []
         try:
             for device in node.fence_devices:
-                opened.append((device.name, self._devices.open(device)))
+                mark = _MarkOff(self._devices.open(device), lambda: self._sent_off.add(node.id))
+                opened.append((device.name, mark))
             return await fence_off(
                 opened,
                 self._clock,
@@ -128,10 +135,32 @@ class PowerDesk:
                     await fence.on(timeout=POWER_ON_TIMEOUT_S)
                 finally:
                     await fence.close()
+                self._sent_off.discard(node)
                 log.info("switched on again", node=node, device=device.name)
                 return
             except HoldfastError as error:
                 log.warning("could not switch on", node=node, device=device.name, error=str(error))
+
+
+class _MarkOff:
+    """A device that says when it is told to switch off."""
+
+    def __init__(self, device: PowerFence, sent: Callable[[], None]) -> None:
+        self._device = device
+        self._sent = sent
+
+    async def read(self, *, timeout: float) -> PowerReading:
+        return await self._device.read(timeout=timeout)
+
+    async def off(self, *, timeout: float) -> None:
+        self._sent()
+        await self._device.off(timeout=timeout)
+
+    async def on(self, *, timeout: float) -> None:
+        await self._device.on(timeout=timeout)
+
+    async def close(self) -> None:
+        await self._device.close()
 
 
 def _text(outcome: FenceOutcome) -> str:

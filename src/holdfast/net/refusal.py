@@ -1,15 +1,15 @@
-"""Is a silent node dead, or only its agent? Its kernel tells: a datagram to a port that nobody listens on is answered by
-"port unreachable" (RFC 1122, section 4.1.3.1). A hint only; a forged answer can delay detection by the restart grace."""
+"""Is a silent node dead, or only its agent away or starved? Its kernel tells: a datagram to a port that nobody listens on is
+answered by "port unreachable" (RFC 1122, section 4.1.3.1). A hint only; a forged answer delays detection by the grace."""
 
 import socket
 
-from holdfast.config import BEAT_PORT
+from holdfast.config import KERNEL_PORT
 
 
 class RefusalProbe:
-    """Asks by empty datagrams, which a living agent drops. Never blocks, never raises."""
+    """Asks by empty datagrams to KERNEL_PORT. Never blocks, never raises."""
 
-    def __init__(self, own_address: str, port: int = BEAT_PORT) -> None:
+    def __init__(self, own_address: str, port: int = KERNEL_PORT) -> None:
         self._own = own_address
         self._port = port
         self._sockets: dict[str, socket.socket] = {}
