@@ -31,6 +31,7 @@ from holdfast.core.model import (
 from holdfast.core.timing import Timing, profile
 from holdfast.core.validity import SessionState
 from holdfast.errors import DriverError, FenceError
+from holdfast.manager.election import Term
 from holdfast.manager.loop import Manager
 from holdfast.net.announce import Announcer
 from holdfast.net.memory import MemoryAddresses, MemoryNetwork
@@ -258,6 +259,8 @@ class SimNode:
     stays_off: bool = False
     """After its watchdog fired."""
     bmc_dead: bool = False
+    mute_beats: bool = False
+    """Its datagrams to observers are lost; its manager still hears and speaks."""
     cut: bool = False
     live: set[str] = field(default_factory=set)
     boots: int = 0
@@ -469,6 +472,8 @@ class World:
         return ok and (sender is receiver or not (sender.cut or receiver.cut or pair in self.one_way))
 
     def deliver(self, sender: SimNode, payload: bytes, host: str, port: int) -> None:
+        if sender.mute_beats and port == BEAT_PORT:
+            return
         for node in self.nodes.values():
             if node.address == host and port in node.buses and self.connected(sender, node):
                 node.buses[port].receive(payload, sender.name)
@@ -524,6 +529,11 @@ class World:
             )
             await self.run_for(0.05)
         return self.clock.now() - began
+
+    def leader(self) -> str:
+        """The node whose manager leads, as the store has it."""
+        entry = self.cluster.get(keys.MANAGER_TERM)
+        return decode(entry.value, Term, entry.key).node if entry else ""
 
     def where(self, volume: str) -> str:
         return next((node.name for node in self.nodes.values() if volume in node.live), "")

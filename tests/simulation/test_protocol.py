@@ -7,6 +7,9 @@ import pytest
 from sim_virtual import NodeClock, VirtualLoop
 from sim_world import SimNode, World
 
+from holdfast.ports import Delete
+from holdfast.store import keys
+
 Scenario = Callable[[World], Awaitable[None]]
 
 
@@ -206,6 +209,36 @@ def test_a_cloned_machine_is_refused_and_disturbs_nobody() -> None:
         assert not clone.live
         assert (holder(world), world.starts["nfs/v1"]) == (victim, before)
         clone.power_off()
+
+    simulate(scenario)
+
+
+def test_a_removed_node_does_not_join_again() -> None:
+    async def scenario(world: World) -> None:
+        node = world.nodes["n4"]
+        node.release()
+        await world.until(lambda: not node.alive, 20, "release")
+        world.cluster.txn([], [Delete(keys.node_spec("n4"))], ())
+        node.boot()
+        await world.run_for(20)
+        assert node.session is not None and "not a node of this cluster" in node.session.problem
+        assert not node.live
+
+    simulate(scenario)
+
+
+def test_a_manager_whose_own_node_is_missed_lets_another_one_judge() -> None:
+    """Its agent hangs while the manager goes on: it must not switch itself off, and the node is switched on again."""
+
+    async def scenario(world: World) -> None:
+        victim = "n1"
+        assert world.leader() == victim
+        node = world.nodes[victim]
+        node.mute_beats = True
+        await world.until(lambda: world.leader() not in ("", victim), 10, "another leader")
+        await world.until(lambda: not node.alive, 20, "fencing")
+        node.mute_beats = False
+        await world.until(lambda: node.alive and world.all_run(), 60, "the node is switched on again")
 
     simulate(scenario)
 

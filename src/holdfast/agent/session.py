@@ -289,10 +289,12 @@ class Session:
         self._state_changed.set()
 
     async def _read(self) -> tuple[Fence | None, Beat | None]:
-        """Linearizable read of both records; also learns their revisions."""
-        fence_key, beat_key = keys.fence(self._node), keys.beat(self._node)
-        result = await self._store.txn([], [Get(fence_key), Get(beat_key)], timeout=self._timing.Q)
-        fence, beat = result.gets[fence_key], result.gets[beat_key]
+        """Linearizable read of both records; also learns their revisions. The fence record outlives the node's removal, so
+        that an id that is used again gets a higher epoch: a node without a specification has none."""
+        fence_key, beat_key, spec_key = keys.fence(self._node), keys.beat(self._node), keys.node_spec(self._node)
+        result = await self._store.txn([], [Get(fence_key), Get(beat_key), Get(spec_key)], timeout=self._timing.Q)
+        fence = result.gets[fence_key] if result.gets[spec_key] else None
+        beat = result.gets[beat_key]
         # While a session lives its fence revision is what it acknowledged: only a join may take a newer one.
         if self.state is SessionState.JOINING:
             self._fence_revision = fence.mod_revision if fence else 0

@@ -92,6 +92,9 @@ class Election:
         leader = self.leader()
         if leader is not None and not self._should_replace(leader):
             return False
+        # A manager whose own node is missed leaves the lead to others, as long as there may be one.
+        if self._suspicion(self._node) is not None and self._clock.now() - self._alive_seen_at <= TAKE_OVER_S:
+            return False
         new = Term((leader.term if leader else 0) + 1, self._node, self._session)
         try:
             result = await self._store.txn(

@@ -131,6 +131,10 @@ class Manager:
         await self._publish(view, decision)
 
     async def _act(self, intent: Intent, view: View) -> None:
+        if isinstance(intent, FencePower) and intent.node == self._node:
+            # Whoever switches itself off cannot claim, nor tell the next leader what it did: let another manager judge.
+            await self.election.resign()
+            raise LostLeadership(f"{self._node} itself is missed by a majority of its observers")
         if isinstance(intent, FencePower):
             node = view.nodes[intent.node].spec
             self._incidents.fencing(intent, ", ".join(device.name for device in node.fence_devices))
