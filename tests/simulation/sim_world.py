@@ -212,6 +212,8 @@ class SimPower:
         await asyncio.sleep(0.05)
         if self._node.bmc_dead:
             raise FenceError(f"the BMC of {self._node.name} does not answer")
+        if OWNER.get() is self._node.tasks:
+            self._node.world.failures.append(AssertionError(f"the manager on {self._node.name} switched itself off"))
         if self._node.alive:
             self._node.world.say(f"{self._node.name} is switched off by its BMC")
             self._node.power_off()
@@ -414,7 +416,9 @@ class SimNode:
 class World:
     """The cluster, and PowerFences for its managers."""
 
-    def __init__(self, loop: VirtualLoop, *, nodes: int, volumes: int, watchdogs: bool, bmcs: bool) -> None:
+    def __init__(
+        self, loop: VirtualLoop, *, nodes: int, volumes: int, watchdogs: bool, bmcs: bool, managers: int = 3
+    ) -> None:
         self.loop = loop
         self.timing = profile("fast")
         base = NodeClock(loop)
@@ -425,7 +429,7 @@ class World:
         self.failures: list[BaseException] = []
         self.one_way: set[tuple[str, str]] = set()
         names = [f"n{i + 1}" for i in range(nodes)]
-        self.managers = names[:3]
+        self.managers = names[:managers]
         self.nodes = {
             name: SimNode(self, name, f"10.0.0.{i + 11}", watchdogs, NodeClock(loop)) for i, name in enumerate(names)
         }

@@ -20,7 +20,7 @@ def simulate(
     worlds: list[World] = []
 
     async def run() -> None:
-        world = World(loop, nodes=nodes, volumes=volumes, watchdogs=watchdogs, bmcs=bmcs)
+        world = World(loop, nodes=nodes, volumes=volumes, watchdogs=watchdogs, bmcs=bmcs, managers=managers)
         worlds.append(world)
         for node in world.nodes.values():
             node.boot()
@@ -241,6 +241,15 @@ def test_a_manager_whose_own_node_is_missed_lets_another_one_judge() -> None:
         await world.until(lambda: node.alive and world.all_run(), 60, "the node is switched on again")
 
     simulate(scenario)
+
+
+def test_a_manager_without_another_never_switches_its_own_node_off() -> None:
+    async def scenario(world: World) -> None:
+        world.nodes["n1"].mute_beats = True
+        await world.run_for(30)
+        assert world.nodes["n1"].alive
+
+    simulate(scenario, managers=1)
 
 
 FAULTS = ("agent", "power", "freeze", "cut", "store", "hang", "bmc", "one-way", "release")

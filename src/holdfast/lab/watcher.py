@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -217,10 +218,13 @@ class _Record:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", buffering=1)
+        self._lock = threading.Lock()
         self._open: dict[tuple[str, _Executor], list[float]] = {}
 
     def write(self, kind: str, **entry: Any) -> None:
-        self._file.write(json.dumps({"kind": kind} | entry) + "\n")
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(json.dumps({"kind": kind} | entry) + "\n")
 
     def see(self, now: float, live: dict[str, list[_Executor]]) -> None:
         for instance, executors in live.items():
@@ -245,7 +249,8 @@ class _Record:
         for key in list(self._open):
             self._close(key)
         self.write("end", samples=samples, longest_gap_s=longest_gap_s)
-        self._file.close()
+        with self._lock:
+            self._file.close()
 
 
 def _still_alive(executor: _Executor) -> bool:
@@ -271,6 +276,18 @@ def _service_addresses(lab: LabClient) -> dict[str, list[str]]:
     return found
 
 
+def _watch_addresses(lab: LabClient, record: _Record) -> None:
+    """In a thread of its own: it runs one program per host, and the process tables must not wait for that."""
+    addresses: dict[str, list[str]] = {}
+    while True:
+        with suppress(OSError, subprocess.TimeoutExpired):
+            now = kernel.boottime()
+            if (current := _service_addresses(lab)) != addresses:
+                addresses = current
+                record.write("addresses", boottime=now, addresses=addresses)
+        time.sleep(_ADDRESS_PERIOD_S)
+
+
 def main() -> None:
     name, state_dir, record_path, period_s = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
     lab = LabClient(name, state_dir)
@@ -285,8 +302,7 @@ def main() -> None:
     parent = os.getppid()
     record, sampler = _Record(record_path), _Sampler(lab.cgroup)
     samples, longest, before = 0, 0.0, kernel.boottime()
-    addresses: dict[str, list[str]] = {}
-    next_addresses = before
+    threading.Thread(target=_watch_addresses, args=(lab, record), daemon=True).start()
     while running and os.getppid() == parent:
         now = kernel.boottime()
         longest, before = max(longest, now - before), now
@@ -297,11 +313,6 @@ def main() -> None:
         samples += 1
         if samples == 1:
             print("watching", flush=True)
-        if now >= next_addresses:
-            next_addresses = now + _ADDRESS_PERIOD_S
-            if (current := _service_addresses(lab)) != addresses:
-                addresses = current
-                record.write("addresses", boottime=now, addresses=addresses)
         time.sleep(max(0.0, now + period_s - kernel.boottime()))
     record.end(samples, longest)
 
