@@ -4,8 +4,9 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
+from sim_node import SimNode
 from sim_virtual import NodeClock, VirtualLoop
-from sim_world import SimNode, World
+from sim_world import World
 
 from holdfast.ports import Delete
 from holdfast.store import keys
@@ -14,7 +15,13 @@ Scenario = Callable[[World], Awaitable[None]]
 
 
 def simulate(
-    scenario: Scenario, *, nodes: int = 4, volumes: int = 2, watchdogs: bool = True, bmcs: bool = True
+    scenario: Scenario,
+    *,
+    nodes: int = 4,
+    volumes: int = 2,
+    watchdogs: bool = True,
+    bmcs: bool = True,
+    managers: int = 3,
 ) -> World:
     loop = VirtualLoop()
     worlds: list[World] = []
