@@ -61,15 +61,19 @@ class RedfishHttp:
         try:
             async with asyncio.timeout(timeout):
                 yield
-        except (TimeoutError, httpx.TimeoutException):
+        except (TimeoutError, httpx.TimeoutException) as error:
+            within = self._connect_s if isinstance(error, httpx.ConnectTimeout) else timeout
             advice = "Check that the BMC has power and that this node reaches its network."
-            raise FenceError(f"{self.url} is unreachable: no answer within {timeout:g} s", advice) from None
+            raise FenceError(f"{self.url} is unreachable: no answer within {within:g} s", advice) from None
         except httpx.HTTPError as error:
             raise self._transport_failed(error) from error
         except ssl.SSLError as error:
-            raise FenceError(f"{self.url} cannot be used: {error}", "Check its `ca` file.") from error
+            raise FenceError(f"{self.url} cannot be used: {error}", f"Check its `ca` file {self._ca}.") from error
         except OSError as error:
-            raise FenceError(f"{self.url} cannot be used: {error}", "Check its address and its `ca` file.") from error
+            raise FenceError(
+                f"{self.url} cannot be used: {error}",
+                f"Check its address{f' and its `ca` file {self._ca}' if self._ca else ''}.",
+            ) from error
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object at `path`. To be called within `limit`."""
