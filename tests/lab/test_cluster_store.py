@@ -62,7 +62,7 @@ def test_the_death_of_the_stores_leader_is_survived(cluster: Cluster) -> None:
     cluster.place(VOLUME, next(node for node in cluster.lab.nodes if node != leader))
     client = cluster.journal("vol1", ADDRESS)
     cluster.lab.fail(leader, "power")
-    cluster.until(lambda: cluster.incidents(leader)[-1]["state"] == "closed", "the incident is closed")
+    cluster.until(lambda: [i["state"] for i in cluster.incidents(leader)][-1:] == ["closed"], "the incident is closed")
     cluster.do("service", "list")
     nothing_lost(client.stop())
 

@@ -40,7 +40,8 @@ class Observations:
         self._decoded: dict[str, tuple[int, Any]] = {}
         self._beat_seen: dict[str, tuple[int, float]] = {}
         self._beat_arrived: dict[str, float] = {}
-        self._was_down: set[str] = set()
+        self._was_down: dict[str, int] = {}
+        """Node → mod_revision of its beat when it was last down."""
         self._unhealthy: dict[str, float] = {}
         mirror.on_change(self._changed)
 
@@ -167,10 +168,11 @@ class Observations:
         )
 
     def _remember_down(self, node: NodeView, timing: Timing, now: float) -> None:
+        """Datagrams alone do not end it: those of the next boot come before its first beat, which is the proof P2."""
         if node.down(timing, now):
-            self._was_down.add(node.id)
-        elif node.up(timing, now):
-            self._was_down.discard(node.id)
+            self._was_down[node.id] = node.beat_revision
+        elif node.up(timing, now) and self._was_down.get(node.id) != node.beat_revision:
+            self._was_down.pop(node.id, None)
 
     def _status(self, instance: str, placement: Placement | None) -> InstanceStatus | None:
         """What the agent said, if it is the word of its present run: an earlier one says nothing about now."""
