@@ -7,9 +7,7 @@ import pytest
 from lab_talk import PYTHON, until
 
 from holdfast.lab import LabClient, LabOptions
-from holdfast.lab.bringup import cluster_status, holdfast, wait_nodes_up
-from holdfast.lab.cgroups import processes
-from holdfast.lab.processes import find
+from holdfast.lab.bringup import cluster_status, holdfast
 
 pytestmark = pytest.mark.lab
 LOOK_AT_PANEL = """
@@ -32,23 +30,6 @@ def test_everything_is_up_fenceable_and_reachable_from_outside(cluster_lab: LabC
     for node in cluster_lab.nodes:
         holdfast(cluster_lab, "n1", "node", "fence", "test", node)
     until(lambda: panel_answers(cluster_lab), "the panel answers the client at its virtual IP")
-
-
-def test_a_killed_agent_is_started_again(cluster_lab: LabClient) -> None:
-    group = cluster_lab.cgroup / "n4"
-    before = find(group, "holdfast-agent")
-    assert before
-    cluster_lab.fail("n4", "agent-kill")
-    until(lambda: bool(set(find(group, "holdfast-agent")) - set(before)), "another agent runs")
-    wait_nodes_up(cluster_lab, ["n4"])
-
-
-def test_a_shutdown_node_ends_by_itself(cluster_lab: LabClient) -> None:
-    cluster_lab.fail("n4", "shutdown")
-    cluster_lab.wait_power("n4", "off")
-    last = [e["kind"] for e in cluster_lab.events() if e.get("node") == "n4"][-2:]
-    assert last == ["fault", "shutdown"]
-    assert list(processes(cluster_lab.cgroup / "n4")) == []
 
 
 def test_bare_options_bring_up_a_single_node_with_its_panel_on_the_loopback(make_lab) -> None:  # type: ignore[no-untyped-def]

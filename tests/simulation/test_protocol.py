@@ -136,6 +136,24 @@ def test_a_longer_store_outage_stops_everything_cleanly_and_nothing_is_rebooted(
     simulate(scenario)
 
 
+@pytest.mark.parametrize("outage_s", [25.0, 25.1, 25.2, 25.3, 25.4, 25.5, 25.6, 25.7])
+def test_a_manager_that_was_blind_fences_nobody_for_what_it_did_not_see(outage_s: float) -> None:
+    """After an outage the first nodes to beat again must not make the others look dead."""
+
+    async def scenario(world: World) -> None:
+        for node in world.nodes.values():
+            node.faults.unavailable = True
+        await world.run_for(outage_s)
+        for node in reversed(world.nodes.values()):  # the manager's comes last: it sees the others' new beats at once
+            node.faults.unavailable = False
+            await world.run_for(0.6)
+        await world.until(world.all_run, 20, "return")
+        await world.run_for(5)
+        assert all(node.alive and node.boots == 1 for node in world.nodes.values())
+
+    simulate(scenario, managers=1)
+
+
 def test_a_stop_that_hangs_ends_in_a_reboot_and_not_in_two_copies() -> None:
     async def scenario(world: World) -> None:
         victim = holder(world)

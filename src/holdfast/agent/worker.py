@@ -100,6 +100,7 @@ class Worker:
         """End the worker without touching the instance (an agent that restarts)."""
         for task in self._tasks:
             task.cancel()
+        self._settled.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property

@@ -131,6 +131,10 @@ class Election:
         self._renewed_at = self._clock.now()
         return gap <= OUTAGE_S
 
+    def blind(self) -> bool:
+        """The store did not take a sign of life for so long that what is known may be old: decide nothing until it did."""
+        return self._clock.now() - self._renewed_at > OUTAGE_S
+
     async def resign(self) -> None:
         """Hand over at once, on a clean shutdown. Best effort."""
         if not self.term_revision:

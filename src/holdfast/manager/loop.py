@@ -115,6 +115,8 @@ class Manager:
     async def _turn(self) -> None:
         """One decision and what follows from it. Store errors leave everything to the next turn."""
         self._mirror.changed.clear()
+        if self.election.blind():
+            return
         view = self.observations.view(self._power.evidence(), self._power.running)
         decision = decide(view, self._clock.now())
         self._incidents.observe(view, decision)
