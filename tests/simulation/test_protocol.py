@@ -136,14 +136,18 @@ def test_a_longer_store_outage_stops_everything_cleanly_and_nothing_is_rebooted(
     simulate(scenario)
 
 
-@pytest.mark.parametrize("outage_s", [25.0, 25.1, 25.2, 25.3, 25.4, 25.5, 25.6, 25.7])
-def test_a_manager_that_was_blind_fences_nobody_for_what_it_did_not_see(outage_s: float) -> None:
-    """After an outage the first nodes to beat again must not make the others look dead."""
+@pytest.mark.parametrize("managers", [1, 3])
+def test_a_manager_that_is_blind_fences_nobody_for_what_it_does_not_see(managers: int) -> None:
+    """In a store outage the beats do not grow old all at once: the first to be overdue are no majority to hold for."""
 
     async def scenario(world: World) -> None:
+        for node in reversed(world.nodes.values()):
+            assert node.session is not None
+            node.session.hurry()
+            await world.run_for(0.25)
         for node in world.nodes.values():
             node.faults.unavailable = True
-        await world.run_for(outage_s)
+        await world.run_for(25)
         for node in reversed(world.nodes.values()):  # the manager's comes last: it sees the others' new beats at once
             node.faults.unavailable = False
             await world.run_for(0.6)
@@ -151,7 +155,7 @@ def test_a_manager_that_was_blind_fences_nobody_for_what_it_did_not_see(outage_s
         await world.run_for(5)
         assert all(node.alive and node.boots == 1 for node in world.nodes.values())
 
-    simulate(scenario, managers=1)
+    simulate(scenario, managers=managers)
 
 
 def test_a_stop_that_hangs_ends_in_a_reboot_and_not_in_two_copies() -> None:

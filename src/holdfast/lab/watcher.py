@@ -231,6 +231,9 @@ class _Record:
             # A second process of the same instance counts even on the same host. A sample takes a while: those that are
             # alive after it were all alive at its end, and only that is a proof.
             together = [e for e in executors if len(executors) > 1 and _still_alive(e)]
+            # A daemon that forks a helper looks like two until the helper has executed its own program.
+            pids = {e.pid for e in together}
+            together = [e for e in together if _parent(e.pid) not in pids]
             if len(together) > 1:
                 self.write("violation", boottime=now, instance=instance, executors=[asdict(e) for e in together])
         present = {(i, _identity(e)) for i, executors in live.items() for e in executors}
@@ -256,6 +259,14 @@ class _Record:
 def _still_alive(executor: _Executor) -> bool:
     stat = _stat(executor.pid)
     return stat is not None and stat[0] not in "ZX" and stat[1] == executor.started
+
+
+def _parent(pid: int) -> int:
+    """0 if it is gone. Field 4 of /proc/PID/stat (proc(5)); pids are those of the machine's own namespace."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _identity(executor: _Executor) -> _Executor:
