@@ -117,17 +117,17 @@ def _build_root(spec: BootSpec) -> None:
     if fresh:
         _clean_disk(root)
     _mount_devices(root / "dev", spec.watchdog_data)
-    # Everything that comes from the machine is bound before the state directory is hidden, for it may lie below it.
+    plain = kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("tmpfs", root / "run", "tmpfs", plain, "mode=755,size=256m")
+    kernel.mount("tmpfs", root / "tmp", "tmpfs", plain, "mode=1777,size=1g")
+    (root / "run/lock").mkdir()
+    # After /tmp, for the checkout may lie there. Everything that comes from the machine is bound before the state directory is hidden, for it may lie below it.
     for target, source in [("shared", spec.shared), *((path.lstrip("/"), path) for path in spec.binds)]:
         (root / target).mkdir(parents=True, exist_ok=True)
         kernel.bind(source, root / target, read_only=target != "shared")
     if spec.shared_lost:
         storage.lose(root / "shared")
     _hide(root, spec.state_dir)
-    plain = kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("tmpfs", root / "run", "tmpfs", plain, "mode=755,size=256m")
-    kernel.mount("tmpfs", root / "tmp", "tmpfs", plain, "mode=1777,size=1g")
-    (root / "run/lock").mkdir()
     _mount_proc_and_sys(root, spec.boot_id)
     _write_etc(root, spec)
     os.chdir(root)
