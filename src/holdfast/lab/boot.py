@@ -121,7 +121,7 @@ def _build_root(spec: BootSpec) -> None:
     kernel.mount("tmpfs", root / "run", "tmpfs", plain, "mode=755,size=256m")
     kernel.mount("tmpfs", root / "tmp", "tmpfs", plain, "mode=1777,size=1g")
     (root / "run/lock").mkdir()
-    # After /tmp, for the checkout may lie there. Everything that comes from the machine is bound before the state directory is hidden, for it may lie below it.
+    # After /tmp, for the checkout may lie there; before the state directory is hidden, for what is bound may lie below it.
     for target, source in [("shared", spec.shared), *((path.lstrip("/"), path) for path in spec.binds)]:
         (root / target).mkdir(parents=True, exist_ok=True)
         kernel.bind(source, root / target, read_only=target != "shared")
