@@ -9,7 +9,6 @@ import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -19,7 +18,7 @@ from holdfast import logs
 from holdfast.api.app import Local, create_app
 from holdfast.api.context import ApiContext, make_context
 from holdfast.clock import SystemClock
-from holdfast.config import NodeConfig, Tls
+from holdfast.config import NodeConfig, Tls, store_endpoints
 from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
 from holdfast.errors import ConfigError
 from holdfast.ports import PowerFence, Store
@@ -36,7 +35,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
     """Serve until `stop` is set. Raises ConfigError if the certificate cannot be used."""
     logs.configure()
     clock = SystemClock()
-    endpoints = latest_endpoints(config)
+    endpoints = store_endpoints(config)
     store = EtcdStore(endpoints, config.tls, clock=clock, spread=config.id)
     context = make_context(
         config.id,
@@ -134,15 +133,6 @@ def _stamp(files: Tls) -> tuple[int, ...]:
         return tuple(Path(name).stat().st_mtime_ns for name in (files.cert, files.key))
     except OSError:
         return ()
-
-
-def latest_endpoints(config: NodeConfig) -> tuple[str, ...]:
-    """The store's endpoints as the agent saw them last, else those of the configuration file."""
-    try:
-        found = msgspec.json.decode((Path(config.state_dir) / "endpoints.json").read_bytes(), type=tuple[str, ...])
-    except (OSError, msgspec.DecodeError):
-        return config.endpoints
-    return found or config.endpoints
 
 
 async def _follow_endpoints(context: ApiContext, store: EtcdStore, endpoints: tuple[str, ...]) -> None:
