@@ -5,9 +5,10 @@ from collections.abc import Callable
 import structlog
 
 from holdfast.config import BEAT_PORT, REPORT_PORT
-from holdfast.core.model import Beat, BeatPhase, Fence, ManagementSpec, NodeSpec
+from holdfast.core.model import Beat, Fence, ManagementSpec, NodeSpec
 from holdfast.core.observers import MANAGEMENT, Tracker, observers_of, targets_of
 from holdfast.core.timing import Detection
+from holdfast.core.view import is_member
 from holdfast.net.messages import BeatMessage, ReportMessage, decode_beat, encode
 from holdfast.ports import Clock, DatagramBus
 from holdfast.store import keys
@@ -114,8 +115,7 @@ class Beacon:
         beat, fence = self._mirror.value(keys.beat(name)), self._mirror.value(keys.fence(name))
         if beat is None or fence is None:
             return False
-        last = decode(beat, Beat, keys.beat(name))
-        return last.phase is BeatPhase.ACTIVE and last.fence_epoch == decode(fence, Fence, keys.fence(name)).epoch
+        return is_member(decode(beat, Beat, keys.beat(name)), decode(fence, Fence, keys.fence(name)))
 
     def _send(self) -> None:
         self._sequence += 1

@@ -21,6 +21,13 @@ from holdfast.core.observers import Suspicion
 from holdfast.core.timing import Timing
 
 
+def is_member(beat: Beat | None, fence: Fence | None) -> bool:
+    """The node's last beat is active and acknowledges the present fence epoch: strict instances may run there."""
+    if beat is None or fence is None:
+        return False
+    return beat.phase is BeatPhase.ACTIVE and beat.fence_epoch == fence.epoch
+
+
 @dataclass(frozen=True, slots=True)
 class PowerEvidence:
     """The outcome of one power-fencing attempt against one beat of a node."""
@@ -65,9 +72,7 @@ class NodeView:
     @property
     def member(self) -> bool:
         """Its last beat is active and acknowledges the present fence epoch: strict instances may run there."""
-        return (
-            self.beat is not None and self.beat.phase is BeatPhase.ACTIVE and self.beat.fence_epoch == self.fence.epoch
-        )
+        return is_member(self.beat, self.fence)
 
     def overdue(self, timing: Timing, now: float) -> bool:
         """No new beat in the store for longer than a beat is valid."""

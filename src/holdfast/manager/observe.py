@@ -19,7 +19,7 @@ from holdfast.core.model import (
 )
 from holdfast.core.observers import MANAGEMENT, Report, Suspicion, observers_of, suspicion
 from holdfast.core.timing import Detection, Timing, profile
-from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View
+from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_member
 from holdfast.ports import Change, Clock
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -128,7 +128,7 @@ class Observations:
         for entry in self._mirror.below(keys.NODE_SPECS):
             name = keys.last_part(entry.key)
             spec, beat, fence = self._records(name)
-            if spec and beat and fence and beat.fence_epoch == fence.epoch and beat.phase == "active":
+            if spec and is_member(beat, fence):
                 domains[name] = spec.failure_domain
         return domains
 
