@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.core.decide import CancelPower, Claim, FencePower, Intent, Place, Remove, decide
+from holdfast.core.decide import decide
 from holdfast.core.fencing import proof_of_death
+from holdfast.core.intents import CancelPower, Claim, FencePower, Intent, Place, Remove
 from holdfast.core.model import (
     Beat,
     BeatPhase,

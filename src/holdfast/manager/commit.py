@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from holdfast.core.decide import Claim, Intent, Place, Remove
+from holdfast.core.intents import Claim, Intent, Place, Remove
 from holdfast.core.model import Event, Fence, Goal, Severity
 from holdfast.core.view import View
 from holdfast.manager.election import Election

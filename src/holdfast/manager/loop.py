@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from holdfast.core.decide import CancelPower, Claim, Decision, FencePower, Intent, Place, Remove, decide
+from holdfast.core.decide import decide
+from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place, Remove
 from holdfast.core.model import ManagementSpec, ManagerView, Proof
 from holdfast.core.timing import Detection
 from holdfast.core.view import View

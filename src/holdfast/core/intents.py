@@ -1,0 +1,70 @@
+"""What a decision may ask for: the manager commits each intent as one transaction that compares its term and every revision
+the intent rests on. An intent that lost its race is simply decided anew from the next view.
+"""
+
+from dataclasses import dataclass, field
+
+from holdfast.core.model import Placement, Proof
+
+
+@dataclass(frozen=True, slots=True)
+class FencePower:
+    """Switch this node off and verify it, in the background."""
+
+    node: str
+    beat_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelPower:
+    """Its reason is gone: stop a power-fencing attempt that is still under way."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Commit that the node is dead: raises its fence epoch, which voids every placement on it."""
+
+    node: str
+    proof: Proof
+    text: str
+    beat_revision: int
+    fence_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Write the placement of an instance."""
+
+    instance: str
+    placement: Placement
+    previous_revision: int
+    spec_revision: int
+    node_fence_revision: int
+    """Fence record of the target; 0 for a Goal.STOP, which must not depend on it."""
+    finishes_move: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete every trace of an instance (and its service) that is confirmed stopped."""
+
+    instance: str
+    placement_revision: int
+    spec_revision: int
+
+
+Intent = FencePower | CancelPower | Claim | Place | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and what to tell people about what is not done."""
+
+    intents: tuple[Intent, ...] = ()
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Instance → why it is not placed or does not run."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Node → one sentence."""
+    hold: str = ""
