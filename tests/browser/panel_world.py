@@ -3,22 +3,19 @@
 from collections.abc import Mapping
 
 from holdfast.bootstrap.users import make_user
+from holdfast.core.history import Event, Incident, IncidentStep, ManagerView, Severity
 from holdfast.core.model import (
     Beat,
     BeatPhase,
     ClusterSpec,
-    Event,
     Exclusivity,
     Fence,
     FenceDeviceSpec,
-    Incident,
-    IncidentStep,
     InstanceSpec,
     InstanceState,
     InstanceStatus,
     ManagementMember,
     ManagementSpec,
-    ManagerView,
     NetworkSpec,
     NodeSpec,
     NodeState,
@@ -27,7 +24,6 @@ from holdfast.core.model import (
     Role,
     ServiceAddress,
     ServiceSpec,
-    Severity,
     WatchdogAttestation,
 )
 from holdfast.ports import Clock, Delete, Put

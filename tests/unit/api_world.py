@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from holdfast.api.operations.draft import Actor
 from holdfast.clock import SystemClock
+from holdfast.core.history import ManagerView
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -14,7 +15,6 @@ from holdfast.core.model import (
     InstanceSpec,
     ManagementMember,
     ManagementSpec,
-    ManagerView,
     NetworkSpec,
     NodeSpec,
     NodeState,

@@ -15,7 +15,8 @@ from holdfast.api.app import Local, create_app
 from holdfast.api.auth import CSRF_HEADER, set_password
 from holdfast.api.context import ApiContext, make_context
 from holdfast.clock import SystemClock
-from holdfast.core.model import FenceDeviceSpec, Incident, NodeSpec
+from holdfast.core.history import Incident
+from holdfast.core.model import FenceDeviceSpec, NodeSpec
 from holdfast.ports import Store
 from holdfast.store import keys
 from holdfast.store.memory import Faults

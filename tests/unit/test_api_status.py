@@ -1,21 +1,19 @@
 """The picture built from the store's entries, whole or in part."""
 
 from holdfast.api.status import UNKNOWN, UNPLACED, Records, build_status
+from holdfast.core.history import Event, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
     BeatPhase,
     ClusterSpec,
     DeathConfirmation,
-    Event,
     Exclusivity,
     Fence,
     FenceDeviceSpec,
-    Incident,
     InstanceSpec,
     InstanceState,
     InstanceStatus,
     ManagementSpec,
-    ManagerView,
     NodeSpec,
     NodeState,
     Placement,

@@ -9,16 +9,8 @@ import pytest
 from api_world import build, place, put, say
 from cli_world import PASSWORD, Cluster, run, served
 
-from holdfast.core.model import (
-    Exclusivity,
-    Incident,
-    IncidentStep,
-    InstanceSpec,
-    ManagementSpec,
-    NodeState,
-    Proof,
-    Role,
-)
+from holdfast.core.history import Incident, IncidentStep
+from holdfast.core.model import Exclusivity, InstanceSpec, ManagementSpec, NodeState, Proof, Role
 from holdfast.ports import Store
 from holdfast.store import keys
 from holdfast.store.codec import decode

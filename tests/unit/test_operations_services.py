@@ -7,10 +7,10 @@ from api_world import ROOT, FakeProbe, build, contents, memory_store, place, put
 
 from holdfast.api.operations import cluster, ha, incidents, nfs, services
 from holdfast.api.operations.draft import Draft, transact
+from holdfast.core.history import Event
 from holdfast.core.model import (
     Beat,
     BeatPhase,
-    Event,
     Fence,
     InstanceSpec,
     ManagementSpec,

@@ -10,21 +10,19 @@ from typing import Any
 
 import msgspec
 
+from holdfast.core.history import Event, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
     BeatPhase,
     ClusterSpec,
     DeathConfirmation,
-    Event,
     Exclusivity,
     Fence,
     Goal,
-    Incident,
     InstanceSpec,
     InstanceState,
     InstanceStatus,
     ManagementSpec,
-    ManagerView,
     NodeSpec,
     NodeState,
     Placement,

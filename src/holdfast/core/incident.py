@@ -7,7 +7,8 @@ incident began.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from holdfast.core.model import Incident, IncidentStep, Proof
+from holdfast.core.history import Incident, IncidentStep
+from holdfast.core.model import Proof
 
 
 @dataclass(frozen=True, slots=True)

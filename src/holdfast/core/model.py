@@ -84,6 +84,19 @@ class NetworkSpec:
     """IPv4 and/or IPv6 prefixes, e.g. ("10.77.0.0/24", "fd77::/64")."""
 
 
+class ShutdownPolicy(StrEnum):
+    """What becomes of a node's instances when it is shut down or rebooted on purpose."""
+
+    MIGRATE = "migrate"
+    """They are moved off before the node goes down."""
+    FAILOVER = "failover"
+    """They are stopped and started elsewhere."""
+    FREEZE = "freeze"
+    """They are stopped and wait for the node's return."""
+    CONDITIONAL = "conditional"
+    """A reboot freezes, a shutdown fails over."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
     """Cluster-wide settings (key spec/cluster)."""
@@ -96,6 +109,7 @@ class ClusterSpec:
     """Directory of the shared storage, the same path on every node."""
     dead_node_power_on: bool = True
     """Switch a node on again after it was switched off by fencing and claimed (never one that was found off)."""
+    shutdown_policy: ShutdownPolicy = ShutdownPolicy.FAILOVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +146,18 @@ class ServiceAddress:
     """Name of the cluster network it lives on."""
 
 
+class Desired(StrEnum):
+    """What an operator wants of an instance."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    """Not running, but kept ready: re-homed when its node is lost."""
+    DISABLED = "disabled"
+    """Not running and left where it is: nothing is done for it."""
+    IGNORED = "ignored"
+    """As it is: neither started, stopped, checked nor moved by Holdfast. What runs strictly still ends at the deadline."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """The smallest thing that is placed on a node (key spec/instances/<id>)."""
@@ -147,14 +173,19 @@ class InstanceSpec:
     nodes: tuple[str, ...] = ()
     """If not empty, only these nodes are eligible, in no order."""
     address: ServiceAddress | None = None
-    desired: str = "started"
-    """`started` or `stopped`."""
+    desired: Desired = Desired.STARTED
     priority: int = 500
     cpu: float = 0.0
     """Cores."""
     memory_mib: int = 0
     config: dict[str, Any] = field(default_factory=dict)
     """What the kind's driver needs; its shape is the driver's own."""
+    max_restarts: int = 1
+    """Failed starts are repeated on the same node so often before the instance is tried elsewhere."""
+    max_relocations: int = 1
+    """It is tried on so many other nodes before it waits where it is (and is tried again now and then)."""
+    failback: bool = True
+    """Return to a node that its affinity rules prefer as soon as that node is there again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +236,11 @@ class Beat:
     watchdog: WatchdogAttestation | None = None
     cpu: float = 0.0
     memory_mib: int = 0
+    leaving: str = ""
+    """A node that is going down on purpose: `migrate` (its instances are moved off first), `failover` or `freeze` (they wait
+    for its return). Empty: it stays."""
+    paused: bool = False
+    """It acknowledged that high availability is paused: no watchdog enforces its deadline (design, section 8: ha-pause)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +274,14 @@ class Placement:
     goal: Goal = Goal.RUN
     reason: str = ""
     """One sentence for people: why here, why now."""
+    relocations: int = 0
+    """On how many nodes it failed to start since it last ran for a stable time."""
+    tried: tuple[str, ...] = ()
+    """Those nodes."""
+    migrate_to: str = ""
+    """A live migration to this node is asked for: until it is over, both nodes may execute the instance."""
+    migrate_fence_epoch: int = 0
+    """Fence epoch of `migrate_to` when that was written; a claim of that node voids its part."""
 
 
 class InstanceState(StrEnum):
@@ -250,6 +294,8 @@ class InstanceState(StrEnum):
     """Confirmed: nothing of it runs on the node, its address is gone."""
     FAILED = "failed"
     """The last start or stop failed; `detail` says why. It may still run in part."""
+    MIGRATED = "migrated"
+    """Said by the source of a live migration: the target executes it now, nothing of it runs here any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +311,10 @@ class InstanceStatus:
     """The last health check through the service address succeeded."""
     steps: dict[str, float] = field(default_factory=dict)
     """Seconds from the agent's receipt of the placement to each step of the start (server, address, healthy…)."""
+    failures: int = 0
+    """Failed starts in a row under this placement."""
+    stable: bool = False
+    """It ran for a stable time under this placement: earlier failures count no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,58 +327,7 @@ class DeathConfirmation:
     reason: str = ""
 
 
-# --- what people read ----------------------------------------------------------------------------------------------
-
-
-class Severity(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the cluster's history (key events/<sequence>)."""
-
-    kind: str
-    """E.g. node-suspect, node-proven-dead, node-claimed, power-fenced, instance-started, hold (design, section 8)."""
-    wall: str
-    """ISO 8601 UTC, for people only."""
-    text: str
-    severity: Severity = Severity.INFO
-    node: str = ""
-    instance: str = ""
-    incident: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentStep:
-    """One step of an incident."""
-
-    name: str
-    """missed, suspect, fencing, proven-dead, claimed, placed, started, recovered, waiting, closed."""
-    at: float
-    """Seconds since the incident's first step (the first missed beat)."""
-    text: str
-    instance: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """Everything from the first missed beat to the last recovered instance (key incidents/<id>)."""
-
-    id: str
-    node: str
-    wall: str
-    """When it began, ISO 8601 UTC, for people only."""
-    state: str
-    """`open` or `closed`."""
-    proof: Proof | None = None
-    affected: tuple[str, ...] = ()
-    recovered: tuple[str, ...] = ()
-    waiting: dict[str, str] = field(default_factory=dict)
-    """Instance → why it cannot be recovered yet and what an operator can do."""
-    steps: tuple[IncidentStep, ...] = ()
+# --- how the manager sees nodes, and requests --------------------------------------------------------------------
 
 
 class NodeState(StrEnum):
@@ -344,24 +343,12 @@ class NodeState(StrEnum):
     """Proven dead and claimed; nothing of it counts until it joins with the new fence epoch."""
     RELEASED = "released"
     """Shut down cleanly."""
+    MAINTENANCE = "maintenance"
+    """Up, but its instances are moved off and none is placed there."""
+    QUARANTINED = "quarantined"
+    """Up, but it failed too often: nothing is placed there until an operator returns it."""
     NEVER_SEEN = "never-seen"
     """Added, but its agent never wrote a beat."""
-
-
-@dataclass(frozen=True, slots=True)
-class ManagerView:
-    """What the manager sees and why it waits (key manager/view); written on change, for people and the panel only."""
-
-    node: str
-    """Where the leading manager runs."""
-    term: int
-    nodes: dict[str, NodeState] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    """Node → one sentence (who misses it, which network is lost, what is being waited for)."""
-    waiting: dict[str, str] = field(default_factory=dict)
-    """Instance → why it is not placed or not running, and what to do."""
-    hold: str = ""
-    """Why the manager holds (more than half of the nodes suspect), else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,3 +358,5 @@ class MoveRequest:
     node: str
     """Target; empty: wherever the planner likes, but not where it is."""
     operator: str = ""
+    live: bool = False
+    """Migrate it live where its kind can; else it is stopped and started."""

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from holdfast.core.history import Event, Severity
 from holdfast.core.intents import Claim, Intent, Place, Remove
-from holdfast.core.model import Event, Fence, Goal, Severity
+from holdfast.core.model import Fence, Goal
 from holdfast.core.view import View
 from holdfast.manager.election import Election
 from holdfast.ports import Clock, Compare, Delete, Op, Put

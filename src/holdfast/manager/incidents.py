@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import structlog
 
+from holdfast.core.history import Incident
 from holdfast.core.incident import Running, open_incident
 from holdfast.core.intents import Claim, Decision, FencePower, Place
-from holdfast.core.model import Goal, Incident
+from holdfast.core.model import Goal
 from holdfast.core.view import InstanceView, NodeView, View
 from holdfast.ports import Clock, HealthProbe, Put
 from holdfast.store import keys

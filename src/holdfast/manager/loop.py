@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from holdfast.core.decide import decide
+from holdfast.core.history import ManagerView
 from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place, Remove
-from holdfast.core.model import ManagementSpec, ManagerView, Proof
+from holdfast.core.model import ManagementSpec, Proof
 from holdfast.core.timing import Detection
 from holdfast.core.view import View
 from holdfast.errors import StoreError

@@ -93,3 +93,31 @@ KINDS = "spec/kinds/"
 
 def kind(name: str) -> str:
     return f"{KINDS}{name}"
+
+
+PAUSE = "spec/pause"
+RULES = "spec/rules/"
+LOCKS = "spec/locks/"
+MAINTENANCE = "requests/maintenance/"
+BRING_BACK = "requests/bring-back/"
+
+
+def rule(rule_id: str) -> str:
+    return f"{RULES}{rule_id}"
+
+
+def lock(instance_id: str) -> str:
+    return f"{LOCKS}{instance_id}"
+
+
+def maintenance(node: str) -> str:
+    return f"{MAINTENANCE}{node}"
+
+
+def bring_back(node: str) -> str:
+    return f"{BRING_BACK}{node}"
+
+
+def health(node: str) -> str:
+    """Recent failures and quarantine of a node."""
+    return f"{NODES}{node}/health"

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from holdfast.clock import SystemClock
-from holdfast.core.model import ClusterSpec, Event, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
+from holdfast.core.history import Event
+from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
 from holdfast.errors import Conflict, StoreUnknownOutcome
 from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
 from holdfast.store import codec, keys

@@ -1,7 +1,7 @@
 """The cluster's history: incidents and events. Only reads."""
 
 from holdfast.api.operations import checks
-from holdfast.core.model import Event, Incident
+from holdfast.core.history import Event, Incident
 from holdfast.ports import Store
 from holdfast.store import codec, keys
 

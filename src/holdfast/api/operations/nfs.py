@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_address
-from holdfast.core.model import InstanceSpec, Role, ServiceAddress, ServiceSpec
+from holdfast.core.model import Desired, InstanceSpec, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.services.nfs import config as nfs
@@ -169,7 +169,7 @@ async def delete(store: Store, actor: Actor, name: str, *, force: bool = False) 
                 f"the volume `{name}` is in service",
                 f"Stop it first (holdfast service stop nfs/{name}), or delete it with --force: its clients lose it.",
             )
-        draft.put(keys.instance(instance.id), replace(instance, desired="stopped"))
+        draft.put(keys.instance(instance.id), replace(instance, desired=Desired.STOPPED))
         draft.put(key, replace(service, config={**service.config, "deleting": True}))
         path = nfs.from_instance(instance).base
         draft.data["path"] = path

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
-from holdfast.core.model import InstanceSpec, MoveRequest, NodeSpec, Placement, ServiceSpec
+from holdfast.core.model import Desired, InstanceSpec, MoveRequest, NodeSpec, Placement, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.store import keys
@@ -33,7 +33,7 @@ async def _set_desired(store: Store, actor: Actor, service: str, desired: str) -
         instances = instances_of(draft, spec)
         changed = [instance for instance in instances if instance.desired != desired]
         for instance in changed:
-            draft.put(keys.instance(instance.id), replace(instance, desired=desired))
+            draft.put(keys.instance(instance.id), replace(instance, desired=Desired(desired)))
         return f"{service} is to be {desired}" if changed else f"{service} was to be {desired} already"
 
     return await transact(store, actor, operation)

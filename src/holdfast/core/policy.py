@@ -1,0 +1,86 @@
+"""What operators lay down about placement and about nodes, as frozen data (stored like the records of `core.model`)."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class RuleKind(StrEnum):
+    NODE_AFFINITY = "node-affinity"
+    """The instances run on the named nodes; a higher number is preferred."""
+    AFFINITY = "affinity"
+    """The instances run on the same node."""
+    ANTI_AFFINITY = "anti-affinity"
+    """The instances run on different nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """One placement rule (key spec/rules/<id>)."""
+
+    id: str
+    kind: RuleKind
+    instances: tuple[str, ...]
+    nodes: dict[str, int] = field(default_factory=dict)
+    """node-affinity: node → priority; the highest that is there wins."""
+    strict: bool = True
+    """True: never broken, the instance rather waits. False: a preference."""
+
+
+class PauseMode(StrEnum):
+    FREEZE = "freeze"
+    """Nothing is fenced, claimed, placed or moved; what runs goes on, and is restarted in place if it ends."""
+    IGNORE = "ignore"
+    """The same, and agents leave instances alone altogether."""
+
+
+@dataclass(frozen=True, slots=True)
+class HaPause:
+    """High availability is paused (key spec/pause); its absence means it is on."""
+
+    mode: PauseMode
+    operator: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """An operator asked to free a node (key requests/maintenance/<node>); deleted when the maintenance ends."""
+
+    operator: str = ""
+    bring_back: bool = True
+    """Move what was moved off back when it ends."""
+    moved: tuple[str, ...] = ()
+    """Instances the manager moved off for it, so that they can be brought back."""
+
+
+@dataclass(frozen=True, slots=True)
+class BringBack:
+    """A maintenance has ended (key requests/bring-back/<node>): these instances are to return. Deleted when done."""
+
+    instances: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailure:
+    """One claim of a node that failed, by the clock of the manager of one term."""
+
+    term: int
+    at: float
+    """Manager's CLOCK_BOOTTIME, seconds. In a later term its age counts from that term's begin: never too old."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHealth:
+    """A node's recent failures and whether they put it into quarantine (key nodes/<id>/health), written by the manager."""
+
+    failures: tuple[NodeFailure, ...] = ()
+    quarantined: str = ""
+    """Why nothing is placed there; empty: it is not quarantined. An operator deletes the record to return the node."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLock:
+    """An operator (or a backup) holds the instance where it is (key spec/locks/<instance>): no planned move. Recovery after
+    its node's death goes on."""
+
+    reason: str = ""
