@@ -5,6 +5,7 @@ the intent rests on. An intent that lost its race is simply decided anew from th
 from dataclasses import dataclass, field
 
 from holdfast.core.model import Placement, Proof
+from holdfast.core.policy import Maintenance, NodeHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class Claim:
     text: str
     beat_revision: int
     fence_revision: int
+    health: NodeHealth | None = None
+    """The node's failures with this one, written with the claim; None: this claim is no failure."""
+    health_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,26 @@ class Remove:
     spec_revision: int
 
 
-Intent = FencePower | CancelPower | Claim | Place | Remove
+@dataclass(frozen=True, slots=True)
+class NoteMoved:
+    """Remember in the node's maintenance request what leaves the node for it, so that it can be brought back."""
+
+    node: str
+    maintenance: Maintenance
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class BringHome:
+    """A maintenance is over: ask for the move of these instances to the node, and delete the record that names them."""
+
+    node: str
+    instances: tuple[str, ...]
+    """Without those that are there, are gone, or have another move to do."""
+    revision: int
+
+
+Intent = FencePower | CancelPower | Claim | Place | Remove | NoteMoved | BringHome
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,15 @@ from holdfast.core.model import (
     NodeSpec,
     NodeState,
     Placement,
+    ShutdownPolicy,
 )
 from holdfast.core.observers import Suspicion
 from holdfast.core.policy import RuleSpec
+from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth
 from holdfast.core.timing import Timing
+
+HEALTHY_S = 5.0
+"""A node that returned is trusted with instances again after so long without suspicion, unless it is the only choice."""
 
 
 def is_member(beat: Beat | None, fence: Fence | None) -> bool:
@@ -65,6 +70,14 @@ class NodeView:
     confirmation: DeathConfirmation | None = None
     was_down: bool = False
     """It was suspect or overdue and has not been up since."""
+    up_since: float = float("-inf")
+    """Since when this manager has seen it up without a break; minus infinity: always."""
+    maintenance: Maintenance | None = None
+    maintenance_revision: int = 0
+    bring_back: BringBack | None = None
+    bring_back_revision: int = 0
+    health: NodeHealth | None = None
+    health_revision: int = 0
 
     @property
     def id(self) -> str:
@@ -86,6 +99,41 @@ class NodeView:
     def up(self, timing: Timing, now: float) -> bool:
         return self.member and not self.down(timing, now)
 
+    def well(self, timing: Timing, now: float) -> bool:
+        """Up, and for so long that it may be believed."""
+        return self.up(timing, now) and now - self.up_since >= HEALTHY_S
+
+    @property
+    def frozen(self) -> bool:
+        """It released itself to come back: its instances wait for that, and only an operator's word lets it be claimed."""
+        beat = self.beat
+        return (
+            beat is not None
+            and beat.phase is BeatPhase.RELEASED
+            and beat.fence_epoch == self.fence.epoch
+            and beat.leaving == ShutdownPolicy.FREEZE
+        )
+
+    @property
+    def drain_reason(self) -> str:
+        """Why what runs here is to be moved off gracefully; "" if it may stay. Reads after the node's name."""
+        if self.maintenance is not None:
+            return "is in maintenance"
+        if self.member and self.beat is not None and self.beat.leaving == ShutdownPolicy.MIGRATE:
+            return "is about to shut down"
+        return ""
+
+    @property
+    def closed_reason(self) -> str:
+        """Why nothing new is placed here, and what to do; "" if it may be. What runs here may stay (see `drain_reason`)."""
+        if self.maintenance is not None:
+            return f"is in maintenance (to end it: holdfast node maintenance exit {self.id})"
+        if self.health is not None and self.health.quarantined:
+            return f"is quarantined: {self.health.quarantined}"
+        if self.beat is not None and self.beat.leaving:
+            return "is about to shut down"
+        return ""
+
     def state(self, timing: Timing, now: float) -> NodeState:
         """One word for people."""
         if self.beat is None:
@@ -97,7 +145,11 @@ class NodeView:
             return NodeState.RELEASED
         if self.beat.phase is BeatPhase.JOINING:
             return NodeState.JOINING
-        return NodeState.SUSPECT if self.down(timing, now) else NodeState.UP
+        if self.down(timing, now):
+            return NodeState.SUSPECT
+        if self.maintenance is not None:
+            return NodeState.MAINTENANCE
+        return NodeState.QUARANTINED if self.health is not None and self.health.quarantined else NodeState.UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,5 +207,10 @@ class View:
     instances: Mapping[str, InstanceView] = field(default_factory=dict)
     settled: bool = True
     """False while the manager has not observed long enough to judge (fresh term, watch just re-established)."""
+    pause: HaPause | None = None
+    term: int = 0
+    """The manager's own."""
+    term_since: float = 0.0
+    """When it began (manager's CLOCK_BOOTTIME): what happened in an earlier term is at least as old."""
     rules: tuple[RuleSpec, ...] = ()
     """Placement rules, in the order of their ids."""
