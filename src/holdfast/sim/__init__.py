@@ -1,0 +1,1 @@
+"""The simulator: the real agent, manager and guard under virtual clocks, on simulated hardware, network and store."""
