@@ -87,7 +87,7 @@ def _reason_to_leave(view: View, instance: InstanceView, node: NodeView, loads: 
     own = Load(0, 0.0, 0)
     if node.beat is not None and node.beat.phase is BeatPhase.ACTIVE:
         # Its own resources are part of the node's load: only the other hard rules count for staying.
-        return refusal(replace(instance.spec, cpu=0.0, memory_mib=0), node, own, view.timing, now)
+        return refusal(replace(instance.spec, cpu=0.0, memory_mib=0), node, own, view.timing, now, staying=True)
     return ""
 
 

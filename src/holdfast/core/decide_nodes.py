@@ -1,11 +1,26 @@
-"""What to do about nodes: fence, claim, hold."""
+"""What to do about nodes: pause, hold, fence, claim, maintenance."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from holdfast.core.fencing import proof_of_death, waiting_for_proof, wants_power_fencing
-from holdfast.core.intents import CancelPower, Claim, FencePower, Intent
-from holdfast.core.model import Proof
+from holdfast.core.health import after_failure, is_failure
+from holdfast.core.intents import BringHome, CancelPower, Claim, FencePower, Intent, NoteMoved
+from holdfast.core.model import Desired, Proof
 from holdfast.core.view import InstanceView, NodeView, View
+
+
+def pause_reason(view: View) -> str:
+    """Why nothing at all is decided, while operators have paused high availability; "" while it is on."""
+    pause = view.pause
+    if pause is None:
+        return ""
+    who = f" by {pause.operator}" if pause.operator else ""
+    why = f" ({pause.reason})" if pause.reason else ""
+    return (
+        f"high availability is paused{who}{why}, mode {pause.mode}: nothing is fenced, claimed, placed or moved. "
+        "To go on: holdfast ha resume"
+    )
 
 
 def hold_reason(view: View, now: float) -> str:
@@ -27,25 +42,71 @@ def node_intents(view: View, node: NodeView, now: float, hold: bool) -> Iterator
     if node.power_running and (hold or not node.down(timing, now)):
         yield CancelPower(node.id)
     if evidence is not None and _claim_wanted(view, node, evidence.proof, now, hold):
-        yield Claim(node.id, evidence.proof, evidence.text, node.beat_revision, node.fence_revision)
+        health = after_failure(view, node, now) if is_failure(node, evidence.proof) else None
+        yield Claim(
+            node.id,
+            evidence.proof,
+            evidence.text,
+            node.beat_revision,
+            node.fence_revision,
+            health,
+            node.health_revision,
+        )
     elif evidence is None and not hold and view.settled and wants_power_fencing(node, timing, now):
         yield FencePower(node.id, node.beat_revision)
+    yield from _maintenance_intents(view, node, now)
+
+
+def _maintenance_intents(view: View, node: NodeView, now: float) -> Iterator[Intent]:
+    """Write down what is to leave before it leaves; after that, once the node is well, ask for its return."""
+    if node.maintenance is not None:
+        known = node.maintenance.moved
+        new = sorted(i.id for i in view.instances.values() if _placed_on(node, i) and _wanted(i) and i.id not in known)
+        if new:
+            noted = replace(node.maintenance, moved=(*known, *new))
+            yield NoteMoved(node.id, noted, node.maintenance_revision)
+    elif node.bring_back is not None and node.well(view.timing, now):
+        away = []
+        for instance_id in node.bring_back.instances:
+            instance = view.instances.get(instance_id)
+            if instance is not None and _wanted(instance) and not _placed_on(node, instance) and instance.move is None:
+                away.append(instance_id)
+        yield BringHome(node.id, tuple(away), node.bring_back_revision)
+
+
+def _wanted(instance: InstanceView) -> bool:
+    return instance.spec.desired == Desired.STARTED and not instance.deleting
 
 
 def _claim_wanted(view: View, node: NodeView, proof: Proof, now: float, hold: bool) -> bool:
     """A proof permits a claim; this says whether one is wanted."""
-    if proof in (Proof.OPERATOR, Proof.RELEASED):
+    if proof is Proof.OPERATOR:
         return True
+    if proof is Proof.RELEASED:
+        # A frozen node's instances wait for its return, unless an operator does not want to wait.
+        confirmation = node.confirmation
+        return not node.frozen or (confirmation is not None and confirmation.beat_revision == node.beat_revision)
     if proof is Proof.REBOOTED:
         # A node that was missed crashed: recover its instances elsewhere at once. One that nobody missed (the whole site was
         # switched on) restarts its own; a node without instances just joins.
-        return node.was_down and any(_lost_with(node, instance) for instance in view.instances.values())
+        return node.was_down and any(_placed_on(node, instance) for instance in view.instances.values())
     return not hold and node.down(view.timing, now)
 
 
-def _lost_with(node: NodeView, instance: InstanceView) -> bool:
+def _placed_on(node: NodeView, instance: InstanceView) -> bool:
     placement = instance.placement
     return placement is not None and placement.node == node.id and placement.fence_epoch == node.fence.epoch
+
+
+def frozen_wait(view: View, instance: InstanceView) -> str:
+    """What an instance waits for whose node went down to come back; "" for every other one."""
+    node = view.nodes.get(instance.placement.node) if instance.placement else None
+    if node is None or not node.frozen or not _wanted(instance) or not _placed_on(node, instance):
+        return ""
+    return (
+        f"{node.id} was shut down by the policy `freeze`: it is started there again when the node returns. To start it "
+        f"elsewhere now: holdfast node confirm-dead {node.id}"
+    )
 
 
 def node_note(view: View, node: NodeView, now: float) -> str:
@@ -58,4 +119,6 @@ def node_note(view: View, node: NodeView, now: float) -> str:
         return f"{who}; {waiting_for_proof(node, view.timing, now)}"
     if node.lost_networks:
         return f"lost the network {', '.join(node.lost_networks)}"
-    return ""
+    if node.frozen:
+        return "its instances wait for its return"
+    return node.closed_reason if node.member else ""

@@ -6,7 +6,7 @@ the manager's term, the beat's mod_revision and the fence record, so that a beat
 
 from dataclasses import dataclass
 
-from holdfast.core.model import BeatPhase, Proof
+from holdfast.core.model import Beat, BeatPhase, Proof, WatchdogAttestation
 from holdfast.core.timing import Detection, Timing
 from holdfast.core.view import NodeView
 
@@ -39,13 +39,21 @@ def proof_of_death(node: NodeView, timing: Timing, now: float) -> Evidence | Non
     if node.power is not None and node.power.verified_off and node.power.beat_revision == node.beat_revision:
         return Evidence(Proof.POWER_OFF, node.power.text)
     waited = now - node.beat_seen_at
-    if beat.watchdog is not None and beat.watchdog.timeout_s <= timing.W and waited >= timing.T_wait:
+    watchdog = relied_watchdog(beat, timing)
+    if watchdog is not None and waited >= timing.T_wait:
         return Evidence(
             Proof.WATCHDOG,
-            f"its attested watchdog ({beat.watchdog.identity}, {beat.watchdog.timeout_s} s) must have fired: "
+            f"its attested watchdog ({watchdog.identity}, {watchdog.timeout_s} s) must have fired: "
             f"no beat for {waited:.1f} s, T_wait is {timing.T_wait:.0f} s",
         )
     return None
+
+
+def relied_watchdog(beat: Beat, timing: Timing) -> WatchdogAttestation | None:
+    """The watchdog that must end this node within T_wait of its last beat (P4), if there is one. Whatever a paused beat
+    attests: a node that acknowledged the pause goes on without the store, so its silence proves nothing."""
+    watchdog = beat.watchdog
+    return watchdog if watchdog is not None and not beat.paused and watchdog.timeout_s <= timing.W else None
 
 
 CONTRADICTION_S = Detection().miss_after
@@ -77,10 +85,11 @@ def waiting_for_proof(node: NodeView, timing: Timing, now: float) -> str:
     elif not node.spec.fence_devices:
         parts.append("it has no fence device")
     beat = node.beat
-    if beat is not None and beat.watchdog is not None and beat.watchdog.timeout_s <= timing.W:
+    if beat is not None and relied_watchdog(beat, timing) is not None:
         left = max(0.0, timing.T_wait - (now - node.beat_seen_at))
         parts.append(f"its watchdog proves it dead in at most {left:.0f} s")
     else:
-        parts.append("it attested no watchdog, so time alone proves nothing")
+        why = "it goes on without the store since HA was paused" if beat and beat.paused else "it attested no watchdog"
+        parts.append(f"{why}, so time alone proves nothing")
         parts.append(f"if you know that it is off: holdfast node confirm-dead {node.id}")
     return f"{node.id} is not proven dead: " + "; ".join(parts)

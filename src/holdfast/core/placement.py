@@ -6,14 +6,12 @@ The small planner of the spine; issue 4 replaces `choose` by the whole one behin
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from holdfast.core.groups import Where
 from holdfast.core.model import Exclusivity, InstanceSpec
 from holdfast.core.rules import NO_RULES, Rules, compile_rules
 from holdfast.core.timing import Timing
 from holdfast.core.view import InstanceView, NodeView, View
 
-Where = Mapping[str, frozenset[str]]
-"""Instance → every node that may execute it now: placed there and neither claimed nor confirmed stopped; both ends of a live
-migration. An instance that is nowhere may be left out. Whoever decides a batch adds what he places."""
 NOWHERE: Where = {}
 
 
@@ -38,10 +36,15 @@ def load_of(instances: Iterable[InstanceView], where: Where | None = None) -> di
     return loads
 
 
-def refusal(spec: InstanceSpec, node: NodeView, load: Load, timing: Timing, now: float) -> str:
-    """Why this node may not carry the instance; "" if it may. Hard rules (INV-4)."""
+def refusal(
+    spec: InstanceSpec, node: NodeView, load: Load, timing: Timing, now: float, *, staying: bool = False
+) -> str:
+    """Why this node may not carry the instance; "" if it may. Hard rules (INV-4). `staying`: it runs there already."""
     if not node.up(timing, now):
         return f"is {node.state(timing, now)}"
+    closed = node.drain_reason if staying else node.closed_reason
+    if closed:
+        return closed
     if spec.role not in node.spec.roles:
         return f"does not have the role {spec.role}"
     if spec.nodes and node.id not in spec.nodes:
@@ -94,7 +97,7 @@ def choose(
     out of `nodes` what it is to leave.
     """
     reasons: dict[str, str] = {}
-    best: tuple[tuple[bool, bool, int, int, str], str] | None = None
+    best: tuple[tuple[bool, bool, bool, int, int, str], str] | None = None
     for node in nodes.values():
         load = loads.get(node.id, Load())
         reason = refusal(spec, node, load, timing, now)
@@ -103,7 +106,7 @@ def choose(
             continue
         assert node.beat is not None
         free = node.beat.memory_mib - load.memory_mib if spec.memory_mib else 0
-        rank = (node.id != wanted, node.id == avoid, -free, load.instances, node.id)
+        rank = (node.id != wanted, node.id == avoid, not node.well(timing, now), -free, load.instances, node.id)
         if best is None or rank < best[0]:
             best = (rank, node.id)
     return Choice(best[1] if best else "", reasons)

@@ -19,8 +19,7 @@ from holdfast.core.model import (
     ShutdownPolicy,
 )
 from holdfast.core.observers import Suspicion
-from holdfast.core.policy import RuleSpec
-from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth
+from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth, RuleSpec
 from holdfast.core.timing import Timing
 
 HEALTHY_S = 5.0
