@@ -319,8 +319,9 @@ class Driver(Protocol):
         ...
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
-        """Start it, or adopt it if it already runs here. `allowed` is asked right before each side effect that could
-        touch data; when it answers False the start is abandoned with DriverError."""
+        """Start it, or adopt it if it already runs here; what a live migration left half received is discarded. `allowed` is
+        asked right before each side effect that could touch data; when it answers False the start is abandoned with
+        DriverError."""
         ...
 
     async def address_up(self, instance: InstanceSpec) -> None:
@@ -333,6 +334,26 @@ class Driver(Protocol):
 
     async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
         """Returns only when it is certain that nothing of the instance runs here any more; else DriverError."""
+        ...
+
+    async def migrate(self, instance: InstanceSpec, to: str) -> None:
+        """Hand what runs here over to the node `to` without interrupting it; waits some seconds for that node to be ready.
+
+        Returns when nothing of it runs here any more: `to` executes it. Raises DriverError when it runs here as before and
+        certainly not on `to`, now or later. A driver that cannot tell which (the connection broke during the hand-over) ends
+        what is left here and returns: `to` adopts it or starts it. Cancelled, it breaks the attempt off; `stop` or `start`
+        follows.
+        """
+        ...
+
+    async def receive(self, instance: InstanceSpec, allowed: Callable[[], bool]) -> None:
+        """Be ready for an instance that another node hands over; returns then. Idempotent; one that is here already is left
+        alone.
+
+        What receives it is a process in the instance's strict group, listed by `running` and started only after `allowed`:
+        so whatever ends the group (`stop`, the guard at the deadline) also makes a later hand-over impossible. It stays
+        until `stop`, or `start`, which adopts what came. Raises DriverError.
+        """
         ...
 
     async def reconfigure(self, instance: InstanceSpec) -> None:

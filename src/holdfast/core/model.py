@@ -282,6 +282,10 @@ class Placement:
     """A live migration to this node is asked for: until it is over, both nodes may execute the instance."""
     migrate_fence_epoch: int = 0
     """Fence epoch of `migrate_to` when that was written; a claim of that node voids its part."""
+    migrate_failed: int = 0
+    """Live migrations off this node that failed since it was placed there: the next planned move stops and starts it."""
+    next_node: str = ""
+    """goal STOP: where it is to run next, if that node takes it then. Its own node: it was only stopped and stays there."""
 
 
 class InstanceState(StrEnum):
@@ -295,7 +299,10 @@ class InstanceState(StrEnum):
     FAILED = "failed"
     """The last start or stop failed; `detail` says why. It may still run in part."""
     MIGRATED = "migrated"
-    """Said by the source of a live migration: the target executes it now, nothing of it runs here any more."""
+    """Said by the source of a live migration: nothing of it runs here any more, nor is it started here again under this
+    placement; the target executes it, or may start it."""
+    IGNORED = "ignored"
+    """Left alone: what of it runs on the node is not known. Takes back every earlier word, a confirmed stop above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +322,8 @@ class InstanceStatus:
     """Failed starts in a row under this placement."""
     stable: bool = False
     """It ran for a stable time under this placement: earlier failures count no more."""
+    migrate_error: str = ""
+    """Why the live migration that this placement asks for failed: it still runs here, and certainly not on the target."""
 
 
 @dataclass(frozen=True, slots=True)

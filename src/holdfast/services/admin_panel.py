@@ -19,6 +19,7 @@ from holdfast.config import PANEL_PORT, NodeConfig
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
+from holdfast.services.cold import ColdDriver
 
 UNIT = "panel"
 START_TIMEOUT_S = 20.0
@@ -47,7 +48,7 @@ def listening(port: int, proc: Path = Path("/proc/net")) -> bool:
     return False
 
 
-class PanelDriver:
+class PanelDriver(ColdDriver):
     """Driver port for kind `panel` (contract: tests/contract/test_driver.py)."""
 
     kind = "panel"

@@ -100,6 +100,12 @@ class UnavailableDriver:
     async def reconfigure(self, instance: InstanceSpec) -> None:
         raise self._error()
 
+    async def migrate(self, instance: InstanceSpec, to: str) -> None:
+        raise self._error()
+
+    async def receive(self, instance: InstanceSpec, allowed: Callable[[], bool]) -> None:
+        raise self._error()
+
     async def restart_hung(self, instance: InstanceSpec) -> None:
         raise self._error()
 

@@ -17,6 +17,7 @@ from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError, HoldfastError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
 from holdfast.services import quota
+from holdfast.services.cold import ColdDriver
 from holdfast.services.nfs import clients, host, recovery, tcp
 from holdfast.services.nfs.clients import ClientMemory
 from holdfast.services.nfs.config import KIND, PORT, RECOVERY_ID, NfsVolume, from_instance, ganesha_config
@@ -35,7 +36,7 @@ _LOG_WORDS = (":FATAL", ":CONFIG :CRIT", ":FSAL :CRIT", ":DISP :FATAL")
 """Of a log, what may explain why a server did not start."""
 
 
-class NfsDriver:
+class NfsDriver(ColdDriver):
     """See the module's text. `shared_root` is the shared storage, `run_dir` a private directory of this node."""
 
     kind = KIND
