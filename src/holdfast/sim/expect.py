@@ -119,6 +119,10 @@ class Expectation:
     """Run at the end on another node than at the beginning."""
     not_moved: tuple[str, ...] = ()
     """Never ran on another node than at the beginning."""
+    together: tuple[tuple[str, ...], ...] = ()
+    """Groups that run at the end on one node."""
+    apart: tuple[tuple[str, ...], ...] = ()
+    """Groups of which at the end no two run on the same node."""
     violations: tuple[str, ...] = ()
     """Invariants that are broken here, for scenarios that show a limit."""
 
@@ -130,7 +134,7 @@ _PATTERN_FIELDS = (
     Field("after", Kind.SECONDS, default=ANY_TIME[0]),
     Field("before", Kind.SECONDS, default=ANY_TIME[1]),
 )
-_KEYS = ("instances", "nodes", "events", "never", "count", "moved", "not_moved", "violations")
+_KEYS = ("instances", "nodes", "events", "never", "count", "moved", "not_moved", "together", "apart", "violations")
 
 
 def read_expectation(cursor: Cursor, names: Names) -> Expectation:
@@ -141,8 +145,7 @@ def read_expectation(cursor: Cursor, names: Names) -> Expectation:
     def patterns(key: str) -> tuple[Pattern, ...]:
         return tuple(_read_pattern(item, names, key == "count") for item in parts.get(key, nothing).items())
 
-    def instances(key: str) -> tuple[str, ...]:
-        listed = parts.get(key, nothing)
+    def instances(listed: Cursor) -> tuple[str, ...]:
         found = tuple(item.text() for item in listed.items())
         for name in found:
             if name not in names.instances:
@@ -155,8 +158,10 @@ def read_expectation(cursor: Cursor, names: Names) -> Expectation:
         patterns("events"),
         patterns("never"),
         patterns("count"),
-        instances("moved"),
-        instances("not_moved"),
+        instances(parts.get("moved", nothing)),
+        instances(parts.get("not_moved", nothing)),
+        tuple(instances(item) for item in parts.get("together", nothing).items()),
+        tuple(instances(item) for item in parts.get("apart", nothing).items()),
         tuple(item.text() for item in parts.get("violations", nothing).items()),
     )
 
@@ -209,6 +214,9 @@ def write_expectation(expect: Expectation) -> dict[str, object]:
     for key in ("moved", "not_moved", "violations"):
         if getattr(expect, key):
             document[key] = list(getattr(expect, key))
+    for key in ("together", "apart"):
+        if getattr(expect, key):
+            document[key] = [list(group) for group in getattr(expect, key)]
     return document
 
 
@@ -247,6 +255,7 @@ def check(expect: Expectation, homes: Mapping[str, str], outcome: Outcome) -> li
         *_never(expect.never, outcome.events),
         *_count(expect.count, outcome.events),
         *_moves(expect, homes, outcome),
+        *_groups(expect, outcome),
     ]
 
 
@@ -323,3 +332,13 @@ def _moves(expect: Expectation, homes: Mapping[str, str], outcome: Outcome) -> I
             others = [node for node in [*ran_on, end] if node not in ("", home)]
             if others:
                 yield f"instance {name} should have stayed on {home}, and was on {', '.join(dict.fromkeys(others))}"
+
+
+def _groups(expect: Expectation, outcome: Outcome) -> Iterator[str]:
+    instances = outcome.final.get("instances", {})
+    for wanted, groups in (("together", expect.together), ("apart", expect.apart)):
+        for group in groups:
+            nodes = [str(instances.get(name, {}).get("node") or "") for name in group]
+            where = ", ".join(f"{name} on {node or 'no node'}" for name, node in zip(group, nodes, strict=True))
+            if "" in nodes or len(set(nodes)) != (1 if wanted == "together" else len(nodes)):
+                yield f"these should run {wanted} at the end: {where}"

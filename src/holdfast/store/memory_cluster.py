@@ -43,13 +43,15 @@ class MemoryCluster:
         """True: the NOSPACE alarm is raised; puts and new leases are refused, reads and deletions work."""
         self.leases_overstay = False
         """True: no lease expires by itself, as after a leader change that re-armed them all."""
+        self.on_commit: Callable[[tuple[Change, ...]], None] = lambda _changes: None
+        """Called at each change, for whoever plays the world around the store."""
         self._history_limit = history_limit
         self._entries: dict[str, Entry] = {}
         self._history: deque[tuple[int, tuple[Change, ...]]] = deque()
         self._leases: dict[int, _Lease] = {}
         self._next_lease = 1000
         self._late: deque[Callable[[], object]] = deque()
-        self._watchers: set[asyncio.Event] = set()
+        self._watchers: dict[asyncio.Event, None] = {}  # in the order of subscription: runs are repeatable
 
     # --- what clients do ---
 
@@ -66,13 +68,14 @@ class MemoryCluster:
         self.expire_leases()
         if self.full and puts(then, otherwise):
             raise StoreFull("the store is full and takes no writes", "Free space or raise its quota, then disarm it.")
-        for op in (*then, *otherwise):
+        succeeded = all(self._mod_revision(c.key) == c.mod_revision for c in compare)
+        branch = then if succeeded else otherwise
+        for op in branch:
             if isinstance(op, Put) and op.lease and op.lease not in self._leases:
                 raise StoreLeaseGone(f"the lease {op.lease} of the key {op.key!r} is gone", "Ask for a new lease.")
-        succeeded = all(self._mod_revision(c.key) == c.mod_revision for c in compare)
         changes: list[Change] = []
         gets: dict[str, Entry | None] = {}
-        for op in then if succeeded else otherwise:
+        for op in branch:
             if isinstance(op, Put):
                 changes.append(self._put(op))
             elif isinstance(op, Delete):
@@ -173,11 +176,11 @@ class MemoryCluster:
 
     def subscribe(self) -> asyncio.Event:
         event = asyncio.Event()
-        self._watchers.add(event)
+        self._watchers[event] = None
         return event
 
     def unsubscribe(self, event: asyncio.Event) -> None:
-        self._watchers.discard(event)
+        self._watchers.pop(event, None)
 
     # --- inside ---
 
@@ -212,7 +215,9 @@ class MemoryCluster:
             return
         self.revision += 1
         assert all(change.revision == self.revision for change in changes)
-        self._history.append((self.revision, tuple(changes)))
+        done = tuple(changes)
+        self._history.append((self.revision, done))
+        self.on_commit(done)
         if len(self._history) > self._history_limit:
             self.compacted = self._history.popleft()[0]
         self.wake()

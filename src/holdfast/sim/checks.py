@@ -1,0 +1,98 @@
+"""The invariants of the design's section 3, checked against the simulated hardware whenever something changes.
+
+Nothing here uses the product's own judgement: placements are compared with the rules by hand, executors are counted on the
+machines, and claims are compared with what the machine really does.
+"""
+
+from typing import TYPE_CHECKING
+
+from holdfast.core.model import Exclusivity, Fence, Goal, InstanceSpec, Placement
+from holdfast.core.policy import RuleKind
+from holdfast.sim.legal import why_not
+
+if TYPE_CHECKING:
+    from holdfast.sim.machine import Machine
+    from holdfast.sim.world import World
+
+
+class Checks:
+    """Collects violations; each is said once, with the time."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self.begun = False
+        """What the scenario sets up before its start is not judged."""
+        self._epochs: dict[str, int] = {}
+
+    def violated(self, invariant: str, text: str) -> None:
+        self._world.log.say("violation", f"{invariant}: {text}")
+        self.violations.append(f"{invariant} at {self._world.log.now():.3f} s: {text}")
+
+    # --- INV-1, INV-2, INV-3 at the hardware
+
+    def started(self, machine: "Machine", instance: InstanceSpec) -> None:
+        """An execution has begun."""
+        self.executors(instance.id)
+        agent = machine.agent
+        if instance.exclusivity is Exclusivity.STRICT and agent is not None:
+            epoch = self._world.history.fence_epoch(machine.name)
+            if agent.session.fence_epoch < epoch:
+                self.violated("INV-3", f"{instance.id} started on {machine.name} after the claim of epoch {epoch}")
+
+    def executors(self, instance: str) -> None:
+        """INV-1: at most one live executor of a strict instance."""
+        live = [machine.name for machine in self._world.machines.values() if instance in machine.live]
+        runs = [self._world.machines[name].live[instance] for name in live]
+        if len(live) > 1 and any(run.strict for run in runs):
+            self.violated("INV-1", f"{instance} lives on {' and '.join(live)}")
+
+    def claimed(self, node: str, old: Fence | None, new: Fence) -> None:
+        """INV-2: whoever is claimed runs nothing strict. INV-3: epochs grow."""
+        machine = self._world.machines[node]
+        live = sorted(name for name, run in machine.live.items() if run.strict)
+        if live and machine.bmc != "lie-state":
+            self.violated("INV-2", f"{node} was claimed ({new.proof}) while it ran {', '.join(live)}")
+        if old is not None and new.epoch <= old.epoch:
+            self.violated("INV-3", f"the fence epoch of {node} went from {old.epoch} to {new.epoch}")
+
+    # --- INV-3, INV-4 in the store
+
+    def placed(self, instance: str, old: Placement | None, new: Placement) -> None:
+        """A placement was written."""
+        epoch = self._epochs.get(instance, 0)
+        if new.epoch <= epoch:
+            self.violated("INV-3", f"the epoch of {instance} went from {epoch} to {new.epoch}")
+        self._epochs[instance] = max(epoch, new.epoch)
+        if (
+            self.begun
+            and new.goal is Goal.RUN
+            and (old is None or old.node != new.node or old.fence_epoch != new.fence_epoch)
+        ):
+            self._legal(instance, new)
+
+    def _legal(self, instance: str, placement: Placement) -> None:
+        """INV-4: hard rules hold at every placement."""
+        broken = why_not(self._world.history, instance, placement.node)
+        if broken:
+            self.violated("INV-4", f"{instance} was placed on {placement.node}: {broken}")
+
+    # --- LIVE-1
+
+    def alive(self) -> None:
+        """LIVE-1: what is to run and may run somewhere runs. Called when the faults have ended long enough ago."""
+        for name, spec in self._world.history.instances.items():
+            if spec.desired.value != "started" or self._world.executors(name):
+                continue
+            excuse = self._world.excuses.of(name)
+            if not excuse:
+                self.violated("LIVE-1", f"{name} does not run anywhere, though it could")
+
+    def affinity_kept(self) -> None:
+        """INV-4 at rest: no strict rule is broken by where instances run."""
+        history = self._world.history
+        for rule in history.rules.values():
+            if rule.strict and rule.kind is RuleKind.ANTI_AFFINITY:
+                places = [p.node for name in rule.instances if (p := history.running(name)) is not None]
+                if len(places) != len(set(places)):
+                    self.violated("INV-4", f"rule {rule.id}: {', '.join(rule.instances)} are not apart")

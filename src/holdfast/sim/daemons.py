@@ -1,0 +1,165 @@
+"""The real agent and manager on a simulated machine, put together as `agent/__main__` and `manager/__main__` do it."""
+
+import contextvars
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from holdfast.agent.beacon import Beacon
+from holdfast.agent.context import NodeContext
+from holdfast.agent.executor import Executor
+from holdfast.agent.identity import Identity
+from holdfast.agent.session import Session
+from holdfast.config import BEAT_PORT, REPORT_PORT
+from holdfast.core.validity import SessionState
+from holdfast.manager.loop import Manager
+from holdfast.net.announce import Announcer
+from holdfast.net.memory import MemoryAddresses
+from holdfast.net.messages import decode_report
+from holdfast.ports import Change
+from holdfast.sim.driver import SimDriver, SimProbe
+from holdfast.sim.loop import LIFE
+from holdfast.sim.power import SimPowerFences
+from holdfast.sim.store import SimStore
+from holdfast.store import keys
+from holdfast.store.mirror import Mirror
+
+if TYPE_CHECKING:
+    from holdfast.sim.machine import Machine
+    from holdfast.sim.world import World
+
+KINDS = ("panel", "vm", "nfs", "iscsi", "s3", "backup")
+ADVISORY_ADDRESS_S = 4.0
+"""As the agent's own (agent/__main__)."""
+
+
+class SimBus:
+    """Port DatagramBus of one daemon: one UDP port of one machine."""
+
+    def __init__(self, world: "World", machine: "Machine", port: int) -> None:
+        self._world = world
+        self._machine = machine
+        self._handlers: list[Callable[[bytes, str, str], None]] = []
+        self.context = contextvars.copy_context()
+        """The daemon's: what arrives while it is frozen waits."""
+        self.life = LIFE.get()
+        world.sockets[machine.name, port] = self
+
+    def send(self, payload: bytes, host: str, port: int) -> None:
+        receiver, network = self._world.hosts[host]
+        sender = self._machine.name
+        bus = self._world.sockets.get((receiver, port))
+        if bus is not None:
+            self._world.network.send(sender, receiver, network, lambda: bus.receive(payload, sender, host), bus.context)
+
+    def on_receive(self, handler: Callable[[bytes, str, str], None]) -> None:
+        self._handlers.append(handler)
+
+    def receive(self, payload: bytes, sender: str, host: str) -> None:
+        for handler in self._handlers:
+            handler(payload, sender, host)
+
+
+class AgentRun:
+    """One run of the agent; made in its own process's context."""
+
+    def __init__(self, world: "World", machine: "Machine") -> None:
+        self._world = world
+        self._machine = machine
+        life = LIFE.get()
+        assert life is not None and machine.guard is not None
+        clock, guard, name = machine.clock, machine.guard, machine.name
+        store = SimStore(world.store, world.loop, name)
+        self._mirror = Mirror(store)
+        identity = Identity(f"{name}-{machine.runs}", f"boot-{name}-{machine.boots}", f"machine-{machine.identity}")
+        addresses = MemoryAddresses(world.addresses, name, world.addresses_of(name))
+        announcer = Announcer(addresses, clock)
+        context = NodeContext(
+            node=name,
+            session=identity.session,
+            store=store,
+            clock=clock,
+            addresses=addresses,
+            announcer=announcer,
+            # The session is made below: it needs the executor, which needs this context.
+            allowed=lambda: self.session.allowed(),  # noqa: PLW0108
+            may_stay=lambda: self.session.may_stay(),  # noqa: PLW0108
+            deadline=lambda: self.session.validity.deadline,
+            advisory_address_s=ADVISORY_ADDRESS_S,
+        )
+        self.executor = Executor(
+            context,
+            {kind: SimDriver(machine, kind) for kind in KINDS},
+            {kind: SimProbe(world, kind, name) for kind in KINDS},
+            self._mirror,
+            lambda: self.session.fence_epoch,
+        )
+        capacity = (machine.cpu, machine.memory_mib)
+        self.session = Session(name, store, guard, clock, world.timing, identity, self.executor, capacity)
+        self.session.on_state = self._said
+        self._mirror.on_change(self._changed)
+        self._beacon = Beacon(
+            name,
+            identity.boot_id,
+            SimBus(world, machine, BEAT_PORT),
+            clock,
+            self._mirror,
+            last_commit=lambda: self.session.last_commit,
+            hurry=self.session.hurry,
+            on_isolated=self.executor.set_isolated,
+            on_healed=announcer.again,
+            refuses=world.kernel_refuses(name),
+        )
+        for part in (self._mirror.run(), self._live(), self._follow()):
+            world.spawn(life, part)
+        guard.hello()
+
+    async def release(self, kind: str) -> None:
+        """The machine is shut down or rebooted in an orderly way."""
+        await self.session.release()
+
+    async def _live(self) -> None:
+        await self._mirror.ready.wait()
+        await self.executor.adopt()
+        self._world.spawn(LIFE.get(), self._beacon.run())
+        await self.session.run()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._mirror.changed.wait()
+            self._mirror.changed.clear()
+            self.executor.refresh()
+
+    def _changed(self, change: Change) -> None:
+        if change.entry is not None and change.key == keys.fence(self._machine.name):
+            self.session.fence_seen(change.entry)
+
+    def _said(self, state: SessionState) -> None:
+        kind = {SessionState.STOPPING: "node-stopping", SessionState.IDLE: "node-idle"}.get(state)
+        if kind:
+            self._world.log.say(kind, "its deadline passed or it was claimed", node=self._machine.name)
+
+
+def start_manager(world: "World", machine: "Machine") -> None:
+    """One run of the manager, in its own process's context."""
+    life = LIFE.get()
+    assert life is not None
+    store = SimStore(world.store, world.loop, machine.name)
+    probes = {kind: SimProbe(world, kind, machine.name) for kind in KINDS}
+    manager = Manager(
+        store,
+        machine.clock,
+        machine.name,
+        f"manager-{machine.name}-{machine.runs}",
+        SimPowerFences(world),
+        probes,
+    )
+    bus = SimBus(world, machine, REPORT_PORT)
+
+    def received(payload: bytes, sender: str, _host: str) -> None:
+        report = decode_report(payload)
+        if report is not None:
+            manager.observations.report(sender, report.self_suspect, report.targets)
+            manager.wake()
+
+    bus.on_receive(received)
+    world.spawn(life, manager.run())

@@ -1,0 +1,99 @@
+"""Simulated services: what a driver does on a simulated machine, and the client's check of it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from holdfast.core.model import InstanceSpec
+from holdfast.errors import DriverError
+from holdfast.ports import StepRecorder
+
+if TYPE_CHECKING:
+    from holdfast.sim.machine import Machine
+    from holdfast.sim.world import World
+
+START_S = 0.2
+STOP_S = 0.05
+MIGRATE_S = 2.0
+HANG_S = 1e9
+LATE_START = 0.1
+"""Share of the starts in which something comes between the last question and the first effect (a pause, a slow fork)."""
+LATE_START_S = 0.5
+
+
+class SimDriver:
+    """Port Driver for one kind on one machine. What runs is the machine's, so that it outlives the agent."""
+
+    def __init__(self, machine: "Machine", kind: str) -> None:
+        self.kind = kind
+        self.live = kind == "vm"
+        self._machine = machine
+        self._world = machine.world
+
+    async def prepare(self, instance: InstanceSpec) -> None: ...
+
+    async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
+        trouble, clock = self._world.trouble, self._machine.clock
+        if instance.id in self._machine.live:
+            return
+        await clock.sleep(HANG_S if trouble.hangs("start", instance.id) else START_S)
+        if trouble.fails("start", instance.id, self._machine.name):
+            raise DriverError(f"{instance.id} does not start on {self._machine.name}", "A fault of the scenario.")
+        if not allowed():
+            raise DriverError(f"{instance.id} may not run on {self._machine.name} any more")
+        if self._world.random.random() < LATE_START:
+            await clock.sleep(self._world.random.uniform(0.0, LATE_START_S))
+        self._machine.execute(instance)
+        steps.step("server")
+
+    async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
+        trouble, clock = self._world.trouble, self._machine.clock
+        await clock.sleep(HANG_S if trouble.hangs("stop", instance.id) else STOP_S)
+        if trouble.fails("stop", instance.id, self._machine.name):
+            raise DriverError(f"{instance.id} does not stop on {self._machine.name}", "A fault of the scenario.")
+        if not trouble.lies("stop", instance.id):
+            self._machine.end(instance.id, "stopped")
+
+    async def migrate(self, instance: InstanceSpec, to: str) -> None:
+        """Copy the memory, then hand over in one instant, as hypervisors do."""
+        source, target = self._machine, self._world.machines[to]
+        await source.clock.sleep(MIGRATE_S)
+        if self._world.trouble.fails("migrate", instance.id, source.name):
+            raise DriverError(f"{instance.id} does not migrate to {to}", "A fault of the scenario.")
+        reachable = target.powered and not target.frozen and self._world.network.both(source.name, to)
+        if not reachable or instance.id not in source.live:
+            raise DriverError(f"{to} does not receive {instance.id}", "It goes on where it is.")
+        target.receive(instance, source)
+
+    async def address_up(self, instance: InstanceSpec) -> None: ...
+
+    async def tick(self, instance: InstanceSpec) -> None:
+        self._machine.write(instance.id)
+
+    async def reconfigure(self, instance: InstanceSpec) -> None: ...
+
+    async def restart_hung(self, instance: InstanceSpec) -> None: ...
+
+    async def running(self) -> list[str]:
+        return sorted(name for name, run in self._machine.live.items() if run.kind == self.kind)
+
+    async def wait_exit(self, instance: InstanceSpec) -> None:
+        run = self._machine.live.get(instance.id)
+        if run is not None:
+            await asyncio.shield(run.ended)
+
+
+class SimProbe:
+    """Port HealthProbe, asked from one machine: does the instance run somewhere this machine can reach?"""
+
+    def __init__(self, world: "World", kind: str, asker: str) -> None:
+        self.kind = kind
+        self._world = world
+        self._asker = asker
+
+    async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
+        for machine in self._world.machines.values():
+            if instance.id in machine.live and machine.powered and not machine.frozen:
+                if self._world.network.both(self._asker, machine.name, "public"):
+                    return ""
+        return f"{instance.id} does not answer"

@@ -1,0 +1,247 @@
+"""One simulated machine: power, processes, watchdog, and the real daemons of Holdfast on it."""
+
+import asyncio
+import contextvars
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from holdfast.core.model import Exclusivity, InstanceSpec, Role
+from holdfast.sim.clock import NodeClock
+from holdfast.sim.guard import SimGuard, WatchdogDevice
+from holdfast.sim.loop import LIFE, Life
+
+if TYPE_CHECKING:
+    from holdfast.sim.daemons import AgentRun
+    from holdfast.sim.world import World
+
+BOOT_S = 10.0
+"""From power on to the start of the daemons."""
+KILL_S = 0.1
+"""What the guard kills is gone after so long at the latest."""
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution of an instance on a machine."""
+
+    kind: str
+    strict: bool
+    number: int
+    """Counts the executions of the instance in the whole cluster."""
+    ended: "asyncio.Future[None]"
+
+
+@dataclass
+class Machine:
+    """See the module's text. Its faults are plain fields; whoever changes one that matters to others calls World.refresh."""
+
+    world: "World"
+    name: str
+    roles: tuple[Role, ...]
+    cpu: float
+    memory_mib: int
+    has_bmc: bool
+    has_watchdog: bool
+    rate: float = 1.0
+    powered: bool = False
+    booting: bool = False
+    frozen: bool = False
+    bmc: str = "normal"
+    boots: int = 0
+    identity: str = ""
+    """Its hardware; a clone of another node's disk in new hardware has that node's name and another identity."""
+    cycles: int = 0
+    """Times it was switched on."""
+    runs: int = 0
+    """Starts of the agent, over all boots."""
+    live: dict[str, Run] = field(default_factory=dict)
+    clock: NodeClock = field(init=False)
+    device: WatchdogDevice | None = None
+    guard: SimGuard | None = None
+    agent: "AgentRun | None" = None
+    agent_life: Life | None = None
+    manager_life: Life | None = None
+
+    def __post_init__(self) -> None:
+        self.clock = NodeClock(self.world.loop)
+        self.identity = self.identity or self.name
+
+    # --- power
+
+    def power_on(self) -> None:
+        """Begin to boot."""
+        if self.powered:
+            return
+        self.powered = self.booting = True
+        self.world.log.say("power-on", "", node=self.name)
+        self.cycles += 1
+        cycle = self.cycles
+        self.world.loop.hardware(BOOT_S, lambda: self.booting and self.cycles == cycle and self.boot())
+        self.world.refresh()
+
+    def boot(self) -> None:
+        """The daemons start. CLOCK_BOOTTIME of a new boot has nothing to do with that of the former one."""
+        self.powered, self.booting, self.frozen = True, False, False
+        self.boots += 1
+        self.clock = NodeClock(self.world.loop, self.world.random.uniform(10.0, 5000.0), self.rate)
+        if self.has_watchdog:
+            self.device = WatchdogDevice(self.world.loop, self.world.random, self.world.timing, self._watchdog_fires)
+        self.start_guard()
+        self.start_agent()
+        self.start_manager()
+        self.world.refresh()
+
+    def power_off(self) -> None:
+        """At once, as if the plug were pulled."""
+        if not self.powered:
+            return
+        self.powered = self.booting = self.frozen = False
+        self.world.log.say("power-off", "", node=self.name)
+        if self.device is not None:
+            self.device.close()
+            self.device = None
+        self._end_daemons()
+        for name in list(self.live):
+            self.end(name, "power lost")
+        self.world.addresses.power_off(self.name)
+        self.world.refresh()
+
+    def reset(self) -> None:
+        """Off and on again."""
+        self.power_off()
+        self.power_on()
+
+    def _watchdog_fires(self) -> None:
+        idle = self.guard is not None and self.guard.gate.state.value == "idle"
+        self.world.log.say("watchdog-fired", "", node=self.name)
+        if idle and not self.frozen and self.guard is not None and self.guard.life.alive:
+            self.world.checks.violated("INV-5", f"{self.name} had stopped cleanly and was reset by its watchdog")
+        self.device = None
+        self.reset()
+
+    # --- pauses
+
+    def freeze(self) -> None:
+        """Everything that runs on it stands still; its clock and its watchdog do not."""
+        if self.powered and not self.frozen:
+            self.frozen = True
+            for life in self._lives():
+                life.frozen = True
+            self.world.log.say("frozen", "", node=self.name)
+            self.world.refresh()
+
+    def thaw(self) -> None:
+        if self.frozen:
+            self.frozen = False
+            for life in self._lives():
+                self.world.loop.thaw(life)
+            self.world.log.say("thawed", "", node=self.name)
+            self.world.refresh()
+
+    def _lives(self) -> list[Life]:
+        lives = [self.agent_life, self.manager_life, self.guard.life if self.guard else None]
+        return [life for life in lives if life is not None]
+
+    # --- daemons
+
+    def start_guard(self) -> None:
+        """A new guard process; the device stays as a former one left it."""
+        self.guard = SimGuard(
+            self.world.loop,
+            self.world.random,
+            self.clock,
+            self.world.timing,
+            self.device,
+            strict_left=lambda: any(run.strict for run in self.live.values()),
+            kill=self._kill_strict,
+        )
+
+    def stop_guard(self) -> None:
+        """Killed: the device stays open and counts."""
+        if self.guard is not None:
+            self.guard.life.alive = False
+
+    def start_agent(self) -> None:
+        if not self.powered or self.booting or (self.agent_life is not None and self.agent_life.alive):
+            return
+        self.runs += 1
+        self.agent_life = Life()
+        self.agent_life.frozen = self.frozen
+        self._in(self.agent_life, self.world.start_agent, self)
+
+    def stop_agent(self) -> None:
+        """Killed without a word. What it had started goes on."""
+        if self.agent_life is not None and self.agent_life.alive:
+            self.world.bury(self.agent_life)
+            self.world.log.say("agent-stopped", "", node=self.name)
+            if self.guard is not None:
+                self.guard.gone()
+            self.agent = None
+            self.world.refresh()
+
+    def start_manager(self) -> None:
+        if Role.MANAGEMENT in self.roles and self.name in self.world.managers:
+            self.manager_life = Life()
+            self._in(self.manager_life, self.world.start_manager, self)
+
+    def _in(self, life: Life, start: object, *args: object) -> None:
+        """Call `start` as a part of that process."""
+        context = contextvars.Context()
+        context.run(LIFE.set, life)
+        context.run(start, *args)  # type: ignore[arg-type]
+
+    def _end_daemons(self) -> None:
+        for life in self._lives():
+            self.world.bury(life)
+        self.guard = self.agent = self.agent_life = self.manager_life = None
+
+    # --- what runs
+
+    def execute(self, instance: InstanceSpec) -> None:
+        """A start takes effect: from here on the instance touches its data."""
+        if instance.id in self.live:
+            return
+        strict = instance.exclusivity is Exclusivity.STRICT
+        number = self.world.next_run(instance.id)
+        self.live[instance.id] = Run(instance.kind, strict, number, self.world.loop.create_future())
+        self.world.log.say("instance-started", "", node=self.name, instance=instance.id)
+        self.world.checks.started(self, instance)
+
+    def receive(self, instance: InstanceSpec, source: "Machine") -> None:
+        """The instant of a live migration: the source executes it no more, this machine does."""
+        run = source.live.pop(instance.id)
+        _end(run)
+        self.live[instance.id] = Run(run.kind, run.strict, run.number, self.world.loop.create_future())
+        self.world.log.say("migrated", f"live from {source.name}", node=self.name, instance=instance.id)
+        self.world.checks.executors(instance.id)
+
+    def end(self, instance: str, why: str) -> None:
+        """It ends: stopped, killed, crashed, or with its machine."""
+        run = self.live.pop(instance, None)
+        if run is not None:
+            _end(run)
+            self.world.log.say("instance-stopped", why, node=self.name, instance=instance)
+
+    def _kill_strict(self) -> None:
+        boots = self.boots
+        victims = [(name, run) for name, run in self.live.items() if run.strict]
+
+        def kill() -> None:
+            for name, run in victims:
+                if self.boots == boots and self.live.get(name) is run:
+                    self.end(name, "killed by the guard")
+
+        self.world.loop.hardware(self.world.random.uniform(0.0, KILL_S), kill)
+
+    def write(self, instance: str) -> None:
+        """A client's write through this execution is acknowledged."""
+        run = self.live.get(instance)
+        if run is not None and run.strict and run.number != self.world.run_numbers[instance]:
+            self.world.checks.violated(
+                "INV-6", f"{instance} on {self.name} took a write after a later execution had begun elsewhere"
+            )
+
+
+def _end(run: Run) -> None:
+    if not run.ended.done():
+        run.ended.set_result(None)

@@ -1,0 +1,34 @@
+"""What goes wrong with starts, stops and migrations of instances."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Trouble:
+    """`times[action, instance, node]`: so often it still fails; node "" means anywhere."""
+
+    times: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    hanging: set[tuple[str, str]] = field(default_factory=set)
+    """(action, instance)"""
+    lying: set[tuple[str, str]] = field(default_factory=set)
+    """(action, instance): says that it was done, and it was not."""
+
+    def fails(self, action: str, instance: str, node: str) -> bool:
+        """Does this attempt fail? Each failure is used up."""
+        for where in (node, ""):
+            left = self.times.get((action, instance, where), 0)
+            if left > 0:
+                self.times[action, instance, where] = left - 1
+                return True
+        return False
+
+    def hangs(self, action: str, instance: str) -> bool:
+        return (action, instance) in self.hanging
+
+    def lies(self, action: str, instance: str) -> bool:
+        return (action, instance) in self.lying
+
+    def any(self, instance: str) -> bool:
+        """Is anything still wrong with it?"""
+        pending = any(left > 0 and name == instance for (_, name, _), left in self.times.items())
+        return pending or any(name == instance for _, name in (*self.hanging, *self.lying))

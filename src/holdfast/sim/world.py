@@ -1,0 +1,223 @@
+"""The simulated cluster: machines, networks, store and clients' view of it, set up as a scenario says."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from holdfast.core.model import (
+    ClusterSpec,
+    Fence,
+    FenceDeviceSpec,
+    Goal,
+    InstanceSpec,
+    ManagementSpec,
+    NetworkSpec,
+    NodeSpec,
+    Placement,
+    ServiceAddress,
+    ServiceSpec,
+)
+from holdfast.net.memory import MemoryNetwork
+from holdfast.ports import Op, Put
+from holdfast.sim import daemons
+from holdfast.sim.checks import Checks
+from holdfast.sim.clock import NodeClock
+from holdfast.sim.events import EventLog
+from holdfast.sim.excuses import Excuses
+from holdfast.sim.history import History
+from holdfast.sim.loop import Life, VirtualLoop, spawn
+from holdfast.sim.machine import Machine
+from holdfast.sim.network import NETWORKS, Network
+from holdfast.sim.scenario import InstanceSetup, Scenario
+from holdfast.sim.store import StoreService
+from holdfast.sim.trouble import Trouble
+from holdfast.store import keys
+from holdfast.store.codec import encode
+
+CALM_S = 8.0
+"""Beyond T_wait: with this margin every time-out below the hour is over."""
+PREFIX = {network: f"10.{77 + number}.0" for number, network in enumerate(NETWORKS)}
+PANEL_ADDRESS = f"{PREFIX['management']}.250"
+
+
+class World:
+    """Everything of one run. Made by `run.run`; changed by `actions`."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self.timing = scenario.timing
+        self.loop = VirtualLoop()
+        self.random = Random(seed)
+        self.log = EventLog(self.loop)
+        self.network = Network(self.loop, self.random)
+        self.managers = scenario.management
+        self.machines: dict[str, Machine] = {}
+        self.network.up = self._up
+        self.store = StoreService(self.loop, self.random, self.network, self.managers)
+        self.true_clock = NodeClock(self.loop)
+        self.addresses = MemoryNetwork(self.true_clock, {name: (f"{net}.0/24",) for name, net in PREFIX.items()})
+        self.trouble = Trouble()
+        self.checks = Checks(self)
+        self.history = History(self)
+        self.excuses = Excuses(self)
+        self.sockets: dict[tuple[str, int], daemons.SimBus] = {}
+        self.hosts: dict[str, tuple[str, str]] = {}
+        """Address of a node → (node, network)."""
+        self.run_numbers: defaultdict[str, int] = defaultdict(int)
+        self.pending = 0
+        """Faults that will end by themselves."""
+        self._graves: list[object] = []
+        for number, (name, node) in enumerate(scenario.nodes.items()):
+            rate = 1.0 + self.random.uniform(-self.timing.rho, self.timing.rho)
+            self.machines[name] = Machine(
+                self, name, node.roles, node.cpu, node.memory_mib, node.power_fencing, node.watchdog, rate
+            )
+            for network, prefix in PREFIX.items():
+                self.hosts[f"{prefix}.{11 + number}"] = (name, network)
+        asyncio._set_running_loop(self.loop)
+        try:
+            self._plant()
+        finally:
+            asyncio._set_running_loop(None)
+
+    # --- setting up
+
+    def _plant(self) -> None:
+        """What an operator's commands have left in the store before the scenario begins."""
+        cluster = self.scenario.cluster
+        values: dict[str, object] = {
+            keys.CLUSTER: ClusterSpec(
+                "sim",
+                "sim",
+                self.scenario.profile,
+                tuple(NetworkSpec(name, (f"{prefix}.0/24",)) for name, prefix in PREFIX.items()),
+                dead_node_power_on=cluster.dead_node_power_on,
+                shutdown_policy=cluster.shutdown_policy,
+            ),
+            keys.MANAGEMENT: ManagementSpec(self.managers, PANEL_ADDRESS),
+        }
+        for name, node in self.scenario.nodes.items():
+            devices = (FenceDeviceSpec("bmc", "sim", {"node": name}),) if node.power_fencing else ()
+            values[keys.node_spec(name)] = NodeSpec(
+                name, node.roles, self.addresses_of(name), node.labels.get("rack", ""), node.labels, devices
+            )
+            values[keys.fence(name)] = Fence(1)
+        for rule in self.scenario.rules:
+            values[keys.rule(rule.id)] = rule
+        for instance in self.scenario.instances.values():
+            values.update(self.instance_records(instance))
+        self.store.cluster.on_commit = self.history.committed
+        self.write(values)
+
+    def addresses_of(self, node: str) -> dict[str, str]:
+        """Network → the node's own address on it."""
+        return {network: host for host, (name, network) in self.hosts.items() if name == node}
+
+    def instance_records(self, setup: InstanceSetup) -> dict[str, object]:
+        """The records of a new instance, and its placement where a node is named."""
+        spec = setup.spec
+        if spec.kind == "panel":
+            spec = replace(spec, address=ServiceAddress(PANEL_ADDRESS, "management"))
+        records: dict[str, object] = {
+            keys.instance(spec.id): spec,
+            keys.service(spec.kind, spec.service): ServiceSpec(spec.kind, spec.service),
+        }
+        if setup.node:
+            goal = Goal.RUN if spec.desired.value in ("started", "ignored") else Goal.STOP
+            fence = self.history.fence_epoch(setup.node)
+            records[keys.placement(spec.id)] = Placement(setup.node, 1, fence, goal, "where its creator wanted it")
+        return records
+
+    def write(self, values: dict[str, object]) -> None:
+        """As an operator, without any fault."""
+        ops: list[Op] = [Put(key, encode(value)) for key, value in values.items()]
+        self.store.cluster.txn([], ops, [])
+
+    def start(self) -> None:
+        """t = 0: what is on has been on for a long time, its daemons start now."""
+        self.checks.begun = True
+        for machine in self.machines.values():
+            if self.scenario.nodes[machine.name].on:
+                machine.powered = True
+        self.store.start()
+        for machine in self.machines.values():
+            if machine.powered:
+                machine.booting = True
+                self.loop.hardware(self.random.uniform(0.0, 0.3), machine.boot)
+        for machine in self.machines.values():
+            machine.booting = False
+
+    # --- processes
+
+    def spawn(self, life: Life | None, part: Coroutine[Any, Any, Any]) -> None:
+        task = spawn(self.loop, life, part)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.loop.failures.append(task.exception())  # type: ignore[arg-type]
+
+    def start_agent(self, machine: Machine) -> None:
+        machine.agent = daemons.AgentRun(self, machine)
+
+    def start_manager(self, machine: Machine) -> None:
+        daemons.start_manager(self, machine)
+
+    def bury(self, life: Life) -> None:
+        """The process ends without running another line. Its tasks are kept, so that nothing is cleaned up either."""
+        life.alive = False
+        life.kept.clear()
+        self._graves.append(asyncio.all_tasks(self.loop))
+        for address, bus in list(self.sockets.items()):
+            if bus.life is life:
+                del self.sockets[address]
+
+    # --- the network
+
+    def _up(self, node: str) -> bool:
+        machine = self.machines[node]
+        return machine.powered and not machine.booting and not machine.frozen
+
+    def refresh(self) -> None:
+        """Power or network has changed."""
+        self.store.refresh()
+
+    def kernel_refuses(self, asker: str) -> Callable[[str], bool]:
+        """What RefusalProbe does: a node without an agent still answers that nobody listens."""
+
+        def refuses(address: str) -> bool:
+            node, network = self.hosts[address]
+            return self.network.both(asker, node, network)
+
+        return refuses
+
+    def later(self, delay_s: float, action: Callable[[], object]) -> None:
+        """A fault ends by itself; counts as something that happens."""
+        self.pending += 1
+
+        def done() -> None:
+            self.pending -= 1
+            action()
+            self.refresh()
+
+        self.loop.hardware(delay_s, done)
+
+    def calm(self) -> bool:
+        """Nothing but beats has happened for longer than any time-out of the protocol."""
+        return not self.pending and self.loop.time() - self.log.busy_at > self.timing.T_wait + CALM_S
+
+    def next_run(self, instance: str) -> int:
+        """Number of an execution that begins now."""
+        self.run_numbers[instance] += 1
+        return self.run_numbers[instance]
+
+    def executors(self, instance: str) -> list[str]:
+        """Machines on which the instance lives."""
+        return [machine.name for machine in self.machines.values() if instance in machine.live]
+
+    def specs(self) -> dict[str, InstanceSpec]:
+        """All instances there are."""
+        return self.history.instances
