@@ -19,7 +19,7 @@ from holdfast.core.model import (
     ShutdownPolicy,
 )
 from holdfast.core.observers import Suspicion
-from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth, RuleSpec
+from holdfast.core.policy import BringBack, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
 from holdfast.core.timing import Timing
 
 HEALTHY_S = 5.0
@@ -166,33 +166,52 @@ class InstanceView:
     """Since when (manager's clock) its agent reports that it runs but does not answer."""
     move: MoveRequest | None = None
     move_revision: int = 0
+    status_revision: int = 0
+    placed_at: float = float("-inf")
+    """When this manager in this term first saw the present placement; minus infinity: it was always there."""
+    lock: InstanceLock | None = None
+    """No planned move."""
 
     @property
     def id(self) -> str:
         return self.spec.id
 
-    def confirmed_stopped(self) -> bool:
-        """The node it is placed on has confirmed, for exactly this placement, that nothing of it runs. Silence is not
-        a confirmation, and neither is a word about an older epoch (INV-3)."""
+    @property
+    def word(self) -> InstanceStatus | None:
+        """What the agent said of exactly this placement. Silence means nothing, and neither does a word about an older epoch
+        (INV-3)."""
         placement, status = self.placement, self.status
-        return (
-            placement is not None
-            and placement.goal is Goal.STOP
-            and status is not None
-            and status.node == placement.node
-            and status.epoch == placement.epoch
-            and status.state is InstanceState.STOPPED
-        )
+        if placement is None or status is None or (status.node, status.epoch) != (placement.node, placement.epoch):
+            return None
+        return status
+
+    def gone_from_its_node(self) -> bool:
+        """The node it is placed on has confirmed, for exactly this placement, that nothing of it runs there any more, nor
+        will be started there: it was to stop, or it handed the instance over to the target of a live migration."""
+        placement, word = self.placement, self.word
+        if placement is None or word is None:
+            return False
+        if word.state is InstanceState.MIGRATED:
+            return bool(placement.migrate_to)
+        return word.state is InstanceState.STOPPED and placement.goal is Goal.STOP
+
+    def confirmed_stopped(self) -> bool:
+        """Nothing of it runs anywhere, by the word of the only node that might run it."""
+        placement = self.placement
+        return placement is not None and not placement.migrate_to and self.gone_from_its_node()
 
     def running(self) -> bool:
-        placement, status = self.placement, self.status
-        return (
-            placement is not None
-            and status is not None
-            and status.node == placement.node
-            and status.epoch == placement.epoch
-            and status.state is InstanceState.RUNNING
-        )
+        return self.word is not None and self.word.state is InstanceState.RUNNING
+
+    def executors(self, nodes: Mapping[str, NodeView]) -> frozenset[str]:
+        """Every node that may execute it: it is placed there, or migrates there, and the node was not claimed since and has
+        not confirmed that nothing of it is there. Empty: it may be placed anywhere."""
+        placement = self.placement
+        if placement is None:
+            return frozenset()
+        parts = {placement.migrate_to: placement.migrate_fence_epoch, placement.node: placement.fence_epoch}
+        alive = {name for name, epoch in parts.items() if name in nodes and nodes[name].fence.epoch == epoch}
+        return frozenset(alive - {placement.node} if self.gone_from_its_node() else alive)
 
 
 @dataclass(frozen=True, slots=True)

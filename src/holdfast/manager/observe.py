@@ -18,7 +18,7 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.core.observers import MANAGEMENT, Report, Suspicion, observers_of, suspicion
-from holdfast.core.policy import RuleSpec
+from holdfast.core.policy import InstanceLock, RuleSpec
 from holdfast.core.timing import Detection, Timing, profile
 from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_member
 from holdfast.ports import Change, Clock
@@ -44,12 +44,14 @@ class Observations:
         self._was_down: dict[str, int] = {}
         """Node → mod_revision of its beat when it was last down."""
         self._unhealthy: dict[str, float] = {}
+        self._placement_seen: dict[str, tuple[int, float]] = {}
         mirror.on_change(self._changed)
 
     def begin_term(self) -> None:
         """A new term, or a gap in which this manager was blind: ages count from now."""
         self._beat_seen.clear()
         self._unhealthy.clear()
+        self._placement_seen.clear()
 
     def report(self, observer: str, self_suspect: bool, targets: Mapping[str, Mapping[str, int]]) -> None:
         """An observer's report came in."""
@@ -185,6 +187,13 @@ class Observations:
         beat = self.read(keys.beat(placement.node), Beat) if placement else None
         return status if status and beat and status.session == beat.session else None
 
+    def _placed_at(self, instance: str, now: float) -> float:
+        revision = self._revision(keys.placement(instance))
+        seen = self._placement_seen.get(instance)
+        if seen is None or seen[0] != revision:
+            seen = self._placement_seen[instance] = (revision, now)
+        return seen[1]
+
     def _instance(self, key: str, now: float) -> InstanceView:
         spec = self.read(key, InstanceSpec)
         assert spec is not None
@@ -199,6 +208,9 @@ class Observations:
             status=self._status(spec.id, placement),
             move=self.read(keys.move(spec.id), MoveRequest),
             move_revision=self._revision(keys.move(spec.id)),
+            status_revision=self._revision(keys.status(spec.id)),
+            placed_at=self._placed_at(spec.id, now),
+            lock=self.read(keys.lock(spec.id), InstanceLock),
         )
         status = instance.status
         # Without a detail it only has not been checked yet.
