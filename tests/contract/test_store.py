@@ -143,6 +143,15 @@ async def test_leases(store: Store) -> None:
     assert await store.get("b") is None
 
 
+async def test_a_lease_that_is_gone_matters_only_in_the_branch_that_runs(store: Store) -> None:
+    lease = await store.lease(60)
+    await store.revoke(lease)
+    result = await store.txn([], [Put("a", b"1")], [Put("a", b"2", lease)])
+    assert result.succeeded
+    with pytest.raises(StoreLeaseGone):
+        await store.txn([Compare("a", 0)], [Put("b", b"1")], [Put("a", b"2", lease)])
+
+
 async def test_a_lease_ends_by_itself(store: Store) -> None:
     lease = await store.lease(1)
     await store.txn([], [Put("hint", b"1", lease)])
