@@ -64,7 +64,7 @@ def refusal(
     if spec.memory_mib and load.memory_mib + spec.memory_mib > node.beat.memory_mib:
         return f"has only {node.beat.memory_mib - load.memory_mib} MiB of memory left, {spec.memory_mib} MiB are needed"
     if spec.cpu and load.cpu + spec.cpu > node.beat.cpu + CPU_SLACK:
-        return f"has only {node.beat.cpu - load.cpu:g} cores left, {spec.cpu:g} are needed"
+        return f"has only {round(node.beat.cpu - load.cpu, 3):g} cores left, {spec.cpu:g} are needed"
     return ""
 
 
@@ -98,8 +98,8 @@ def choose(
     moving: bool = False,
 ) -> Choice:
     """The best of the nodes that hard rules permit, in this order: `wanted`; not `avoid` and not `tried` (only if there is
-    no other); preferred by node affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances;
-    lowest name.
+    no other); up for a while already (`NodeView.well`); preferred by node affinity; preferred by (anti-)affinity; most
+    memory free, then cpu; fewest instances; lowest name.
 
     A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
     run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
@@ -116,13 +116,14 @@ def choose(
         if isinstance(load, str):
             reasons[node.id] = load
             continue
-        rank = (node.id != wanted, node.id == avoid or node.id in tried, *search.rank(node, load), node.id)
+        last = node.id == avoid or node.id in tried
+        rank = (node.id != wanted, last, not node.well(timing, now), *search.rank(node, load), node.id)
         if best is None or rank < best[0]:
             best = (rank, node.id)
     return Choice(best[1] if best else "", reasons)
 
 
-_Rank = tuple[bool, bool, int, int, int, int, float, int, str]
+_Rank = tuple[bool, bool, bool, int, int, int, int, float, int, str]
 
 
 class _Search:
@@ -323,7 +324,8 @@ def better_node(
 
     here = worth(node)
     named = nodes if here < (0, 0) else {name for rule in (*group.preferred, company) for name in rule}
-    better = {name: nodes[name] for name in named if name in nodes and name not in tried and worth(name) > here}
+    known = [name for name in named if name in nodes and name not in tried]
+    better = {name: nodes[name] for name in known if worth(name) > here and nodes[name].well(timing, now)}
     return choose(spec, better, loads, timing, now, rules=rules, where=where, moving=True).node
 
 
