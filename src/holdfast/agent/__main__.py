@@ -1,6 +1,7 @@
 """holdfast-agent: the daemon on each node.
 
-SIGTERM is a graceful shutdown of the node: everything stops, then the node is released (P3). SIGHUP restarts the agent
+SIGTERM is a graceful shutdown of the node: its instances are moved off, stopped or frozen as the cluster's shutdown policy
+wants, then the node is released (P3). SIGHUP restarts the agent
 in place: what runs goes on and is adopted by the next agent, which must come before the deadline.
 """
 
@@ -19,8 +20,10 @@ from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor
 from holdfast.agent.identity import capacity, read_identity
+from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.runner import CgroupRunner
 from holdfast.agent.session import Session
+from holdfast.agent.shutdown import shutdown_kind
 from holdfast.agent.system import SystemUnits
 from holdfast.bootstrap.create import SEED_FILE, apply_seed
 from holdfast.clock import SystemClock
@@ -101,15 +104,12 @@ class Agent:
             self._mirror,
             lambda: session.fence_epoch,
         )
+        orders = MirrorOrders(self._mirror, self._config.id, lambda: session.fence_epoch)
         session = Session(
-            self._config.id, self._store, guard, self._clock, timing, identity, self._executor, capacity()
+            self._config.id, self._store, guard, self._clock, timing, identity, self._executor, capacity(), orders
         )
         self._session = session
-        self._mirror.on_change(
-            lambda change: (
-                session.fence_seen(change.entry) if change.entry and change.key == keys.fence(self._config.id) else None
-            )
-        )
+        self._mirror.on_change(session.seen)
         await self._executor.adopt()
         key = Path(self._config.beat_key).read_bytes()
         number = next_session(Path(self._config.state_dir) / "beat-session")
@@ -123,7 +123,8 @@ class Agent:
             self._mirror,
             last_commit=lambda: session.last_commit,
             hurry=session.hurry,
-            on_isolated=self._executor.set_isolated,
+            # While HA is paused nobody starts elsewhere what is given up here.
+            on_isolated=lambda isolated: self._executor.set_isolated(isolated and not orders.paused()),
             on_healed=self._announcer.again,
             on_missing=self._store.prefer_not,
             refuses=RefusalProbe(self._config.management_address).refuses,
@@ -139,7 +140,8 @@ class Agent:
             log.info("restarting in place: what runs goes on")
             await guard.farewell(restart=True)
         else:
-            await self._system.resign()
+            await session.leave(await shutdown_kind(Path(self._config.run_dir)))
+            await self._system.resign()  # only now: this node's manager may be the one that moves its instances off
             await session.release()
             await self._system.end()
         await self._executor.close()

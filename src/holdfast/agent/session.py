@@ -6,24 +6,28 @@ here stand only the store, the guard and the clock around it.
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
 from holdfast.agent.identity import Identity
-from holdfast.core.model import Beat, BeatPhase, Fence
+from holdfast.agent.orders import NoOrders, Orders
+from holdfast.agent.renewal import Outcome, Renewal
+from holdfast.core.leaving import ShutdownKind, policy_for
+from holdfast.core.model import BeatPhase, ShutdownPolicy
 from holdfast.core.timing import Timing
 from holdfast.core.validity import SessionEvent, SessionState, Validity, session_next
 from holdfast.errors import StoreError
-from holdfast.ports import Clock, Compare, Entry, Get, GuardLink, Put, Store
+from holdfast.ports import Change, Clock, Entry, GuardLink, Store
 from holdfast.store import keys
-from holdfast.store.codec import decode, encode
 
 log = structlog.get_logger("holdfast.agent")
 
 REFUSED_RETRY_S = 5.0
 """Pause before a join that was refused is tried again."""
+MOVE_OFF_S = 300.0
+"""A node that leaves by the policy `migrate` waits at most so long for its instances to be moved off."""
+MOVE_OFF_LOOK_S = 0.5
 
 
 class Workload(Protocol):
@@ -42,18 +46,6 @@ class Workload(Protocol):
         ...
 
 
-class Outcome(StrEnum):
-    """Of one attempt to write the beat."""
-
-    COMMITTED = "committed"
-    CLAIMED = "claimed"
-    """The fence record changed: a claim of this node is committed."""
-    FOREIGN = "foreign"
-    """Somebody else wrote this node's beat: its identity is used twice."""
-    UNKNOWN = "unknown"
-    """Not committed as far as is known; extends nothing."""
-
-
 class Session:
     """See the module's text. `run` ends only after a release."""
 
@@ -67,15 +59,16 @@ class Session:
         identity: Identity,
         workload: Workload,
         capacity: tuple[float, int] = (0.0, 0),
+        orders: Orders | None = None,
     ) -> None:
         self._node = node
-        self._store = store
         self._guard = guard
         self._clock = clock
         self._timing = timing
         self._identity = identity
         self._workload = workload
-        self._capacity = capacity
+        self._orders = orders if orders is not None else NoOrders()
+        self._renewal = Renewal(node, store, clock, timing, identity, capacity)
         self.state = SessionState.JOINING
         self.validity = Validity(timing)
         self.fence_epoch = 0
@@ -84,11 +77,10 @@ class Session:
         """When the last committed beat was sent (CLOCK_BOOTTIME, seconds)."""
         self.problem = ""
         """Why the node cannot join, for people."""
-        self._sequence = 0
-        self._fence_revision = 0
-        self._beat_revision = 0
-        self._beat_known = False
         self._attested = False
+        self._paused = False
+        """A paused beat was certainly committed, and no other has been sent since."""
+        self._leaving = ""
         self._guard_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
         self._state_changed = asyncio.Event()
@@ -113,9 +105,17 @@ class Session:
         """Beat now: something suggests that the store, the guard or this node's membership changed."""
         self._hurry.set()
 
+    def seen(self, change: Change) -> None:
+        """The watch delivered something: beat at once if it is about this node's membership or about a pause."""
+        if change.key == keys.PAUSE:
+            self.hurry()
+        elif change.key == keys.fence(self._node) and change.entry is not None:
+            self.fence_seen(change.entry)
+
     def fence_seen(self, entry: Entry) -> None:
         """The watch delivered the fence record. Only a hint to look at once; the look itself is linearizable."""
-        if self._fence_revision and entry.mod_revision > self._fence_revision:
+        known = self._renewal.fence_revision
+        if known and entry.mod_revision > known:
             self.hurry()
 
     # --- life -----------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Session:
                 elif self.state is SessionState.RELEASED:
                     await self._write_release()
                 elif not self.fence_epoch:
-                    await self._pause(self._timing.b)  # leaving without ever having joined: only the stops remain
+                    await self._sleep(self._timing.b)  # leaving without ever having joined: only the stops remain
                 else:
                     await self._beat()
         finally:
@@ -138,8 +138,23 @@ class Session:
             if self._stopper:
                 self._stopper.cancel()
 
-    async def release(self) -> None:
-        """Graceful shutdown: stop everything, write the release, say farewell. Returns when done."""
+    async def leave(self, kind: ShutdownKind = ShutdownKind.SHUTDOWN) -> None:
+        """The node is about to go down: say so, and wait for what the cluster's policy wants before everything stops."""
+        self._leaving = policy_for(self._orders.shutdown_policy(), kind).value
+        if self._leaving != ShutdownPolicy.MIGRATE:
+            return
+        give_up = self._clock.now() + MOVE_OFF_S
+        self.hurry()
+        while self.state is SessionState.ACTIVE and not self._orders.paused() and self._orders.to_be_moved():
+            if self._clock.now() >= give_up:
+                log.warning("not everything was moved off in time: the rest is stopped")
+                return
+            await self._clock.sleep(MOVE_OFF_LOOK_S)
+
+    async def release(self, kind: ShutdownKind = ShutdownKind.SHUTDOWN) -> None:
+        """Graceful shutdown: leave, stop everything, write the release, say farewell. Returns when done."""
+        if not self._leaving:
+            await self.leave(kind)
         self._event(SessionEvent.RELEASE_ASKED)
         if self.state is SessionState.RELEASING:
             self._begin_stops(everything=True)
@@ -150,25 +165,25 @@ class Session:
 
     async def _join(self) -> None:
         try:
-            fence, previous = await self._read()
+            fence, previous = await self._renewal.read(joining=True)
         except StoreError as error:
             self._refuse(str(error))
-            return await self._pause(self._timing.b)
+            return await self._sleep(self._timing.b)
         if fence is None:
             self._refuse(f"{self._node} is not a node of this cluster (any more): holdfast node add {self._node}")
-            return await self._pause(REFUSED_RETRY_S)
+            return await self._sleep(REFUSED_RETRY_S)
         live = previous is not None and previous.fence_epoch == fence.epoch and previous.phase is BeatPhase.ACTIVE
         if previous is not None and live and previous.machine_id != self._identity.machine_id:
             self._refuse(
                 f"another machine uses the identity of {self._node} (a cloned disk, or new hardware). If this machine "
                 f"replaces the other one, which is off: holdfast node confirm-dead {self._node}"
             )
-            return await self._pause(REFUSED_RETRY_S)
+            return await self._sleep(REFUSED_RETRY_S)
         self.problem = ""
         self.fence_epoch = fence.epoch
         adopting = previous is not None and live and previous.boot_id == self._identity.boot_id
         if not adopting and not await self._announce_joining():
-            return await self._pause(self._timing.b)
+            return await self._sleep(self._timing.b)
         if self.state is not SessionState.JOINING:
             return None
         # An agent that restarted on the same boot goes on with what runs, so it must not say `joining`.
@@ -177,7 +192,7 @@ class Session:
             self._event(SessionEvent.ADMITTED)
             self._resume()
         elif outcome is Outcome.UNKNOWN:
-            await self._pause(self._timing.b)
+            await self._sleep(self._timing.b)
 
     async def _announce_joining(self) -> bool:
         """Make sure that nothing strict runs, say so to guard and store, and give the manager a moment to use it (P2)."""
@@ -190,7 +205,7 @@ class Session:
                 return False
         if await self._attempt(BeatPhase.JOINING) is not Outcome.COMMITTED:
             return False
-        await self._pause(min(1.0, self._timing.H))
+        await self._sleep(min(1.0, self._timing.H))
         return True
 
     def _refuse(self, problem: str) -> None:
@@ -204,105 +219,63 @@ class Session:
         """One attempt and the pause after it."""
         began = self._clock.now()
         self._hurry.clear()
+        await self._go_on_paused()
         outcome = await self._attempt(BeatPhase.ACTIVE)
         if outcome is Outcome.COMMITTED:
             was_idle = self.state is SessionState.IDLE
             self._event(SessionEvent.RENEWED)
             if was_idle:
                 self._resume()
-            await self._pause(max(0.0, self._timing.H - (self._clock.now() - began)))
+            await self._sleep(max(0.0, self._timing.H - (self._clock.now() - began)))
         elif outcome is Outcome.UNKNOWN:
-            await self._pause(self._timing.b)
-        elif self.state is not SessionState.RELEASED:
+            await self._sleep(self._timing.b)
+        elif outcome.settled and self.state is not SessionState.RELEASED:
             await self._lost_claim(outcome)
 
     async def _lost_claim(self, outcome: Outcome) -> None:
         if outcome is Outcome.FOREIGN:
             log.error("identity used twice", node=self._node, advice="Switch one of the two machines off.")
+        self._paused = False
         self.validity.revoke(self._clock.now())
         self._event(SessionEvent.CLAIMED)
         if self.state is SessionState.STOPPING:
             self._begin_stops(everything=False)
         if self.state is not SessionState.JOINING:
-            await self._pause(0.2)
+            await self._sleep(0.2)
 
     async def _attempt(self, phase: BeatPhase) -> Outcome:
         """Write the beat once. Only a certainly committed active beat moves the deadline."""
-        if not self._beat_known:
-            try:
-                await self._read()
-            except StoreError:
-                return Outcome.UNKNOWN
-        watchdog = await self._guard.attest() if phase is BeatPhase.ACTIVE else None
-        beat = Beat(
-            session=self._identity.session,
-            boot_id=self._identity.boot_id,
-            machine_id=self._identity.machine_id,
-            sequence=self._sequence + 1,
-            fence_epoch=self.fence_epoch,
-            phase=phase,
-            watchdog=watchdog,
-            cpu=self._capacity[0],
-            memory_mib=self._capacity[1],
+        active = phase is BeatPhase.ACTIVE
+        paused = active and self._orders.paused()
+        if not paused:
+            # From here on a beat may be in the store by which the manager may claim on time: nothing but commits counts.
+            self._paused = False
+        watchdog = await self._guard.attest() if active and not paused else None
+        attempt = await self._renewal.write(
+            phase, self.fence_epoch, watchdog=watchdog, leaving=self._leaving, paused=paused
         )
-        fence_key, beat_key = keys.fence(self._node), keys.beat(self._node)
-        sent_at = self._clock.now()  # BEFORE sending: validity is counted from here, never from the reply
-        try:
-            result = await self._store.txn(
-                [Compare(fence_key, self._fence_revision), Compare(beat_key, self._beat_revision)],
-                [Put(beat_key, encode(beat))],
-                [Get(fence_key), Get(beat_key)],
-                timeout=self._timing.Q,
-            )
-        except StoreError as error:
-            self._beat_known = False
-            log.warning("beat not committed as far as known", error=str(error))
-            return Outcome.UNKNOWN
-        if not result.succeeded:
-            return self._explain_failure(result.gets[fence_key], result.gets[beat_key])
-        self._sequence += 1
-        self._beat_revision = result.revision
-        if phase is BeatPhase.ACTIVE:
-            await self._committed(sent_at, watchdog is not None)
-        return Outcome.COMMITTED
+        if active and attempt.outcome is Outcome.COMMITTED:
+            self.last_commit = max(self.last_commit, attempt.sent_at)
+            self._attested, self._paused = watchdog is not None, paused
+            self.validity.committed(attempt.sent_at)
+            async with self._guard_lock:
+                # A beat that was under way while the release was decided: the guard was told `idle`, and that stands.
+                if self.state is not SessionState.RELEASED:
+                    await self._guard.set_deadline(self.validity.deadline, self._timing.G)
+            self._state_changed.set()
+        return attempt.outcome
 
-    def _explain_failure(self, fence: Entry | None, beat: Entry | None) -> Outcome:
-        if fence is None or fence.mod_revision != self._fence_revision:
-            return Outcome.CLAIMED
-        known = decode(beat.value, Beat, beat.key) if beat else None
-        if known is not None and known.session != self._identity.session:
-            self._beat_known = False
-            return Outcome.FOREIGN
-        # An earlier attempt with an unknown outcome was applied after all; it extends nothing, the next attempt will.
-        self._beat_revision = beat.mod_revision if beat else 0
-        self._hurry.set()
-        return Outcome.UNKNOWN
-
-    async def _committed(self, sent_at: float, attested: bool) -> None:
-        self.last_commit = max(self.last_commit, sent_at)
-        self._attested = attested
-        self.validity.committed(sent_at)
+    async def _go_on_paused(self) -> None:
+        """High availability is paused, and a paused beat is the last one: nobody may claim this node on time, so it goes on
+        without the store. The guard is told, so a node whose agent hangs or dies still ends by its deadline."""
+        if not self._paused or not self._orders.paused():
+            return
         async with self._guard_lock:
-            # A beat that was under way while the release was decided: the guard was told `idle`, and that stands.
-            if self.state is not SessionState.RELEASED:
+            # Not while stopping: what is under way comes to its end first.
+            if self.state in (SessionState.ACTIVE, SessionState.RELEASING):
+                self.validity.paused(self._clock.now())
                 await self._guard.set_deadline(self.validity.deadline, self._timing.G)
         self._state_changed.set()
-
-    async def _read(self) -> tuple[Fence | None, Beat | None]:
-        """Linearizable read of both records; also learns their revisions. The fence record outlives the node's removal, so
-        that an id that is used again gets a higher epoch: a node without a specification has none."""
-        fence_key, beat_key, spec_key = keys.fence(self._node), keys.beat(self._node), keys.node_spec(self._node)
-        result = await self._store.txn([], [Get(fence_key), Get(beat_key), Get(spec_key)], timeout=self._timing.Q)
-        fence = result.gets[fence_key] if result.gets[spec_key] else None
-        beat = result.gets[beat_key]
-        # While a session lives its fence revision is what it acknowledged: only a join may take a newer one.
-        if self.state is SessionState.JOINING:
-            self._fence_revision = fence.mod_revision if fence else 0
-        known = decode(beat.value, Beat, beat_key) if beat else None
-        if self.state is SessionState.JOINING or known is None or known.session == self._identity.session:
-            self._beat_revision = beat.mod_revision if beat else 0
-        self._beat_known = True
-        return (decode(fence.value, Fence, fence_key) if fence else None), known
 
     # --- the deadline -----------------------------------------------------------------------------------------------------
 
@@ -353,7 +326,7 @@ class Session:
         proofs must serve."""
         give_up = self._clock.now() + max(self._timing.Q * 2, self._timing.F / 2)
         while self.fence_epoch and self._clock.now() < give_up:
-            if await self._attempt(BeatPhase.RELEASED) is not Outcome.UNKNOWN:
+            if (await self._attempt(BeatPhase.RELEASED)).settled:
                 break
             await self._clock.sleep(min(0.2, self._timing.b))
         async with self._guard_lock:
@@ -374,7 +347,7 @@ class Session:
             self.on_state(row.next)
         self._state_changed.set()
 
-    async def _pause(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Sleep, or until somebody hurries us."""
         try:
             async with self._clock.timeout(seconds):

@@ -20,6 +20,12 @@ class Validity:
         """A beat that was sent at `sent_at` (noted BEFORE sending) is certainly committed: D = max(D, s + F)."""
         self.deadline = max(self.deadline, sent_at + self.timing.F)
 
+    def paused(self, now: float) -> None:
+        """A paused beat is certainly the last one in the store: silence proves nothing about this node (P4 is ruled out),
+        so it may go on. Never further than a beat sent now would allow, so that the first unpaused one, sent later, finds no
+        deadline beyond its own."""
+        self.deadline = max(self.deadline, now + self.timing.F)
+
     def revoke(self, now: float) -> None:
         """The node is claimed: D becomes now, if it lies ahead."""
         self.deadline = min(self.deadline, now)
