@@ -88,7 +88,7 @@ def fuzz(
         finally:
             reports.close()
     wall_s = clock.now() - began
-    findings = [] if interrupted else _findings(tally, shape, skip, out, shrink)
+    findings = _findings(tally, shape, skip, out, 0 if interrupted else shrink)
     _tell(tally, wall_s, findings, interrupted, as_json)
     raise typer.Exit(VIOLATED if tally.failed else 130 if interrupted else 0)
 

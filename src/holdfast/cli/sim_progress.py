@@ -32,7 +32,8 @@ class Progress:
     def __init__(self, seeds: int, clock: Clock) -> None:
         self._seeds = seeds
         self._clock = clock
-        self._began = self._said = clock.now()
+        self._began = clock.now()
+        self._said = self._began - LINE_EVERY_S
         self._bar: Any = None
 
     def __enter__(self) -> "Progress":

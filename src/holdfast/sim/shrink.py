@@ -65,11 +65,11 @@ class Shrinker:
     violation: Violation | None = None
 
     def run(self) -> Scenario:
-        """The smallest scenario found within the bound of runs."""
+        """The smallest scenario found within the bound of runs, or until Ctrl-C."""
         try:
             while self._round():
                 pass
-        except OutOfRuns:
+        except (OutOfRuns, KeyboardInterrupt):
             self.tell(f"stopped after {self.runs} runs")
         return self.scenario
 
