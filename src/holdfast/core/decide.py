@@ -1,9 +1,9 @@
 """The decision: a pure function of what the manager has observed."""
 
+from holdfast.core.batch import Batch
 from holdfast.core.decide_instances import instance_intents
 from holdfast.core.decide_nodes import frozen_wait, hold_reason, node_intents, node_note, pause_reason
 from holdfast.core.intents import CancelPower, Claim, Decision, Intent
-from holdfast.core.placement import load_of
 from holdfast.core.view import View
 
 
@@ -21,14 +21,13 @@ def decide(view: View, now: float) -> Decision:
             intents.append(intent)
             if isinstance(intent, Claim):
                 claimed.add(node.id)
-    waiting: dict[str, str] = {}
-    loads = load_of(view.instances.values())
-    for instance in sorted(view.instances.values(), key=lambda i: (-i.spec.priority, i.id)):
-        intents.extend(instance_intents(view, instance, now, loads, claimed, waiting))
+    batch = Batch.of(view, now, claimed)
+    for instance in batch.ordered():
+        intents.extend(instance_intents(batch, instance))
         frozen = frozen_wait(view, instance)
         if frozen:
-            waiting.setdefault(instance.id, frozen)
-    return Decision(tuple(intents), waiting, _notes(view, now), hold)
+            batch.waiting.setdefault(instance.id, frozen)
+    return Decision(tuple(intents), batch.waiting, _notes(view, now), hold, batch.failed)
 
 
 def _notes(view: View, now: float) -> dict[str, str]:

@@ -3,155 +3,230 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from holdfast.core.batch import Batch, counters_of
 from holdfast.core.fencing import waiting_for_proof
-from holdfast.core.intents import Intent, Place, Remove
-from holdfast.core.model import BeatPhase, Goal, Placement
-from holdfast.core.placement import Load, choose, moves_without_claim, refusal
-from holdfast.core.view import InstanceView, NodeView, View
+from holdfast.core.intents import EndMove, Intent, Place, Remove
+from holdfast.core.migration import migration_intents
+from holdfast.core.model import Desired, Goal, InstanceState
+from holdfast.core.placement import Choice, moves_without_claim
+from holdfast.core.reasons import LIVE_KINDS, Leave, reasons_to_leave, restarts_used_up, times
+from holdfast.core.view import InstanceView, NodeView
 
-UNHEALTHY_MOVE_S = 0.5
-"""An advisory instance whose agent said for so long that it runs but does not answer is moved to another node."""
 
-
-def instance_intents(
-    view: View,
-    instance: InstanceView,
-    now: float,
-    loads: dict[str, Load],
-    claimed: set[str],
-    waiting: dict[str, str],
-) -> Iterator[Intent]:
-    """At most one intent for one instance. `loads` is updated by what is decided, so that a batch spreads."""
-    placement = instance.placement
-    node = view.nodes.get(placement.node) if placement else None
-    free = placement is None or node is None or placement.fence_epoch != node.fence.epoch
-    if instance.spec.desired == "stopped":
-        yield from _towards_stopped(instance, free, now, view)
+def instance_intents(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
+    """At most one intent for one instance."""
+    placement, desired = instance.placement, instance.spec.desired
+    if restarts_used_up(instance):
+        batch.failed[instance.id] = _failure(instance)
+    if desired is Desired.IGNORED:
         return
-    if free or instance.confirmed_stopped():
-        yield from _place(view, instance, now, loads, waiting)
+    executors = batch.executors(instance)
+    if not executors:
+        yield from _place_free(batch, instance)
         return
-    assert placement is not None and node is not None
-    if node.id in claimed:
-        waiting[instance.id] = f"{node.id} is being claimed"
+    assert placement is not None
+    claimed = sorted(executors & set(batch.claimed))
+    if claimed:
+        batch.waiting[instance.id] = f"{claimed[0]} is being claimed"
+    elif placement.migrate_to:
+        yield from migration_intents(batch, instance)
+    elif desired is not Desired.STARTED:
+        yield from _towards_stopped(batch, instance)
+    elif placement.goal is Goal.STOP:
+        yield from _stopping(batch, instance)
+    else:
+        yield from _reconsider(batch, instance)
+
+
+# --- nothing of it runs anywhere ----------------------------------------------------------------------------------------
+
+
+def _place_free(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
+    if instance.spec.desired is Desired.STARTED:
+        yield from _place(batch, instance)
+    elif instance.deleting:
+        yield Remove(instance.id, instance.placement_revision, instance.spec_revision)
+    elif instance.spec.desired is Desired.STOPPED:
+        yield from _rest(batch, instance)
+
+
+def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator[Intent]:
+    """Run it on the best node."""
+    placement, move = instance.placement, instance.move
+    source = placement.node if placement else ""
+    wanted = move.node if move else placement.next_node if placement else ""
+    if move is not None and not move.node:
+        avoid = source
+    counters = counters_of(instance)
+    choice = batch.choose(instance.spec, batch.view.nodes, wanted=wanted, avoid=avoid, tried=counters[1])
+    if not choice.node:
+        batch.waiting[instance.id] = f"no node can take it: {choice.why_not()}"
         return
-    if placement.goal is Goal.STOP:
-        waiting[instance.id] = _stop_wait(instance, node, now, view)
-        if moves_without_claim(instance.spec) and node.down(view.timing, now):
-            yield from _place(view, instance, now, loads, waiting)
-        return
-    yield from _reconsider(view, instance, node, now, loads, waiting)
+    moved = source not in ("", choice.node)
+    relocated = moved and source in counters[1]
+    yield batch.put(
+        instance,
+        choice.node,
+        Goal.RUN,
+        f"moved from {source}" if moved else "chosen by free resources",
+        event="instance-relocated" if relocated else "",
+        counters=counters,
+        finishes_move=move is not None,
+    )
 
 
-def _towards_stopped(instance: InstanceView, free: bool, now: float, view: View) -> Iterator[Intent]:
-    placement = instance.placement
-    if free or instance.confirmed_stopped():
-        if instance.deleting:
-            yield Remove(instance.id, instance.placement_revision, instance.spec_revision)
-    elif placement is not None and placement.goal is Goal.RUN:
-        yield _stop(instance, placement, view, "stopped by its operator")
+def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
+    """A stopped instance has a home: a living node where it would be started. Another one when that is lost, is to be freed,
+    or an operator asks for it."""
+    placement, move, nodes = instance.placement, instance.move, batch.view.nodes
+    home = nodes.get(placement.node) if placement is not None and instance.confirmed_stopped() else None
+    if home is not None and home.fence.epoch == placement.fence_epoch:  # type: ignore[union-attr]
+        leaves = home.drain_reason or (move is not None and move.node != home.id)
+        if not leaves or instance.lock is not None:
+            yield from _end_move(instance, home.id)
+            return
+        nodes = batch.others(home.id)
+    wanted = move.node if move else ""
+    choice = batch.choose(instance.spec, nodes, wanted=wanted)
+    if not choice.node:
+        # It needs a place, and resources only when it is started.
+        choice = batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes, wanted=wanted)
+    if choice.node:
+        where = f"stopped; it moved from {placement.node}" if placement else "stopped; it would be started here"
+        yield batch.put(instance, choice.node, Goal.STOP, where, finishes_move=move is not None)
+    elif home is None:
+        batch.waiting[instance.id] = f"it is stopped, and no node can be its home: {choice.why_not()}"
 
 
-def _reconsider(
-    view: View, instance: InstanceView, node: NodeView, now: float, loads: dict[str, Load], waiting: dict[str, str]
-) -> Iterator[Intent]:
-    """It is placed to run on a node that was not claimed: stay, wait for a proof, or move."""
+# --- it is to stop, or stops --------------------------------------------------------------------------------------------
+
+
+def _towards_stopped(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
+    placement, word = instance.placement, instance.word
+    assert placement is not None
+    node = batch.view.nodes[placement.node]
+    if placement.goal is Goal.RUN:
+        yield batch.stop(instance, "stopped by its operator", placement.node)
+    elif node.down(batch.view.timing, batch.now) or (word is not None and word.state is InstanceState.FAILED):
+        batch.waiting[instance.id] = _stop_wait(batch, instance, node)
+
+
+def _stopping(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
+    """It is to run, but elsewhere, or again: first its node must confirm that it stopped."""
     placement = instance.placement
     assert placement is not None
-    if node.down(view.timing, now):
-        if moves_without_claim(instance.spec):
-            yield from _place(view, instance, now, loads, waiting)
-        else:
-            waiting[instance.id] = waiting_for_proof(node, view.timing, now)
+    node = batch.view.nodes[placement.node]
+    if node.down(batch.view.timing, batch.now) and moves_without_claim(instance.spec):
+        yield from _place(batch, instance)
         return
-    reason = _reason_to_leave(view, instance, node, loads, now)
-    if not reason:
+    stays = placement.next_node == node.id and node.up(batch.view.timing, batch.now)
+    if stays and next(reasons_to_leave(batch, instance, node), None) is None:
+        # On the same node there is nothing to wait for.
+        yield batch.put(instance, node.id, Goal.RUN, "started again by its operator", counters=counters_of(instance))
         return
-    others = choose(instance.spec, _without(view, node.id), loads, view.timing, now, wanted=_wish(instance))
-    if not others.node or (instance.move and instance.move.node and others.node != instance.move.node):
-        waiting[instance.id] = f"should leave {node.id} ({reason}) but no other node can take it: {others.why_not()}"
-        return
-    if moves_without_claim(instance.spec):
-        yield from _place(view, instance, now, loads, waiting, avoid=node.id)
-    else:
-        yield _stop(instance, placement, view, f"to move off {node.id}: {reason}")
+    batch.waiting[instance.id] = _stop_wait(batch, instance, node)
 
 
-def _reason_to_leave(view: View, instance: InstanceView, node: NodeView, loads: dict[str, Load], now: float) -> str:
-    """Why a placed instance should go elsewhere; "" to stay."""
-    if instance.move is not None and instance.move.node != node.id:
-        return "an operator asked for it"
-    silent = instance.unhealthy_since is not None and now - instance.unhealthy_since > UNHEALTHY_MOVE_S
-    if silent and moves_without_claim(instance.spec):
-        return "it does not answer"
-    own = Load(0, 0.0, 0)
-    if node.beat is not None and node.beat.phase is BeatPhase.ACTIVE:
-        # Its own resources are part of the node's load: only the other hard rules count for staying.
-        return refusal(replace(instance.spec, cpu=0.0, memory_mib=0), node, own, view.timing, now, staying=True)
-    return ""
+def _stop_wait(batch: Batch, instance: InstanceView, node: NodeView) -> str:
+    word = instance.word
+    if node.down(batch.view.timing, batch.now):
+        return waiting_for_proof(node, batch.view.timing, batch.now)
+    if word is not None and word.state is InstanceState.FAILED:
+        return (
+            f"{node.id} could not stop it ({word.detail}) and tries again; it is started nowhere else before it is certain "
+            f"that nothing of it runs there. End it by hand on {node.id}, or switch {node.id} off: then it is recovered"
+        )
+    return f"waiting for {node.id} to confirm that it stopped"
 
 
-def _wish(instance: InstanceView) -> str:
-    return instance.move.node if instance.move else ""
+# --- it is placed to run on a node that was not claimed -----------------------------------------------------------------
 
 
-def _without(view: View, node: str) -> dict[str, NodeView]:
-    return {name: value for name, value in view.nodes.items() if name != node}
-
-
-def _stop_wait(instance: InstanceView, node: NodeView, now: float, view: View) -> str:
-    if node.down(view.timing, now):
-        return waiting_for_proof(node, view.timing, now)
-    detail = f" ({instance.status.detail})" if instance.status and instance.status.detail else ""
-    return f"waiting for {node.id} to confirm that it stopped{detail}"
-
-
-def _next_epoch(view: View, instance: InstanceView) -> int:
-    """Larger than every epoch this instance ever had, also in an earlier life under the same name (INV-3)."""
-    return max(instance.placement.epoch + 1 if instance.placement else 1, view.revision)
-
-
-def _stop(instance: InstanceView, placement: Placement, view: View, reason: str) -> Place:
-    stopped = replace(placement, epoch=_next_epoch(view, instance), goal=Goal.STOP, reason=reason)
-    return Place(instance.id, stopped, instance.placement_revision, instance.spec_revision, 0)
-
-
-def _place(
-    view: View,
-    instance: InstanceView,
-    now: float,
-    loads: dict[str, Load],
-    waiting: dict[str, str],
-    *,
-    avoid: str = "",
-) -> Iterator[Intent]:
+def _reconsider(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
+    """Stay, wait for a proof, or move."""
     placement = instance.placement
-    source = placement.node if placement else ""
-    choice = choose(
-        instance.spec, view.nodes, loads, view.timing, now, wanted=_wish(instance) or _stay(instance, view), avoid=avoid
-    )
-    if not choice.node:
-        waiting[instance.id] = f"no node can take it: {choice.why_not()}"
+    assert placement is not None
+    node = batch.view.nodes[placement.node]
+    if node.down(batch.view.timing, batch.now):
+        if moves_without_claim(instance.spec):
+            yield from _place(batch, instance)
+        else:
+            batch.waiting[instance.id] = waiting_for_proof(node, batch.view.timing, batch.now)
         return
-    target = view.nodes[choice.node]
-    reason = f"moved from {source}" if source and source != choice.node else "chosen by free resources"
-    new = Placement(choice.node, _next_epoch(view, instance), target.fence.epoch, Goal.RUN, reason)
-    load = loads.get(choice.node, Load())
-    loads[choice.node] = Load(
-        load.instances + 1, load.cpu + instance.spec.cpu, load.memory_mib + instance.spec.memory_mib
+    for leave in reasons_to_leave(batch, instance, node):
+        hindrance, choice = _way_out(batch, instance, node, leave)
+        if not hindrance:
+            yield _go(batch, instance, node, leave, choice)
+            return
+        if not leave.event:  # a mere preference is nothing to wait for
+            batch.waiting.setdefault(instance.id, hindrance)
+    yield from _end_move(instance, node.id)
+
+
+def _way_out(batch: Batch, instance: InstanceView, node: NodeView, leave: Leave) -> tuple[str, Choice]:
+    """(why it cannot leave although it should; "" if it can, where to)."""
+    should = f"should leave {node.id} ({leave.why}) but"
+    locked = (
+        next((m for m in (instance, *batch.mates(instance)) if m.lock is not None), None) if leave.planned else None
     )
-    yield Place(
-        instance.id,
-        new,
-        instance.placement_revision,
-        instance.spec_revision,
-        target.fence_revision,
-        finishes_move=instance.move is not None,
+    if locked is not None and locked.lock is not None:
+        why = f": {locked.lock.reason}" if locked.lock.reason else ""
+        return f"{should} {locked.id} is locked{why}", Choice("", {})
+    nodes = batch.others(node.id) if leave.nodes is None else leave.nodes
+    tried = counters_of(instance)[1]
+    choice = batch.choose(instance.spec, nodes, wanted=leave.wanted, tried=tried, moving=leave.moving)
+    if choice.node and not (leave.only and choice.node != leave.wanted):
+        return "", choice
+    if leave.relocates:
+        return _exhausted(instance, node, leave, choice), choice
+    if choice.node:
+        return f"{should} {leave.wanted} {choice.reasons.get(leave.wanted, 'is not there')}", choice
+    return f"{should} no other node can take it: {choice.why_not()}", choice
+
+
+def _exhausted(instance: InstanceView, node: NodeView, leave: Leave, choice: Choice) -> str:
+    relocations, _ = counters_of(instance)
+    if relocations >= instance.spec.max_relocations:
+        why = f"it was relocated {times(relocations)}, as often as it may" if relocations else "it may not be relocated"
+    else:
+        why = f"no other node can take it: {choice.why_not()}"
+    return (
+        f"{leave.why}; {why}. It is tried again on {node.id} now and then, and at once when it is changed or a node joins. "
+        f"See its log on {node.id}"
     )
 
 
-def _stay(instance: InstanceView, view: View) -> str:
-    """After a confirmed stop without a wish to move (started again by its operator) it returns to where it was."""
-    if instance.move is None and instance.confirmed_stopped() and instance.placement is not None:
-        return instance.placement.node if instance.placement.reason.startswith("stopped by") else ""
-    return ""
+def _go(batch: Batch, instance: InstanceView, node: NodeView, leave: Leave, choice: Choice) -> Place:
+    placement, move = instance.placement, instance.move
+    assert placement is not None
+    relocations, tried = counters_of(instance)
+    if leave.relocates:
+        relocations = min(relocations + 1, instance.spec.max_relocations)
+        tried = (*(name for name in tried if name not in (node.id, choice.node)), node.id)
+    why = f"off {node.id}: {leave.why}"
+    asked = move is not None and move.live and leave.live
+    live = leave.live and instance.spec.kind in LIVE_KINDS and instance.running()
+    if live and (asked or not placement.migrate_failed):
+        return batch.migrate(instance, choice.node, f"to migrate {why}", event=leave.event or "instance-migrating")
+    if moves_without_claim(instance.spec):
+        return batch.put(
+            instance,
+            choice.node,
+            Goal.RUN,
+            f"moved {why}",
+            event=leave.event or ("instance-relocated" if leave.relocates else ""),
+            counters=(relocations, tried),
+            finishes_move=move is not None,
+        )
+    return batch.stop(instance, f"to move {why}", choice.node, event=leave.event, counters=(relocations, tried))
+
+
+def _end_move(instance: InstanceView, node: str) -> Iterator[Intent]:
+    if instance.move is not None and instance.move.node == node:
+        yield EndMove(instance.id, instance.move_revision, f"{instance.id} is on {node}")
+
+
+def _failure(instance: InstanceView) -> str:
+    placement, word = instance.placement, instance.word
+    assert placement is not None and word is not None
+    return f"{instance.id} failed to start {times(word.failures)} on {placement.node}: {word.detail}"

@@ -71,3 +71,5 @@ class ManagerView:
     """Instance → why it is not placed or not running, and what to do."""
     hold: str = ""
     """Why the manager holds (more than half of the nodes suspect), else empty."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Instance → how its starts failed, once its restarts in place are used up."""

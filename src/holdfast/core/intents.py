@@ -46,8 +46,13 @@ class Place:
     previous_revision: int
     spec_revision: int
     node_fence_revision: int
-    """Fence record of the target; 0 for a Goal.STOP, which must not depend on it."""
+    """Fence record of the node that gains a part; 0 for a stop where it is, which must not depend on it."""
     finishes_move: bool = False
+    """The operator's request for a move is over with this."""
+    status_revision: int = 0
+    """The agent's word that this rests on; 0: on none."""
+    event: str = ""
+    """Kind of the event that tells people; empty: by the goal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,15 @@ class Remove:
     instance: str
     placement_revision: int
     spec_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndMove:
+    """Nothing is left to do for an operator's request to move an instance."""
+
+    instance: str
+    move_revision: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,7 @@ class BringHome:
     revision: int
 
 
-Intent = FencePower | CancelPower | Claim | Place | Remove | NoteMoved | BringHome
+Intent = FencePower | CancelPower | Claim | Place | Remove | EndMove | NoteMoved | BringHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +105,5 @@ class Decision:
     notes: dict[str, str] = field(default_factory=dict)
     """Node → one sentence."""
     hold: str = ""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Instance → how its starts failed, once its restarts in place are used up."""

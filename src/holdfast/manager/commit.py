@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from holdfast.core.history import Event, Severity
-from holdfast.core.intents import Claim, Intent, Place, Remove
+from holdfast.core.intents import Claim, EndMove, Intent, Place, Remove
 from holdfast.core.model import Fence, Goal
 from holdfast.core.view import View
 from holdfast.manager.election import Election
@@ -38,24 +38,30 @@ class EventLog:
         return Put(keys.event(self.term * EVENTS_PER_TERM + self._count), encode(event))
 
 
+SEVERITIES = {"migrate-failed": Severity.WARNING, "instance-relocated": Severity.WARNING}
+"""Events of placements that are more than information."""
+
+
 class Committer:
-    """Commits the intents that are store writes. Returns whether the transaction took effect."""
+    """Commits the intents that are store writes. Gives the store's revision then; 0 if the race was lost: decide anew."""
 
     def __init__(self, election: Election, events: EventLog) -> None:
         self._election = election
         self._events = events
 
-    async def commit(self, intent: Intent, view: View) -> bool:
-        """Raises LostLeadership and StoreError. False: the race was lost, decide anew."""
+    async def commit(self, intent: Intent, view: View) -> int:
+        """Raises LostLeadership and StoreError."""
         if isinstance(intent, Claim):
             return await self._claim(intent, view)
         if isinstance(intent, Place):
-            return await self._place(intent)
+            return await self._place(intent, view)
+        if isinstance(intent, EndMove):
+            return await self._end_move(intent)
         if isinstance(intent, Remove):
             return await self._remove(intent, view)
         raise AssertionError(f"not a store write: {intent}")
 
-    async def _claim(self, intent: Claim, view: View) -> bool:
+    async def _claim(self, intent: Claim, view: View) -> int:
         """Txn[term = mine and beat.mod_revision = v and fence unchanged] put(fence.epoch + 1), design section 3."""
         node = view.nodes[intent.node]
         assert node.beat is not None
@@ -74,31 +80,43 @@ class Committer:
                 node=intent.node,
             ),
         ]
-        return (await self._election.commit(compare, ops)).succeeded
+        return await self._write(compare, ops)
 
-    async def _place(self, intent: Place) -> bool:
-        placement = intent.placement
+    async def _place(self, intent: Place, view: View) -> int:
+        placement, instance = intent.placement, intent.instance
         compare = [
-            Compare(keys.placement(intent.instance), intent.previous_revision),
-            Compare(keys.instance(intent.instance), intent.spec_revision),
+            Compare(keys.placement(instance), intent.previous_revision),
+            Compare(keys.instance(instance), intent.spec_revision),
         ]
         if intent.node_fence_revision:
-            compare.append(Compare(keys.fence(placement.node), intent.node_fence_revision))
-        verb = "runs on" if placement.goal is Goal.RUN else "is to stop on"
+            compare.append(Compare(keys.fence(placement.migrate_to or placement.node), intent.node_fence_revision))
+        if intent.status_revision:
+            compare.append(Compare(keys.status(instance), intent.status_revision))
+        runs = placement.goal is Goal.RUN
+        kind = intent.event or ("instance-placed" if runs else "instance-stopping")
         ops: list[Op] = [
-            Put(keys.placement(intent.instance), encode(placement)),
+            Put(keys.placement(instance), encode(placement)),
             self._events.put(
-                "instance-placed" if placement.goal is Goal.RUN else "instance-stopping",
-                f"{intent.instance} {verb} {placement.node} ({placement.reason}), epoch {placement.epoch}",
+                kind,
+                f"{instance} {'runs' if runs else 'is to stop'} on {placement.node} ({placement.reason}), "
+                f"epoch {placement.epoch}",
+                severity=SEVERITIES.get(kind, Severity.INFO),
                 node=placement.node,
-                instance=intent.instance,
+                instance=instance,
             ),
         ]
         if intent.finishes_move:
-            ops.append(Delete(keys.move(intent.instance)))
-        return (await self._election.commit(compare, ops)).succeeded
+            compare.append(Compare(keys.move(instance), view.instances[instance].move_revision))
+            ops.append(Delete(keys.move(instance)))
+        return await self._write(compare, ops)
 
-    async def _remove(self, intent: Remove, view: View) -> bool:
+    async def _end_move(self, intent: EndMove) -> int:
+        event = self._events.put("move-ended", intent.why, instance=intent.instance)
+        return await self._write(
+            [Compare(keys.move(intent.instance), intent.move_revision)], [Delete(keys.move(intent.instance)), event]
+        )
+
+    async def _remove(self, intent: Remove, view: View) -> int:
         spec = view.instances[intent.instance].spec
         compare = [
             Compare(keys.placement(intent.instance), intent.placement_revision),
@@ -112,4 +130,8 @@ class Committer:
             Delete(keys.service(spec.kind, spec.service)),
             self._events.put("instance-removed", f"{intent.instance} is deleted", instance=intent.instance),
         ]
-        return (await self._election.commit(compare, ops)).succeeded
+        return await self._write(compare, ops)
+
+    async def _write(self, compare: list[Compare], ops: list[Op]) -> int:
+        result = await self._election.commit(compare, ops)
+        return result.revision if result.succeeded else 0
