@@ -331,8 +331,7 @@ class SimNode:
         def received(payload: bytes, sender: str, _address: str) -> None:
             report = decode_report(payload)
             if report is not None:
-                manager.observations.report(sender, report.self_suspect, report.targets)
-                manager.wake()
+                manager.report(sender, report.self_suspect, report.targets)
 
         bus.on_receive(received)
         self._spawn(manager.run())

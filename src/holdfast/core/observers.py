@@ -9,6 +9,7 @@ committed in the store since.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from holdfast.core.timing import Detection
 
@@ -23,6 +24,12 @@ MANAGEMENT = "management"
 def observers_of(target: str, domains: Mapping[str, str], count: int) -> list[str]:
     """The `count` observers of a node, best first: highest hash wins, failure domains other than the target's and not
     used yet go first. `domains` maps every node to its failure domain ("" = a domain of its own)."""
+    return list(_observers_of(target, tuple(sorted(domains.items())), count))
+
+
+@lru_cache(maxsize=4096)
+def _observers_of(target: str, members: tuple[tuple[str, str], ...], count: int) -> tuple[str, ...]:
+    domains = dict(members)
 
     def domain(node: str) -> str:
         return domains.get(node) or f"node:{node}"
@@ -36,12 +43,12 @@ def observers_of(target: str, domains: Mapping[str, str], count: int) -> list[st
     for fresh_domains_only in (True, False):
         for node in candidates:
             if len(chosen) == count:
-                return chosen
+                return tuple(chosen)
             if node in chosen or (fresh_domains_only and domain(node) in used):
                 continue
             chosen.append(node)
             used.add(domain(node))
-    return chosen
+    return tuple(chosen)
 
 
 def targets_of(observer: str, domains: Mapping[str, str], count: int) -> list[str]:

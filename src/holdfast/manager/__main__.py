@@ -49,8 +49,7 @@ async def _main(config: NodeConfig) -> None:
         if report is not None and report.observer == sender:
             if sender == config.id:
                 avoid(report)
-            manager.observations.report(sender, report.self_suspect, report.targets)
-            manager.wake()
+            manager.report(sender, report.self_suspect, report.targets)
 
     avoided: set[str] = set()
 

@@ -11,7 +11,7 @@ import structlog
 
 from holdfast.core.observers import Suspicion
 from holdfast.errors import StoreError
-from holdfast.ports import Clock, Compare, Op, Put, Store, TxnResult
+from holdfast.ports import Change, Clock, Compare, Op, Put, Store, TxnResult
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
 from holdfast.store.mirror import Mirror
@@ -70,12 +70,21 @@ class Election:
         self._session = session
         self._suspicion = suspicion
         self._gone = gone
-        self._alive_revision = 0
         self._alive_seen_at = clock.now()
         self._sequence = 0
         self._renewed_at = clock.now()
         self.term = 0
         self.term_revision = 0
+        mirror.on_change(self._changed)
+
+    def _changed(self, change: Change) -> None:
+        if change.key == keys.MANAGER_ALIVE:
+            self._alive_seen_at = self._clock.now()
+
+    def next_look(self) -> float:
+        """When a standby has to look again, if nothing happens before: when the leader's sign of life is overdue."""
+        now, due = self._clock.now(), self._alive_seen_at + TAKE_OVER_S + 0.01
+        return due if due > now else now + CAMPAIGN_S
 
     def leader(self) -> Term | None:
         """Who leads, as far as the mirror knows."""
@@ -84,10 +93,6 @@ class Election:
 
     async def try_take_over(self) -> bool:
         """Campaign if there is reason to. True if this manager leads now."""
-        entry = self._mirror.entries.get(keys.MANAGER_ALIVE)
-        revision = entry.mod_revision if entry else 0
-        if revision != self._alive_revision:
-            self._alive_revision, self._alive_seen_at = revision, self._clock.now()
         current = self._mirror.entries.get(keys.MANAGER_TERM)
         leader = self.leader()
         if leader is not None and not self._should_replace(leader):

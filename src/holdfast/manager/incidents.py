@@ -1,7 +1,7 @@
 """Opens, fills and closes incidents while the manager works, and asks as a client whether a service is back."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -23,7 +23,10 @@ PROBE_TIMEOUT_S = 1.0
 class IncidentKeeper:
     """One manager's open incidents. `puts()` gives what is to be written since the last call."""
 
-    def __init__(self, mirror: Mirror, clock: Clock, probes: Mapping[str, HealthProbe]) -> None:
+    def __init__(
+        self, mirror: Mirror, clock: Clock, probes: Mapping[str, HealthProbe], news: Callable[[], None]
+    ) -> None:
+        """`news()` is called when a probe brought something to write."""
         self._mirror = mirror
         self._clock = clock
         self._probes = probes
@@ -31,8 +34,7 @@ class IncidentKeeper:
         self._written: dict[str, Incident] = {}
         self._pending: dict[str, Incident] = {}
         self._probing: dict[str, asyncio.Task[None]] = {}
-        self.news = asyncio.Event()
-        """Set when a probe brought something to write."""
+        self._news = news
 
     def begin_term(self) -> None:
         """Take over the open incidents of the former leader. Their begin lies on another node's clock: it is placed so that
@@ -133,7 +135,7 @@ class IncidentKeeper:
         elif problem:
             await self._clock.sleep(0.2)
         self._probing.pop(instance.id, None)
-        self.news.set()
+        self._news()
 
     # --- what the manager did -------------------------------------------------------------------------------------------
 

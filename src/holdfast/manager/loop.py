@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 import structlog
 
 from holdfast.core.decide import decide
-from holdfast.core.history import ManagerView
-from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place, Remove
+from holdfast.core.history import ManagerView, Severity
+from holdfast.core.horizon import next_look
+from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place
 from holdfast.core.model import ManagementSpec, Proof
 from holdfast.core.timing import Detection
 from holdfast.core.view import View
@@ -17,6 +18,7 @@ from holdfast.manager.election import REFRESH_S, Election, LostLeadership
 from holdfast.manager.incidents import IncidentKeeper
 from holdfast.manager.observe import Observations
 from holdfast.manager.power import PowerDesk
+from holdfast.manager.reports import Detector, Reports
 from holdfast.ports import Clock, Compare, Delete, HealthProbe, Op, PowerFences, Put, Store
 from holdfast.store import keys
 from holdfast.store.codec import encode
@@ -24,8 +26,11 @@ from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.manager")
 
-TICK_S = 0.1
-"""Longest pause between two decisions: silence is noticed by looking at the clock, not by an event."""
+LOOK_S = 2.0
+"""Longest pause between two decisions. Every reason to decide anew is an event or a moment that is known beforehand
+(core/horizon.py); this is for the one that was forgotten."""
+RETRY_S = 0.1
+"""After something did not succeed it is decided anew this soon."""
 MEMBERSHIP_S = 0.5
 """Pause between two steps of a change of the management nodes."""
 EVENTS_KEPT = 2000
@@ -47,17 +52,20 @@ class Manager:
         devices: PowerFences,
         probes: Mapping[str, HealthProbe],
         membership_step: Callable[[ManagementSpec, Commit], Awaitable[str]] | None = None,
+        detector: Detector | None = None,
     ) -> None:
+        """`detector`: where suspicions come from; by default from the observers' reports (`report`)."""
         self._store = store
         self._clock = clock
         self._node = node
-        self._mirror = Mirror(store)
-        self.observations = Observations(self._mirror, clock, Detection())
+        self._mirror = Mirror(store, notable=lambda change: self.observations.notable(change))  # noqa: PLW0108 – made below
+        self._detector = detector or Reports(clock, Detection())
+        self.observations = Observations(self._mirror, clock, self._detector)
         self.election = Election(
             store, self._mirror, clock, node, session, self.observations.suspicion, self.observations.gone
         )
-        self._power = PowerDesk(store, clock, devices, self._mirror.changed.set, self.observations.beat_revision)
-        self._incidents = IncidentKeeper(self._mirror, clock, probes)
+        self._power = PowerDesk(store, clock, devices, self.wake, self.observations.beat_revision)
+        self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._said: dict[str, str] = {}
@@ -72,7 +80,7 @@ class Manager:
                 if await self.election.try_take_over():
                     await self._lead()
                 else:
-                    await self._wait()
+                    await self._wait(min(self.election.next_look(), self._detector.next_look()))
         finally:
             following.cancel()
             self._power.stop()
@@ -81,8 +89,14 @@ class Manager:
         await self.election.resign()
 
     def wake(self) -> None:
-        """A report came in."""
+        """Something happened that the store does not tell: decide anew."""
         self._mirror.changed.set()
+
+    def report(self, observer: str, self_suspect: bool, targets: Mapping[str, Mapping[str, int]]) -> None:
+        """An observer's report came in."""
+        assert isinstance(self._detector, Reports), "this manager does not live on reports"
+        if self._detector.take(observer, self_suspect, targets):
+            self.wake()
 
     # --- leading --------------------------------------------------------------------------------------------------------
 
@@ -92,8 +106,7 @@ class Manager:
         try:
             await self._caught_up(self.election.term_revision)
             while not any(helper.done() for helper in helpers):
-                await self._turn()
-                await self._wait()
+                await self._wait(await self._turn())
             for helper in helpers:
                 if helper.done():
                     helper.result()
@@ -114,13 +127,14 @@ class Manager:
         self._events = EventLog(self.election.term, self._clock)
         self._committer = Committer(self.election, self._events)
 
-    async def _turn(self) -> None:
-        """One decision and what follows from it. Store errors leave everything to the next turn."""
+    async def _turn(self) -> float:
+        """One decision and what follows from it; gives when to look again. Store errors leave all to the next turn."""
         self._mirror.changed.clear()
         if self.election.blind():
-            return
+            return self._clock.now() + RETRY_S
         view = self.observations.view(self._power.evidence(), self._power.running)
-        decision = decide(view, self._clock.now())
+        now = self._clock.now()
+        decision = decide(view, now)
         self._incidents.observe(view, decision)
         results = await asyncio.gather(
             *(self._act(intent, view) for intent in decision.intents), return_exceptions=True
@@ -132,7 +146,10 @@ class Manager:
                 log.warning("not committed as far as known", error=str(result))
             elif isinstance(result, BaseException):
                 raise result
-        await self._publish(view, decision)
+        published = await self._publish(view, decision)
+        if decision.intents or not published:
+            return self._clock.now() + RETRY_S
+        return min(next_look(view, now), self._detector.next_look())
 
     async def _act(self, intent: Intent, view: View) -> None:
         if isinstance(intent, FencePower) and intent.node == self._node:
@@ -145,9 +162,11 @@ class Manager:
             self._power.start(node, intent.beat_revision)
         elif isinstance(intent, CancelPower):
             self._power.cancel(intent.node)
-        elif await self._committer.commit(intent, view):
-            self._committed(intent, view)
-            await self._caught_up_with(intent)
+        else:
+            revision = await self._committer.commit(intent, view)
+            if revision:
+                self._committed(intent, view)
+                await self._caught_up(revision)
 
     def _committed(self, intent: Intent, view: View) -> None:
         if isinstance(intent, Claim):
@@ -174,47 +193,37 @@ class Manager:
         ):
             self._power.power_on(intent.node, view.nodes[intent.node].spec.fence_devices)
 
-    async def _caught_up_with(self, intent: Intent) -> None:
-        """Wait until the mirror shows the write, so that the next turn does not decide from the past."""
-        if isinstance(intent, Claim):
-            key, old = keys.fence(intent.node), intent.fence_revision
-        elif isinstance(intent, Place):
-            key, old = keys.placement(intent.instance), intent.previous_revision
-        else:
-            assert isinstance(intent, Remove)
-            key, old = keys.instance(intent.instance), intent.spec_revision
-        give_up = self._clock.now() + CATCH_UP_S
-        while self._clock.now() < give_up:
-            entry = self._mirror.entries.get(key)
-            if (entry.mod_revision if entry else 0) != old:
-                return
-            await self._clock.sleep(0.002)
-
     async def _caught_up(self, revision: int) -> None:
+        """Wait until the mirror shows what was written, so that the next turn does not decide from the past."""
         give_up = self._clock.now() + CATCH_UP_S
         while self._mirror.revision < revision and self._clock.now() < give_up:
             await self._clock.sleep(0.002)
 
     # --- telling people ---------------------------------------------------------------------------------------------------
 
-    async def _publish(self, view: View, decision: Decision) -> None:
-        """Manager's view, incidents, and events for what changed, in one transaction after the work is done."""
+    async def _publish(self, view: View, decision: Decision) -> bool:
+        """Manager's view, incidents, and events for what changed, in one transaction after the work is done. True if nothing
+        is left to be said."""
         now = self._clock.now()
         states = {name: node.state(view.timing, now) for name, node in view.nodes.items()}
         notes = {name: _steady(text) for name, text in decision.notes.items()}
         waiting = {name: _steady(text) for name, text in decision.waiting.items()}
-        published = ManagerView(self._node, self.election.term, states, notes, waiting, decision.hold)
+        published = ManagerView(
+            self._node, self.election.term, states, notes, waiting, decision.hold, dict(decision.failed)
+        )
         ops: list[Op] = list(self._incidents.puts())
         if published != self._published:
             ops.append(Put(keys.MANAGER_VIEW, encode(published)))
             ops.extend(self._news(published))
         if not ops:
-            return
+            return True
         try:
             if (await self.election.commit([], ops)).succeeded:
                 self._published = published
+                return True
         except StoreError as error:
             log.warning("view not published", error=str(error))
+        return False
 
     def _news(self, new: ManagerView) -> list[Put]:
         """Events for the differences between the last published view and this one."""
@@ -230,6 +239,9 @@ class Manager:
                 news.append(self._events.put(f"node-{state}", f"{name} is {state}{why}", node=name))
         if new.hold != old.hold:
             news.append(self._events.put("hold" if new.hold else "hold-ended", new.hold or "no hold any more"))
+        for name, how in new.failed.items():
+            if old.failed.get(name) != how:
+                news.append(self._events.put("instance-failed", how, severity=Severity.ERROR, instance=name))
         for name, why in new.waiting.items():
             if old.waiting.get(name) != why:
                 news.append(self._events.put("instance-waiting", f"{name} waits: {why}", instance=name))
@@ -245,6 +257,7 @@ class Manager:
                 if not await self.election.renew():
                     log.warning("the store was out of reach: observations begin anew")
                     self.observations.begin_term()
+                    self.wake()
                 renewals += 1
                 if renewals % 120 == 1:
                     await self._trim_events()
@@ -275,10 +288,10 @@ class Manager:
             await self._clock.sleep(MEMBERSHIP_S)
         await asyncio.Event().wait()
 
-    async def _wait(self) -> None:
-        """Until something changed, at most one tick."""
+    async def _wait(self, until: float) -> None:
+        """Until something changed, at most until then (CLOCK_BOOTTIME, seconds)."""
         try:
-            async with self._clock.timeout(TICK_S):
+            async with self._clock.timeout(min(LOOK_S, max(0.001, until - self._clock.now()))):
                 await self._mirror.changed.wait()
         except TimeoutError:
             pass

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from holdfast.core.model import (
     Beat,
@@ -17,10 +17,11 @@ from holdfast.core.model import (
     Placement,
     ServiceSpec,
 )
-from holdfast.core.observers import MANAGEMENT, Report, Suspicion, observers_of, suspicion
+from holdfast.core.observers import MANAGEMENT, Suspicion
 from holdfast.core.policy import InstanceLock, RuleSpec
-from holdfast.core.timing import Detection, Timing, profile
+from holdfast.core.timing import Timing, profile
 from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_member
+from holdfast.manager.reports import Detector
 from holdfast.ports import Change, Clock
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -28,17 +29,24 @@ from holdfast.store.mirror import Mirror
 
 T = TypeVar("T")
 
+UNREAD = (keys.EVENTS, keys.INCIDENTS, keys.SESSIONS, keys.USERS)
+"""No decision depends on what is below these."""
+
+
+def _is_beat(key: str) -> bool:
+    return key.startswith(keys.NODES) and key.endswith("/beat")
+
 
 class Observations:
     """What one manager knows. `begin_term` forgets everything whose age matters (proof P4 counts from this term)."""
 
-    def __init__(self, mirror: Mirror, clock: Clock, detection: Detection) -> None:
+    def __init__(self, mirror: Mirror, clock: Clock, detector: Detector) -> None:
         self._mirror = mirror
         self._clock = clock
-        self._detection = detection
-        self._reports: dict[str, Report] = {}
-        self._listening_since = clock.now()
-        self._decoded: dict[str, tuple[int, Any]] = {}
+        self._detector = detector
+        self._domains: dict[str, str] | None = None
+        self._standing: dict[str, Beat] = {}
+        """Node → its last beat, without what changes each time."""
         self._beat_seen: dict[str, tuple[int, float]] = {}
         self._beat_arrived: dict[str, float] = {}
         self._was_down: dict[str, int] = {}
@@ -46,16 +54,13 @@ class Observations:
         self._unhealthy: dict[str, float] = {}
         self._placement_seen: dict[str, tuple[int, float]] = {}
         mirror.on_change(self._changed)
+        mirror.on_resync(self._resynced)
 
     def begin_term(self) -> None:
         """A new term, or a gap in which this manager was blind: ages count from now."""
         self._beat_seen.clear()
         self._unhealthy.clear()
         self._placement_seen.clear()
-
-    def report(self, observer: str, self_suspect: bool, targets: Mapping[str, Mapping[str, int]]) -> None:
-        """An observer's report came in."""
-        self._reports[observer] = Report(self._clock.now(), self_suspect, targets)
 
     def cluster(self) -> ClusterSpec | None:
         return self.read(keys.CLUSTER, ClusterSpec)
@@ -66,11 +71,7 @@ class Observations:
 
     def suspicion(self, node: str, network: str = MANAGEMENT) -> Suspicion | None:
         """Whether a majority of the node's live observers misses it on this network."""
-        now = self._clock.now()
-        if now - self._listening_since < self._detection.report_valid:
-            return None
-        observers = observers_of(node, self._domains(), self._detection.observers)
-        return suspicion(node, network, observers, self._reports, now, self._detection)
+        return self._detector.suspicion(node, network, self._members())
 
     def management_address(self, node: str) -> str:
         """ "" for an unknown node."""
@@ -102,42 +103,59 @@ class Observations:
         for entry in self._mirror.below(keys.INSTANCES):
             instance = self._instance(entry.key, now)
             instances[instance.id] = instance
-        settled = now - self._listening_since >= self._detection.report_valid
-        return View(timing, self._mirror.revision, nodes, instances, settled, rules=self._rules())
+        return View(timing, self._mirror.revision, nodes, instances, self._detector.settled, rules=self._rules())
 
     def _rules(self) -> tuple[RuleSpec, ...]:
         read = (self.read(entry.key, RuleSpec) for entry in self._mirror.below(keys.RULES))
         return tuple(sorted((rule for rule in read if rule is not None), key=lambda rule: rule.id))
 
     def read(self, key: str, kind: type[T]) -> T | None:
-        """Decoded value of a key, cached by its revision."""
-        entry = self._mirror.entries.get(key)
-        if entry is None:
-            return None
-        cached = self._decoded.get(key)
-        if cached is None or cached[0] != entry.mod_revision:
-            cached = self._decoded[key] = (entry.mod_revision, decode(entry.value, kind, key))
-        return cached[1]
+        """Decoded value of a key."""
+        return self._mirror.read(key, kind)
 
     def _revision(self, key: str) -> int:
         entry = self._mirror.entries.get(key)
         return entry.mod_revision if entry else 0
 
-    def _changed(self, change: Change) -> None:
-        if change.entry is None:
-            self._decoded.pop(change.key, None)
-        elif change.key.startswith(keys.NODES) and change.key.endswith("/beat") and self._mirror.ready.is_set():
-            self._beat_arrived[keys.node_of(change.key)] = self._clock.now()
+    def notable(self, change: Change) -> bool:
+        """Can this change alter a decision? A beat that says nothing new of a node that nobody missed cannot."""
+        key = change.key
+        if key in (keys.MANAGER_ALIVE, keys.MANAGER_VIEW) or key.startswith(UNREAD):
+            return False
+        if not _is_beat(key):
+            return True
+        node = keys.node_of(key)
+        if change.entry is None or node in self._was_down:
+            return True
+        beat = decode(change.entry.value, Beat, key)
+        standing = replace(beat, sequence=0)
+        if self._standing.get(node) == standing:
+            return False
+        self._standing[node], self._domains = standing, None
+        return True
 
-    def _domains(self) -> dict[str, str]:
+    def _changed(self, change: Change) -> None:
+        if _is_beat(change.key) and change.entry is not None and self._mirror.ready.is_set():
+            node = keys.node_of(change.key)
+            self._beat_arrived[node] = self._clock.now()
+            self._beat_seen[node] = (change.entry.mod_revision, self._clock.now())
+        elif not _is_beat(change.key) and change.key.startswith((keys.NODES, keys.NODE_SPECS)):
+            self._domains = None
+
+    def _resynced(self) -> None:
+        self._domains = None
+        self._standing.clear()
+
+    def _members(self) -> dict[str, str]:
         """Members and their failure domains: the candidates for observers."""
-        domains = {}
-        for entry in self._mirror.below(keys.NODE_SPECS):
-            name = keys.last_part(entry.key)
-            spec, beat, fence = self._records(name)
-            if spec and is_member(beat, fence):
-                domains[name] = spec.failure_domain
-        return domains
+        if self._domains is None:
+            self._domains = {}
+            for entry in self._mirror.below(keys.NODE_SPECS):
+                name = keys.last_part(entry.key)
+                spec, beat, fence = self._records(name)
+                if spec and is_member(beat, fence):
+                    self._domains[name] = spec.failure_domain
+        return self._domains
 
     def _records(self, name: str) -> tuple[NodeSpec | None, Beat | None, Fence | None]:
         return (

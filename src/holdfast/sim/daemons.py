@@ -158,8 +158,7 @@ def start_manager(world: "World", machine: "Machine") -> None:
     def received(payload: bytes, sender: str, _host: str) -> None:
         report = decode_report(payload)
         if report is not None:
-            manager.observations.report(sender, report.self_suspect, report.targets)
-            manager.wake()
+            manager.report(sender, report.self_suspect, report.targets)
 
     bus.on_receive(received)
     world.spawn(life, manager.run())

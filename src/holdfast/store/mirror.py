@@ -2,24 +2,32 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from holdfast.ports import Change, Entry, Store
+from holdfast.store.codec import decode
+
+T = TypeVar("T")
 
 
 class Mirror:
     """Everything below a prefix as it was last delivered. May lag behind the store: decisions that matter compare
     revisions when they commit."""
 
-    def __init__(self, store: Store, prefix: str = "") -> None:
+    def __init__(self, store: Store, prefix: str = "", notable: Callable[[Change], bool] = lambda _change: True) -> None:
+        """`notable(change)`: is this change worth a wake-up of who waits for `changed`?"""
         self._store = store
         self._prefix = prefix
+        self._notable = notable
         self._listeners: list[Callable[[Change], None]] = []
         self._resync_listeners: list[Callable[[], None]] = []
+        self._sorted: dict[str, list[str]] = {}
+        self._decoded: dict[str, tuple[int, Any]] = {}
         self.entries: dict[str, Entry] = {}
         self.revision = 0
         self.ready = asyncio.Event()
         self.changed = asyncio.Event()
-        """Set at each change; whoever waits clears it."""
+        """Set at each notable change and after each fresh listing; whoever waits clears it."""
 
     def on_change(self, listener: Callable[[Change], None]) -> None:
         """Called synchronously for each change after it was applied (also for each one that a fresh listing implies)."""
@@ -33,9 +41,22 @@ class Mirror:
         entry = self.entries.get(key)
         return entry.value if entry else None
 
+    def read(self, key: str, kind: type[T]) -> T | None:
+        """The decoded value, remembered until the key changes; None if there is none. Raises StoreError for a bad record."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return None
+        known = self._decoded.get(key)
+        if known is None or known[0] != entry.mod_revision:
+            known = self._decoded[key] = (entry.mod_revision, decode(entry.value, kind, key))
+        return known[1]
+
     def below(self, prefix: str) -> Iterator[Entry]:
         """Entries under a prefix, in the order of their keys."""
-        return (self.entries[key] for key in sorted(self.entries) if key.startswith(prefix))
+        known = self._sorted.get(prefix)
+        if known is None:
+            known = self._sorted[prefix] = sorted(key for key in self.entries if key.startswith(prefix))
+        return (self.entries[key] for key in known)
 
     async def run(self) -> None:
         """Follow the store for ever. Raises only StoreRejected."""
@@ -44,12 +65,15 @@ class Mirror:
                 self._replace(batch.changes)
                 for resynced in self._resync_listeners:
                     resynced()
+                worth = True
             else:
+                worth = False
                 for change in batch.changes:
+                    worth = self._notable(change) or worth
                     self._apply(change)
             self.revision = batch.revision
             self.ready.set()
-            if batch.changes or batch.snapshot:
+            if worth:
                 self.changed.set()
 
     def _replace(self, changes: tuple[Change, ...]) -> None:
@@ -60,11 +84,15 @@ class Mirror:
             old = self.entries.get(key)
             # Not the revision alone: after a restore the same revision can hold another value.
             if old is None or old != change.entry:
+                self._decoded.pop(key, None)
                 self._apply(change)
 
     def _apply(self, change: Change) -> None:
+        if (change.entry is None) == (change.key in self.entries):
+            self._sorted = {prefix: keys for prefix, keys in self._sorted.items() if not change.key.startswith(prefix)}
         if change.entry is None:
             self.entries.pop(change.key, None)
+            self._decoded.pop(change.key, None)
         else:
             self.entries[change.key] = change.entry
         for listener in self._listeners:

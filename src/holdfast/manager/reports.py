@@ -1,0 +1,78 @@
+"""What the observers say, and whether a majority of them misses a node. Hints only."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from holdfast.core.observers import Report, Suspicion, observers_of, suspicion
+from holdfast.core.timing import Detection
+from holdfast.ports import Clock
+
+Domains = Mapping[str, str]
+"""Member → its failure domain: the candidates for observers."""
+
+
+class Detector(Protocol):
+    """Where a manager's suspicions come from: reports in datagrams, or in a simulation the state of its network."""
+
+    def suspicion(self, node: str, network: str, domains: Domains) -> Suspicion | None:
+        """Does a majority of the node's live observers miss it on this network?"""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Has it been listening for long enough to judge?"""
+        ...
+
+    def next_look(self) -> float:
+        """When time alone may change an answer (CLOCK_BOOTTIME, seconds); infinity: not without news."""
+        ...
+
+
+class Reports:
+    """Detector of a real manager."""
+
+    def __init__(self, clock: Clock, detection: Detection) -> None:
+        self._clock = clock
+        self._detection = detection
+        self._reports: dict[str, Report] = {}
+        self._missed: dict[str, frozenset[tuple[str, str]]] = {}
+        """Observer → what it misses: (node, network)."""
+        self._since = clock.now()
+
+    def take(self, observer: str, self_suspect: bool, targets: Mapping[str, Mapping[str, int]]) -> bool:
+        """An observer's report came in. True if it says something new."""
+        missed = frozenset(
+            (node, net) for node, nets in targets.items() for net, silence in nets.items() if silence >= 0
+        )
+        old = self._reports.get(observer)
+        new = old is None or old.self_suspect != self_suspect or self._missed[observer] != missed
+        # An observer that comes back to life may shift a majority, too.
+        new = new or (bool(self._any_missed()) and not self._fresh(observer))
+        self._reports[observer] = Report(self._clock.now(), self_suspect, targets)
+        self._missed[observer] = missed
+        return new
+
+    def suspicion(self, node: str, network: str, domains: Domains) -> Suspicion | None:
+        if not self.settled or not any((node, network) in missed for missed in self._missed.values()):
+            return None
+        observers = observers_of(node, domains, self._detection.observers)
+        return suspicion(node, network, observers, self._reports, self._clock.now(), self._detection)
+
+    @property
+    def settled(self) -> bool:
+        return self._clock.now() - self._since >= self._detection.report_valid
+
+    def next_look(self) -> float:
+        """When this becomes settled, or while anything is missed: when the next report gets too old to count."""
+        valid, now = self._detection.report_valid, self._clock.now()
+        moments = [self._since + valid]
+        if self._any_missed():
+            # A little later than the moment itself, at which the report still counts.
+            moments += [report.at + valid + 0.01 for report in self._reports.values()]
+        return min((moment for moment in moments if moment > now), default=float("inf"))
+
+    def _any_missed(self) -> bool:
+        return any(self._missed.values())
+
+    def _fresh(self, observer: str) -> bool:
+        return self._clock.now() - self._reports[observer].at <= self._detection.report_valid
