@@ -16,6 +16,7 @@ from holdfast.net.announce import Announcer
 from holdfast.net.memory import MemoryAddresses
 from holdfast.net.messages import decode_report
 from holdfast.ports import Change
+from holdfast.sim.detection import ModelBeacon, ModelDetector
 from holdfast.sim.driver import SimDriver, SimProbe
 from holdfast.sim.loop import LIFE
 from holdfast.sim.power import SimPowerFences
@@ -72,7 +73,7 @@ class AgentRun:
         self._mirror = Mirror(store)
         identity = Identity(f"{name}-{machine.runs}", f"boot-{name}-{machine.boots}", f"machine-{machine.identity}")
         addresses = MemoryAddresses(world.addresses, name, world.addresses_of(name))
-        announcer = Announcer(addresses, clock)
+        announcer = self._announcer = Announcer(addresses, clock)
         context = NodeContext(
             node=name,
             session=identity.session,
@@ -97,17 +98,8 @@ class AgentRun:
         self.session = Session(name, store, guard, clock, world.timing, identity, self.executor, capacity)
         self.session.on_state = self._said
         self._mirror.on_change(self._changed)
-        self._beacon = Beacon(
-            name,
-            identity.boot_id,
-            SimBus(world, machine, BEAT_PORT),
-            clock,
-            self._mirror,
-            last_commit=lambda: self.session.last_commit,
-            hurry=self.session.hurry,
-            on_isolated=self.executor.set_isolated,
-            on_healed=announcer.again,
-            refuses=world.kernel_refuses(name),
+        self.beacon: Beacon | ModelBeacon = (
+            self._model_beacon() if world.models_detection else self._real_beacon(identity)
         )
         for part in (self._mirror.run(), self._live(), self._follow()):
             world.spawn(life, part)
@@ -120,8 +112,27 @@ class AgentRun:
     async def _live(self) -> None:
         await self._mirror.ready.wait()
         await self.executor.adopt()
-        self._world.spawn(LIFE.get(), self._beacon.run())
+        if isinstance(self.beacon, Beacon):
+            self._world.spawn(LIFE.get(), self.beacon.run())
         await self.session.run()
+
+    def _model_beacon(self) -> ModelBeacon:
+        executor, hurry, healed = self.executor, self.session.hurry, self._announcer.again
+        return ModelBeacon(self._world, self._machine.name, hurry, executor.set_isolated, healed)
+
+    def _real_beacon(self, identity: Identity) -> Beacon:
+        return Beacon(
+            self._machine.name,
+            identity.boot_id,
+            SimBus(self._world, self._machine, BEAT_PORT),
+            self._machine.clock,
+            self._mirror,
+            last_commit=lambda: self.session.last_commit,
+            hurry=self.session.hurry,
+            on_isolated=self.executor.set_isolated,
+            on_healed=self._announcer.again,
+            refuses=self._world.kernel_refuses(self._machine.name),
+        )
 
     async def _follow(self) -> None:
         while True:
@@ -145,6 +156,7 @@ def start_manager(world: "World", machine: "Machine") -> None:
     assert life is not None
     store = SimStore(world.store, world.loop, machine.name)
     probes = {kind: SimProbe(world, kind, machine.name) for kind in KINDS}
+    detector = ModelDetector(world, machine.name, lambda: manager.wake()) if world.models_detection else None  # noqa: PLW0108
     manager = Manager(
         store,
         machine.clock,
@@ -152,6 +164,7 @@ def start_manager(world: "World", machine: "Machine") -> None:
         f"manager-{machine.name}-{machine.runs}",
         SimPowerFences(world),
         probes,
+        detector=detector,
     )
     bus = SimBus(world, machine, REPORT_PORT)
 

@@ -49,6 +49,8 @@ class History:
             self._beat(keys.node_of(key), _read(change, Beat))
             return
         self._world.log.touch()
+        if key.startswith((keys.NODES, keys.NODE_SPECS)):
+            self._world.hearing.members_changed()
         if key.startswith(keys.NODES):
             self._node(change)
         elif key.startswith(keys.PLACEMENTS):
@@ -73,6 +75,7 @@ class History:
         old = self.beats.get(node)
         if old is None or beat is None or _said(old) != _said(beat):
             self._world.log.touch()
+            self._world.hearing.members_changed()
         _keep(self.beats, node, beat)
 
     def _node(self, change: Change) -> None:

@@ -25,6 +25,7 @@ from holdfast.ports import Op, Put
 from holdfast.sim import daemons
 from holdfast.sim.checks import Checks
 from holdfast.sim.clock import NodeClock
+from holdfast.sim.detection import Hearing
 from holdfast.sim.events import EventLog
 from holdfast.sim.excuses import Excuses
 from holdfast.sim.history import History
@@ -63,6 +64,8 @@ class World:
         self.checks = Checks(self)
         self.history = History(self)
         self.excuses = Excuses(self)
+        self.models_detection = scenario.simulation.get("detection") == "model"
+        self.hearing = Hearing(self)
         self.sockets: dict[tuple[str, int], daemons.SimBus] = {}
         self.hosts: dict[str, tuple[str, str]] = {}
         """Address of a node → (node, network)."""
@@ -162,6 +165,7 @@ class World:
 
     def start_agent(self, machine: Machine) -> None:
         machine.agent = daemons.AgentRun(self, machine)
+        self.refresh()
 
     def start_manager(self, machine: Machine) -> None:
         daemons.start_manager(self, machine)
@@ -182,8 +186,10 @@ class World:
         return machine.powered and not machine.booting and not machine.frozen
 
     def refresh(self) -> None:
-        """Power or network has changed."""
+        """Power, processes or network have changed."""
         self.store.refresh()
+        if self.models_detection:
+            self.hearing.refresh()
 
     def kernel_refuses(self, asker: str) -> Callable[[str], bool]:
         """What RefusalProbe does: a node without an agent still answers that nobody listens."""
