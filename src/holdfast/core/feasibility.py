@@ -82,7 +82,7 @@ def _malformed(rule: RuleSpec) -> Iterable[str]:
 def _without_nodes(rules: list[RuleSpec]) -> Iterable[_Finding]:
     for rule in rules:
         if rule.kind is RuleKind.NODE_AFFINITY and rule.strict and not rule.nodes:
-            yield (rule.id,), f"rule {rule.id} names no node, so {_names(rule.instances)} could run nowhere"
+            yield (rule.id,), f"rule {rule.id} names no node, so {_names(sorted(rule.instances))} could run nowhere"
 
 
 def _joined_and_apart(rules: list[RuleSpec], groups: Mapping[str, Group]) -> Iterable[_Finding]:
@@ -90,7 +90,7 @@ def _joined_and_apart(rules: list[RuleSpec], groups: Mapping[str, Group]) -> Ite
         if rule.kind is not RuleKind.ANTI_AFFINITY or not rule.strict:
             continue
         first: dict[tuple[str, ...], str] = {}
-        for name in dict.fromkeys(rule.instances):
+        for name in sorted(set(rule.instances)):
             members = groups[name].members
             other = first.setdefault(members, name)
             if other != name:
@@ -106,7 +106,7 @@ def _disjoint(rules: list[RuleSpec], groups: Mapping[str, Group], specs: Specs) 
     naming: dict[str, list[RuleSpec]] = {}
     for rule in rules:
         if rule.kind is RuleKind.NODE_AFFINITY and rule.strict and rule.nodes:
-            for name in dict.fromkeys(rule.instances):
+            for name in sorted(set(rule.instances)):
                 naming.setdefault(name, []).append(rule)
     for group in dict.fromkeys(group.members for group in groups.values()):
         lists = groups[group[0]].permitted
@@ -136,7 +136,7 @@ def _crowded(rules: list[RuleSpec], groups: Mapping[str, Group], specs: Specs, n
         if rule.kind is not RuleKind.ANTI_AFFINITY or not rule.strict:
             continue
         # One instance per group: two of one group are another contradiction.
-        named = {groups[name].members: name for name in reversed(rule.instances) if name in specs}
+        named = {groups[name].members: name for name in sorted(rule.instances, reverse=True) if name in specs}
         choices = {name: eligible.nodes_of(groups[name]) for name in named.values()}
         crowd = crowded(choices)
         if crowd is not None:

@@ -110,7 +110,7 @@ def grouped(rules: Iterable[RuleSpec], specs: Mapping[str, InstanceSpec]) -> dic
     for rule in ordered:
         # Group → a member that the rule names.
         touched: dict[tuple[str, ...], str] = {}
-        for name in rule.instances:
+        for name in sorted(rule.instances):
             touched.setdefault(members[name], name)
         if rule.kind is RuleKind.NODE_AFFINITY and rule.nodes:
             least = min(rule.nodes.values())

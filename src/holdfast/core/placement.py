@@ -276,7 +276,7 @@ def misplaced(
     others = {name: view for name, view in nodes.items() if name != node}
     for bond in group.apart:
         for other in bond.others:
-            if other in group.members or where.get(other) != only_here or other not in rules.specs:
+            if where.get(other) != only_here or other in group.members or other not in rules.specs:
                 continue
             # The later in the order yields, unless it cannot.
             rival = rules.specs[other]
