@@ -18,7 +18,7 @@ import structlog
 from holdfast import logs
 from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
-from holdfast.agent.executor import Executor
+from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import capacity, read_identity
 from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.runner import CgroupRunner
@@ -60,7 +60,7 @@ class Agent:
         self._clock = SystemClock()
         self._runner = CgroupRunner(config)
         self._store = EtcdStore(store_endpoints(config), config.tls, clock=self._clock, spread=config.id)
-        self._mirror = Mirror(self._store)
+        self._mirror = Mirror(self._store, notable=concerns_agents)
         self._addresses = KernelAddresses(config.addresses)
         self._announcer = Announcer(self._addresses, self._clock)
         self._system = SystemUnits(config, self._runner, self._clock, self._store, self._mirror)

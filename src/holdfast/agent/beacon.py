@@ -12,7 +12,6 @@ from holdfast.core.view import is_member
 from holdfast.net.messages import BeatMessage, ReportMessage, decode_beat, encode
 from holdfast.ports import Clock, DatagramBus
 from holdfast.store import keys
-from holdfast.store.codec import decode
 from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
@@ -84,7 +83,9 @@ class Beacon:
         """Who observes us, whom we observe, and where the managers are: from what the store says now."""
         specs: dict[str, NodeSpec] = {}
         for entry in list(self._mirror.below(keys.NODE_SPECS)):
-            specs[keys.last_part(entry.key)] = decode(entry.value, NodeSpec, entry.key)
+            spec = self._mirror.read(entry.key, NodeSpec)
+            assert spec is not None
+            specs[keys.last_part(entry.key)] = spec
         domains = {name: spec.failure_domain for name, spec in specs.items() if self._member(name)}
         self._addresses = {name: spec.addresses[MANAGEMENT] for name, spec in specs.items()}
         own = specs.get(self._node)
@@ -106,16 +107,12 @@ class Beacon:
                 if name in domains
             }
         )
-        value = self._mirror.value(keys.MANAGEMENT)
-        if value is not None:
-            management = decode(value, ManagementSpec, keys.MANAGEMENT)
+        management = self._mirror.read(keys.MANAGEMENT, ManagementSpec)
+        if management is not None:
             self._managers = [specs[name].addresses[MANAGEMENT] for name in management.nodes if name in specs]
 
     def _member(self, name: str) -> bool:
-        beat, fence = self._mirror.value(keys.beat(name)), self._mirror.value(keys.fence(name))
-        if beat is None or fence is None:
-            return False
-        return is_member(decode(beat, Beat, keys.beat(name)), decode(fence, Fence, keys.fence(name)))
+        return is_member(self._mirror.read(keys.beat(name), Beat), self._mirror.read(keys.fence(name), Fence))
 
     def _send(self) -> None:
         self._sequence += 1

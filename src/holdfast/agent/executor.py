@@ -9,12 +9,21 @@ from holdfast.agent.context import NodeContext, Target
 from holdfast.agent.worker import Worker
 from holdfast.core.model import Exclusivity, InstanceSpec, NodeSpec, Placement, Role
 from holdfast.errors import HoldfastError, StoreError
-from holdfast.ports import Driver, HealthProbe
+from holdfast.ports import Change, Driver, HealthProbe
 from holdfast.store import keys
 from holdfast.store.codec import decode
 from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
+
+
+QUIET = (keys.EVENTS, keys.INCIDENTS, keys.STATUSES, keys.SESSIONS, keys.USERS, "manager/")
+"""Nothing below these keys tells an agent to do anything."""
+
+
+def concerns_agents(change: Change) -> bool:
+    """May this change of the store give an agent something to do? Beats, and what is written for people, do not."""
+    return not change.key.startswith(QUIET) and not change.key.endswith("/beat")
 
 
 class Executor:
@@ -48,7 +57,8 @@ class Executor:
             return
         for entry in list(self._mirror.below(keys.INSTANCES)):
             try:
-                spec = decode(entry.value, InstanceSpec, entry.key)
+                spec = self._mirror.read(entry.key, InstanceSpec)
+                assert spec is not None
                 self._refresh_one(spec)
             except StoreError as error:
                 log.error("bad record", error=str(error))
@@ -60,7 +70,7 @@ class Executor:
 
     def _refresh_one(self, spec: InstanceSpec) -> None:
         entry = self._mirror.entries.get(keys.placement(spec.id))
-        placement = decode(entry.value, Placement, entry.key) if entry else None
+        placement = self._mirror.read(entry.key, Placement) if entry else None
         mine = (
             placement is not None
             and placement.node == self._context.node

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
-from holdfast.agent.executor import Executor
+from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import Identity
 from holdfast.agent.session import Session
 from holdfast.config import BEAT_PORT, REPORT_PORT
@@ -69,8 +69,8 @@ class AgentRun:
         life = LIFE.get()
         assert life is not None and machine.guard is not None
         clock, guard, name = machine.clock, machine.guard, machine.name
-        store = SimStore(world.store, world.loop, name)
-        self._mirror = Mirror(store)
+        store = SimStore(world.store, world.loop, name, patient=True)
+        self._mirror = Mirror(store, notable=concerns_agents)
         identity = Identity(f"{name}-{machine.runs}", f"boot-{name}-{machine.boots}", f"machine-{machine.identity}")
         addresses = MemoryAddresses(world.addresses, name, world.addresses_of(name))
         announcer = self._announcer = Announcer(addresses, clock)

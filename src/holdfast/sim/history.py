@@ -36,18 +36,19 @@ class History:
         fence = self.fences.get(node)
         return fence.epoch if fence else 1
 
-    def committed(self, changes: tuple[Change, ...]) -> None:
-        """One transaction of anybody took effect."""
+    def committed(self, changes: tuple[Change, ...]) -> bool:
+        """One transaction of anybody took effect. True if it says anything besides `I am still here`."""
+        news = False
         for change in changes:
-            self._follow(change)
+            news = self._follow(change) or news
+        return news
 
-    def _follow(self, change: Change) -> None:
+    def _follow(self, change: Change) -> bool:
         key = change.key
         if key == keys.MANAGER_ALIVE:
-            return
+            return False
         if key.startswith(keys.NODES) and key.endswith("/beat"):
-            self._beat(keys.node_of(key), _read(change, Beat))
-            return
+            return self._beat(keys.node_of(key), _read(change, Beat))
         self._world.log.touch()
         if key.startswith((keys.NODES, keys.NODE_SPECS)):
             self._world.hearing.members_changed()
@@ -69,14 +70,17 @@ class History:
             pause = _read(change, HaPause)
             self.paused = pause is not None
             self._world.log.say("paused" if pause else "resumed", pause.mode.value if pause else "")
+        return True
 
-    def _beat(self, node: str, beat: Beat | None) -> None:
+    def _beat(self, node: str, beat: Beat | None) -> bool:
         """Only a beat that says something new is an occurrence."""
         old = self.beats.get(node)
-        if old is None or beat is None or _said(old) != _said(beat):
+        news = old is None or beat is None or _said(old) != _said(beat)
+        if news:
             self._world.log.touch()
             self._world.hearing.members_changed()
         _keep(self.beats, node, beat)
+        return news
 
     def _node(self, change: Change) -> None:
         node = keys.node_of(change.key)

@@ -45,6 +45,9 @@ class StoreService:
         self.random = random
         self._network = network
         self._waiters: list[asyncio.Future[None]] = []
+        self._watchers: dict[asyncio.Event, bool] = {}
+        """Waiting watch → whether it may wait for changes that are mere signs of life."""
+        self._served: dict[str, bool] = {}
         self.leader = ""
         self._voters: frozenset[str] = frozenset()
         self._electing = False
@@ -54,6 +57,7 @@ class StoreService:
     def refresh(self) -> None:
         """Something in the network or of the machines has changed."""
         voters = self._majority()
+        self._served.clear()
         if self.leader not in voters:
             self.leader = ""
         self._voters = voters
@@ -99,7 +103,9 @@ class StoreService:
         """Can a client on this node have a request answered now?"""
         if not self.leader or node in self.refused:
             return False
-        return any(self._network.both(node, member) for member in self._voters)
+        if node not in self._served:
+            self._served[node] = any(self._network.both(node, member) for member in self._voters)
+        return self._served[node]
 
     def wake(self) -> None:
         """Let all who wait look again."""
@@ -107,7 +113,18 @@ class StoreService:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self.cluster.wake()
+        self.notify(news=True)
+
+    def subscribe(self, patient: bool) -> asyncio.Event:
+        event = asyncio.Event()
+        self._watchers[event] = patient
+        return event
+
+    def notify(self, *, news: bool) -> None:
+        """A transaction took effect. Without news (signs of life only) patient watches get it with the next one."""
+        for event, patient in self._watchers.items():
+            if news or not patient:
+                event.set()
 
     async def until_served(self, node: str, end: float) -> bool:
         """Wait until the node is served, at most until the true time `end`."""
@@ -118,26 +135,27 @@ class StoreService:
             await self._changed(left)
         return True
 
-    async def changed(self) -> None:
-        """Until something changes."""
-        waiter = self._loop.create_future()
-        self._waiters.append(waiter)
-        await waiter
-
     async def _changed(self, left_s: float) -> None:
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
-        timer = self._loop.call_later(left_s, lambda: waiter.done() or waiter.set_result(None))
+        timer = self._loop.call_later(left_s, _settle, waiter)
         try:
             await waiter
         finally:
             timer.cancel()
 
 
-class SimStore:
-    """One daemon's client."""
+def _settle(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
-    def __init__(self, service: StoreService, loop: VirtualLoop, node: str) -> None:
+
+class SimStore:
+    """One daemon's client. A `patient` one hears of mere signs of life (beats that say nothing new) only together with other
+    changes: a slow watch, which costs the simulation little. For daemons that do not judge by them."""
+
+    def __init__(self, service: StoreService, loop: VirtualLoop, node: str, *, patient: bool = False) -> None:
+        self._patient = patient
         self._service = service
         self._cluster = service.cluster
         self._loop = loop
@@ -216,7 +234,7 @@ class SimStore:
     async def watch(self, prefix: str) -> AsyncGenerator[WatchBatch, None]:
         """Resumes where it was after each interruption, or lists anew where the history does not reach back."""
         service, cluster = self._service, self._cluster
-        event = cluster.subscribe()
+        event = service.subscribe(self._patient)
         seen: tuple[int, int] | None = None
         while True:
             event.clear()

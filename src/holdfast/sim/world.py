@@ -21,7 +21,7 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.net.memory import MemoryNetwork
-from holdfast.ports import Op, Put
+from holdfast.ports import Change, Op, Put
 from holdfast.sim import daemons
 from holdfast.sim.checks import Checks
 from holdfast.sim.clock import NodeClock
@@ -112,7 +112,7 @@ class World:
             values[keys.rule(rule.id)] = rule
         for instance in self.scenario.instances.values():
             values.update(self.instance_records(instance))
-        self.store.cluster.on_commit = self.history.committed
+        self.store.cluster.on_commit = self._committed
         self.write(values)
 
     def addresses_of(self, node: str) -> dict[str, str]:
@@ -152,6 +152,9 @@ class World:
                 self.loop.hardware(self.random.uniform(0.0, 0.3), machine.boot)
         for machine in self.machines.values():
             machine.booting = False
+
+    def _committed(self, changes: tuple[Change, ...]) -> None:
+        self.store.notify(news=self.history.committed(changes))
 
     # --- processes
 
