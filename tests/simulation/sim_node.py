@@ -293,7 +293,7 @@ class SimNode:
         drivers = {"nfs": SimDriver(self, "nfs", True), "panel": SimDriver(self, "panel", False)}
         probes = {kind: SimProbe(self.world, kind) for kind in drivers}
         executor = Executor(context, drivers, probes, mirror, lambda: session.fence_epoch)
-        session = Session(self.name, store, guard, self.clock, timing, identity, executor, (4.0, 8192))
+        session = Session(self.name, store, guard, self.clock, timing, identity, executor, lambda: (4.0, 8192))
         self.session = session
         bus = self.buses[BEAT_PORT] = SimBus(self, BEAT_PORT)
         beacon = Beacon(

@@ -106,7 +106,7 @@ class Agent:
         )
         orders = MirrorOrders(self._mirror, self._config.id, lambda: session.fence_epoch)
         session = Session(
-            self._config.id, self._store, guard, self._clock, timing, identity, self._executor, capacity(), orders
+            self._config.id, self._store, guard, self._clock, timing, identity, self._executor, capacity, orders
         )
         self._session = session
         self._mirror.on_change(session.seen)

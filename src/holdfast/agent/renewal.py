@@ -1,5 +1,6 @@
 """This node's beat in the store: read, and renewed by compare-and-swap. What follows from an attempt is the session's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -42,11 +43,15 @@ class Attempt:
     """CLOCK_BOOTTIME, seconds, read before the beat was sent."""
 
 
+Capacity = Callable[[], tuple[float, int]]
+"""Cores and MiB of memory that the node has now."""
+
+
 class Renewal:
     """The beat of one session of one node."""
 
     def __init__(
-        self, node: str, store: Store, clock: Clock, timing: Timing, identity: Identity, capacity: tuple[float, int]
+        self, node: str, store: Store, clock: Clock, timing: Timing, identity: Identity, capacity: Capacity
     ) -> None:
         self._node = node
         self._store = store
@@ -91,6 +96,7 @@ class Renewal:
                 await self.read(joining=False)
             except StoreError:
                 return Attempt(Outcome.UNKNOWN, self._clock.now())
+        cpu, memory_mib = self._capacity()
         beat = Beat(
             session=self._identity.session,
             boot_id=self._identity.boot_id,
@@ -99,8 +105,8 @@ class Renewal:
             fence_epoch=fence_epoch,
             phase=phase,
             watchdog=watchdog,
-            cpu=self._capacity[0],
-            memory_mib=self._capacity[1],
+            cpu=cpu,
+            memory_mib=memory_mib,
             leaving=leaving,
             paused=paused,
         )

@@ -12,7 +12,7 @@ import structlog
 
 from holdfast.agent.identity import Identity
 from holdfast.agent.orders import NoOrders, Orders
-from holdfast.agent.renewal import Outcome, Renewal
+from holdfast.agent.renewal import Capacity, Outcome, Renewal
 from holdfast.core.leaving import ShutdownKind, policy_for
 from holdfast.core.model import BeatPhase, ShutdownPolicy
 from holdfast.core.timing import Timing
@@ -58,7 +58,7 @@ class Session:
         timing: Timing,
         identity: Identity,
         workload: Workload,
-        capacity: tuple[float, int] = (0.0, 0),
+        capacity: Capacity = lambda: (0.0, 0),
         orders: Orders | None = None,
     ) -> None:
         self._node = node

@@ -8,20 +8,20 @@ from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import Identity
+from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.session import Session
 from holdfast.config import BEAT_PORT, REPORT_PORT
+from holdfast.core.leaving import ShutdownKind
 from holdfast.core.validity import SessionState
 from holdfast.manager.loop import Manager
 from holdfast.net.announce import Announcer
 from holdfast.net.memory import MemoryAddresses
 from holdfast.net.messages import decode_report
-from holdfast.ports import Change
 from holdfast.sim.detection import ModelBeacon, ModelDetector
 from holdfast.sim.driver import SimDriver, SimProbe
 from holdfast.sim.loop import LIFE
 from holdfast.sim.power import SimPowerFences
 from holdfast.sim.store import SimStore
-from holdfast.store import keys
 from holdfast.store.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -94,10 +94,12 @@ class AgentRun:
             self._mirror,
             lambda: self.session.fence_epoch,
         )
-        capacity = (machine.cpu, machine.memory_mib)
-        self.session = Session(name, store, guard, clock, world.timing, identity, self.executor, capacity)
+        orders = self._orders = MirrorOrders(self._mirror, name, lambda: self.session.fence_epoch)
+        self.session = Session(
+            name, store, guard, clock, world.timing, identity, self.executor, machine.capacity, orders
+        )
         self.session.on_state = self._said
-        self._mirror.on_change(self._changed)
+        self._mirror.on_change(self.session.seen)
         self.beacon: Beacon | ModelBeacon = (
             self._model_beacon() if world.models_detection else self._real_beacon(identity)
         )
@@ -107,6 +109,9 @@ class AgentRun:
 
     async def release(self, kind: str) -> None:
         """The machine is shut down or rebooted in an orderly way."""
+        await self.session.leave(ShutdownKind(kind))
+        if self._machine.manager is not None:
+            await self._machine.manager.resign()
         await self.session.release()
 
     async def _live(self) -> None:
@@ -117,8 +122,8 @@ class AgentRun:
         await self.session.run()
 
     def _model_beacon(self) -> ModelBeacon:
-        executor, hurry, healed = self.executor, self.session.hurry, self._announcer.again
-        return ModelBeacon(self._world, self._machine.name, hurry, executor.set_isolated, healed)
+        healed = self._announcer.again
+        return ModelBeacon(self._world, self._machine.name, self.session.hurry, self._isolated, healed)
 
     def _real_beacon(self, identity: Identity) -> Beacon:
         return Beacon(
@@ -129,7 +134,7 @@ class AgentRun:
             self._mirror,
             last_commit=lambda: self.session.last_commit,
             hurry=self.session.hurry,
-            on_isolated=self.executor.set_isolated,
+            on_isolated=self._isolated,
             on_healed=self._announcer.again,
             refuses=self._world.kernel_refuses(self._machine.name),
         )
@@ -140,9 +145,9 @@ class AgentRun:
             self._mirror.changed.clear()
             self.executor.refresh()
 
-    def _changed(self, change: Change) -> None:
-        if change.entry is not None and change.key == keys.fence(self._machine.name):
-            self.session.fence_seen(change.entry)
+    def _isolated(self, isolated: bool) -> None:
+        """While HA is paused nobody starts elsewhere what is given up here."""
+        self.executor.set_isolated(isolated and not self._orders.paused())
 
     def _said(self, state: SessionState) -> None:
         kind = {SessionState.STOPPING: "node-stopping", SessionState.IDLE: "node-idle"}.get(state)
@@ -174,4 +179,5 @@ def start_manager(world: "World", machine: "Machine") -> None:
             manager.report(sender, report.self_suspect, report.targets)
 
     bus.on_receive(received)
+    machine.manager = manager
     world.spawn(life, manager.run())

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 START_S = 0.2
 STOP_S = 0.05
 MIGRATE_S = 2.0
+READY_S = 5.0
+"""So long the source waits for the target to be ready to receive."""
 HANG_S = 1e9
 LATE_START = 0.1
 """Share of the starts in which something comes between the last question and the first effect (a pause, a slow fork)."""
@@ -43,6 +45,7 @@ class SimDriver:
             raise DriverError(f"{instance.id} may not run on {self._machine.name} any more")
         if self._world.random.random() < LATE_START:
             await clock.sleep(self._world.random.uniform(0.0, LATE_START_S))
+        self._machine.receiving.pop(instance.id, None)
         self._machine.execute(instance)
         steps.step("server")
 
@@ -51,19 +54,30 @@ class SimDriver:
         await clock.sleep(HANG_S if trouble.hangs("stop", instance.id) else STOP_S)
         if trouble.fails("stop", instance.id, self._machine.name):
             raise DriverError(f"{instance.id} does not stop on {self._machine.name}", "A fault of the scenario.")
+        self._machine.receiving.pop(instance.id, None)
         if not trouble.lies("stop", instance.id):
             self._machine.end(instance.id, "stopped")
 
     async def migrate(self, instance: InstanceSpec, to: str) -> None:
         """Copy the memory, then hand over in one instant, as hypervisors do."""
         source, target = self._machine, self._world.machines[to]
+        give_up = source.clock.now() + READY_S
+        while instance.id not in target.receiving and source.clock.now() < give_up:
+            await source.clock.sleep(0.1)
         await source.clock.sleep(MIGRATE_S)
         if self._world.trouble.fails("migrate", instance.id, source.name):
             raise DriverError(f"{instance.id} does not migrate to {to}", "A fault of the scenario.")
-        reachable = target.powered and not target.frozen and self._world.network.both(source.name, to)
+        reachable = instance.id in target.receiving and self._world.network.both(source.name, to)
         if not reachable or instance.id not in source.live:
             raise DriverError(f"{to} does not receive {instance.id}", "It goes on where it is.")
-        target.receive(instance, source)
+        target.take_over(instance, source)
+
+    async def receive(self, instance: InstanceSpec, allowed: Callable[[], bool]) -> None:
+        await self._machine.clock.sleep(STOP_S)
+        if not allowed():
+            raise DriverError(f"{instance.id} may not come to {self._machine.name} now")
+        if instance.id not in self._machine.live:
+            self._machine.receiving[instance.id] = self.kind
 
     async def address_up(self, instance: InstanceSpec) -> None: ...
 
@@ -75,7 +89,8 @@ class SimDriver:
     async def restart_hung(self, instance: InstanceSpec) -> None: ...
 
     async def running(self) -> list[str]:
-        return sorted(name for name, run in self._machine.live.items() if run.kind == self.kind)
+        live = {name for name, run in self._machine.live.items() if run.kind == self.kind}
+        return sorted(live | {name for name, kind in self._machine.receiving.items() if kind == self.kind})
 
     async def wait_exit(self, instance: InstanceSpec) -> None:
         run = self._machine.live.get(instance.id)
@@ -93,7 +108,7 @@ class SimProbe:
 
     async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
         for machine in self._world.machines.values():
-            if instance.id in machine.live and machine.powered and not machine.frozen:
-                if self._world.network.both(self._asker, machine.name, "public"):
-                    return ""
+            here = instance.id in machine.live and machine.powered and not machine.frozen
+            if here and self._world.network.both(self._asker, machine.name, "public"):
+                return ""
         return f"{instance.id} does not answer"

@@ -11,6 +11,7 @@ from holdfast.sim.guard import SimGuard, WatchdogDevice
 from holdfast.sim.loop import LIFE, Life
 
 if TYPE_CHECKING:
+    from holdfast.manager.loop import Manager
     from holdfast.sim.daemons import AgentRun
     from holdfast.sim.world import World
 
@@ -55,16 +56,23 @@ class Machine:
     runs: int = 0
     """Starts of the agent, over all boots."""
     live: dict[str, Run] = field(default_factory=dict)
+    receiving: dict[str, str] = field(default_factory=dict)
+    """Instances that a process here waits for to be handed over live → their kind."""
     clock: NodeClock = field(init=False)
     device: WatchdogDevice | None = None
     guard: SimGuard | None = None
     agent: "AgentRun | None" = None
     agent_life: Life | None = None
     manager_life: Life | None = None
+    manager: "Manager | None" = None
 
     def __post_init__(self) -> None:
         self.clock = NodeClock(self.world.loop)
         self.identity = self.identity or self.name
+
+    def capacity(self) -> tuple[float, int]:
+        """Cores and MiB."""
+        return self.cpu, self.memory_mib
 
     # --- power
 
@@ -76,8 +84,12 @@ class Machine:
         self.world.log.say("power-on", "", node=self.name)
         self.cycles += 1
         cycle = self.cycles
-        self.world.loop.hardware(BOOT_S, lambda: self.booting and self.cycles == cycle and self.boot())
+        self.world.loop.hardware(BOOT_S, self._booted, cycle)
         self.world.refresh()
+
+    def _booted(self, cycle: int) -> None:
+        if self.booting and self.cycles == cycle:
+            self.boot()
 
     def boot(self) -> None:
         """The daemons start. CLOCK_BOOTTIME of a new boot has nothing to do with that of the former one."""
@@ -101,6 +113,7 @@ class Machine:
             self.device.close()
             self.device = None
         self._end_daemons()
+        self.receiving.clear()
         for name in list(self.live):
             self.end(name, "power lost")
         self.world.addresses.power_off(self.name)
@@ -152,7 +165,7 @@ class Machine:
             self.clock,
             self.world.timing,
             self.device,
-            strict_left=lambda: any(run.strict for run in self.live.values()),
+            strict_left=lambda: bool(self.receiving) or any(run.strict for run in self.live.values()),
             kill=self._kill_strict,
         )
 
@@ -193,7 +206,7 @@ class Machine:
     def _end_daemons(self) -> None:
         for life in self._lives():
             self.world.bury(life)
-        self.guard = self.agent = self.agent_life = self.manager_life = None
+        self.guard = self.agent = self.agent_life = self.manager_life = self.manager = None
 
     # --- what runs
 
@@ -207,8 +220,9 @@ class Machine:
         self.world.log.say("instance-started", "", node=self.name, instance=instance.id)
         self.world.checks.started(self, instance)
 
-    def receive(self, instance: InstanceSpec, source: "Machine") -> None:
+    def take_over(self, instance: InstanceSpec, source: "Machine") -> None:
         """The instant of a live migration: the source executes it no more, this machine does."""
+        self.receiving.pop(instance.id)
         run = source.live.pop(instance.id)
         _end(run)
         self.live[instance.id] = Run(run.kind, run.strict, run.number, self.world.loop.create_future())
@@ -227,6 +241,8 @@ class Machine:
         victims = [(name, run) for name, run in self.live.items() if run.strict]
 
         def kill() -> None:
+            if self.boots == boots:
+                self.receiving.clear()
             for name, run in victims:
                 if self.boots == boots and self.live.get(name) is run:
                     self.end(name, "killed by the guard")

@@ -87,6 +87,7 @@ class StoreService:
 
     def _elect(self) -> None:
         self._electing = False
+        self._served.clear()
         self.leader = self.random.choice(sorted(self._voters)) if self._voters else ""
         self.wake()
 

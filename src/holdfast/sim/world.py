@@ -50,7 +50,7 @@ class World:
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
         self.timing = scenario.timing
-        self.loop = VirtualLoop()
+        self.loop = VirtualLoop()  # type: ignore[abstract]
         self.random = Random(seed)
         self.log = EventLog(self.loop)
         self.network = Network(self.loop, self.random)
