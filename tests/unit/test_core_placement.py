@@ -112,6 +112,7 @@ def test_most_free_memory_then_cpu_then_fewest_instances_then_name() -> None:
     assert cluster.place("c") == "n2", "7168 MiB free on n3 and n4, 8192 here"
     idle = Cluster(nodes, [vm(name, memory=0) for name in "abcd"])
     assert [idle.place(name) for name in "abcd"] == ["n1", "n2", "n3", "n4"]
+    assert Cluster(three()[::-1], [vm("a")]).choose("a").node == "n1"
 
 
 def test_the_wish_wins_over_preferences_and_not_over_hard_rules() -> None:
