@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import combinations, product
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.feasibility import crowded, infeasible
@@ -21,6 +21,9 @@ NODES = ("n1", "n2", "n3", "n4")
 INSTANCES = ("a", "b", "c", "d", "e")
 
 Where = dict[str, frozenset[str]]
+
+unhurried = settings(deadline=None, derandomize=True)
+"""No judgement of speed, and the same examples each time; look for more with another `max_examples` by hand."""
 
 
 def node(name: str, cpu: int, memory: int, role: Role, alive: bool) -> NodeView:
@@ -170,6 +173,7 @@ def legal(
     return [view.id for view in cluster if good(view)]
 
 
+@unhurried
 @given(nodes(), instances(), rules())
 def test_from_an_empty_cluster_no_hard_rule_is_broken_and_whoever_waits_has_no_legal_node(
     cluster: list[NodeView], specs: list[InstanceSpec], laid: list[RuleSpec]
@@ -199,6 +203,7 @@ def test_from_an_empty_cluster_no_hard_rule_is_broken_and_whoever_waits_has_no_l
                     assert choose(mate, views, loads_of(specs, where), T, NOW, rules=made, where=where).node
 
 
+@unhurried
 @given(nodes(), instances(), rules(), st.data())
 def test_the_order_of_the_input_decides_nothing(
     cluster: list[NodeView], specs: list[InstanceSpec], laid: list[RuleSpec], data: st.DataObject
@@ -218,6 +223,7 @@ def test_the_order_of_the_input_decides_nothing(
     assert other.infeasible.keys() == made.infeasible.keys()
 
 
+@unhurried
 @given(nodes(), instances(), rules(), st.data())
 def test_moves_keep_the_rules_and_end(
     cluster: list[NodeView], specs: list[InstanceSpec], laid: list[RuleSpec], data: st.DataObject
@@ -253,6 +259,7 @@ def test_moves_keep_the_rules_and_end(
     raise AssertionError("it never ends")
 
 
+@unhurried
 @given(instances(), rules(), st.integers(1, 4))
 def test_infeasible_agrees_with_a_search_through_all_placements(
     specs: list[InstanceSpec], laid: list[RuleSpec], size: int
@@ -280,6 +287,7 @@ def test_infeasible_agrees_with_a_search_through_all_placements(
         assert possible
 
 
+@unhurried
 @given(st.dictionaries(st.sampled_from(INSTANCES), st.sets(st.sampled_from(NODES)), max_size=5))
 def test_a_crowd_is_found_exactly_when_not_all_can_have_a_node_of_their_own(choices: dict[str, set[str]]) -> None:
     names = sorted(choices)
