@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from holdfast.agent.context import NodeContext, Target
+from holdfast.agent.context import NodeContext, Order, Target
 from holdfast.agent.worker import Worker
-from holdfast.core.model import Exclusivity, InstanceSpec, NodeSpec, Placement, Role
+from holdfast.core.model import Desired, Exclusivity, InstanceSpec, NodeSpec, Placement, Role
+from holdfast.core.policy import HaPause, PauseMode
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Change, Driver, HealthProbe
 from holdfast.store import keys
@@ -55,11 +56,12 @@ class Executor:
         known of what may run here, so nothing is touched."""
         if not self._fence_epoch():
             return
+        hands_off = self._hands_off()
         for entry in list(self._mirror.below(keys.INSTANCES)):
             try:
                 spec = self._mirror.read(entry.key, InstanceSpec)
                 assert spec is not None
-                self._refresh_one(spec)
+                self._refresh_one(spec, hands_off)
             except StoreError as error:
                 log.error("bad record", error=str(error))
         known = {worker_id for worker_id in self._workers if keys.instance(worker_id) in self._mirror.entries}
@@ -68,24 +70,32 @@ class Executor:
         for name in [name for name, worker in self._workers.items() if worker.finished]:
             asyncio.get_running_loop().create_task(self._workers.pop(name).close())
 
-    def _refresh_one(self, spec: InstanceSpec) -> None:
+    def _refresh_one(self, spec: InstanceSpec, hands_off: bool) -> None:
+        target = self._target(spec, hands_off)
+        worker = self._workers.get(spec.id)
+        if worker is not None:
+            worker.aim(target)
+        elif target.placement is not None or target.incoming is not None:
+            self._add_worker(target)
+
+    def _target(self, spec: InstanceSpec, hands_off: bool) -> Target:
+        """What the store asks of this node. A placement counts only with the fence epoch that this node acknowledged, and so
+        does the part of a live migration that names this node."""
         entry = self._mirror.entries.get(keys.placement(spec.id))
         placement = self._mirror.read(entry.key, Placement) if entry else None
-        mine = (
-            placement is not None
-            and placement.node == self._context.node
-            and placement.fence_epoch == self._fence_epoch()
-        )
-        worker = self._workers.get(spec.id)
-        if mine:
-            assert entry is not None
-            target = Target(spec, placement, entry.mod_revision)
-            if worker is None:
-                self._add_worker(target)
-            else:
-                worker.aim(target)
-        elif worker is not None:
-            worker.aim(Target(spec, None))
+        if entry is None or placement is None:
+            return Target(spec, None)
+        me = (self._context.node, self._fence_epoch())
+        if (placement.node, placement.fence_epoch) == me:
+            return Target(spec, placement, entry.mod_revision, hands_off=hands_off)
+        if (placement.migrate_to, placement.migrate_fence_epoch) == me:
+            return Target(spec, None, incoming=placement, hands_off=hands_off)
+        return Target(spec, None)
+
+    def _hands_off(self) -> bool:
+        """Operators paused high availability and asked agents to leave every instance alone."""
+        pause = self._mirror.read(keys.PAUSE, HaPause)
+        return pause is not None and pause.mode is PauseMode.IGNORE
 
     def _add_worker(self, target: Target) -> Worker | None:
         driver = self._drivers.get(target.spec.kind)
@@ -115,7 +125,7 @@ class Executor:
         for entry in list(self._mirror.below(keys.INSTANCES)):
             spec = decode(entry.value, InstanceSpec, entry.key)
             driver = self._drivers.get(spec.kind)
-            if driver is None or not self._eligible(spec) or spec.desired != "started":
+            if driver is None or not self._eligible(spec) or spec.desired is not Desired.STARTED:
                 continue
             try:
                 await driver.prepare(spec)
@@ -188,6 +198,8 @@ class Executor:
         self._isolated = isolated
         log.warning("isolated" if isolated else "no longer isolated", node=self._context.node)
         for worker in self._workers.values():
+            if worker.target.order is Order.LEAVE_ALONE:
+                continue
             if worker.target.spec.exclusivity is not Exclusivity.STRICT and not self._all_suspended:
                 if isolated:
                     worker.suspend()
