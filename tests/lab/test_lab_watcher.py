@@ -1,12 +1,13 @@
 """The independent watcher sees who executes what, and every doubled execution."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from lab_talk import EXECUTOR, hear, talk, until
 
 from holdfast.lab import LabClient, Watcher
-from holdfast.lab.watcher import instance_of
+from holdfast.lab.watcher import Sampler, instance_of
 
 CONFIG = "/run/holdfast/nfs/vol1.conf"
 
@@ -25,6 +26,18 @@ CONFIG = "/run/holdfast/nfs/vol1.conf"
 )
 def test_executors_are_known_by_their_command_line(command: str, instance: str | None) -> None:
     assert instance_of(command.split()) == instance
+
+
+def test_a_process_that_is_moved_between_groups_while_they_are_read_is_one_executor(tmp_path: Path) -> None:
+    config = tmp_path / "vol1.conf"
+    with subprocess.Popen(["bash", "-c", EXECUTOR, str(config)], stdin=subprocess.PIPE) as process:
+        for group in ("system", "strict"):  # a walk that met it in both
+            (tmp_path / "n1" / group).mkdir(parents=True)
+            (tmp_path / "n1" / group / "cgroup.procs").write_text(f"{process.pid}\n")
+        sampler = Sampler(tmp_path)
+        until(lambda: [i for i, _ in sampler.sample(0.0)] != [], "the executor is seen")
+        assert [(i, executor.host) for i, executor in sampler.sample(0.0)] == [("nfs/vol1", "n1")]
+        process.kill()
 
 
 def until_seen(path: Path, word: str, count: int = 1) -> None:

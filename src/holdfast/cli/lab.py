@@ -157,6 +157,26 @@ def events(as_json: output.Json = False) -> None:
 
 
 @app.command()
+def campaign(
+    faults: Annotated[int, typer.Option(help="Number of faults.", min=1)] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same faults in the same order.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Number of nodes, if no lab is up yet.", min=3)] = 4,
+    volumes: Annotated[int, typer.Option(help="Number of NFS volumes with a client each.", min=1, max=8)] = 3,
+    profile: Annotated[str, typer.Option(help="Timing profile, if no lab is up yet.")] = "fast",
+    only: Annotated[list[str] | None, typer.Option(help="Only faults of this kind. Repeatable.")] = None,
+    as_json: output.Json = False,
+) -> None:
+    """Random faults while clients write; then every acknowledged write is read back. Status 0 only if all is well.
+
+    Strikes the lab that is up (and leaves it up), or one of its own.
+    """
+    from holdfast.cli.campaign import run  # noqa: PLC0415 - only this command needs it
+
+    options = LabOptions(nodes=nodes, profile=profile)
+    raise typer.Exit(run(_client(), options, faults, seed, volumes, only or [], as_json=as_json))
+
+
+@app.command()
 def down() -> None:
     """Take the lab down and delete its nodes' disks. Harmless if it is down already."""
     _client().down()

@@ -28,7 +28,7 @@ from holdfast.lab.client import LabClient, LabError
 from holdfast.lab.processes import command_line
 
 PERIOD_S = 0.05
-_ADDRESS_PERIOD_S = 1.0
+_ADDRESS_PERIOD_S = _LOOKS_PERIOD_S = 1.0
 _STOP_S = 10.0
 
 EXECUTORS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -79,6 +79,8 @@ class WatchReport:
     """Each change of who holds a service address: {"boottime", "addresses": {ip: [hosts]}}. For information."""
     longest_gap_s: float = 0.0
     """Longest time between two samples; a doubled execution shorter than this could have been missed."""
+    looks: list[tuple[float, int]] = field(default_factory=list)
+    """(boottime, samples so far), about once a second."""
 
 
 class Watcher:
@@ -137,8 +139,11 @@ def read_report(path: Path) -> WatchReport:
     violations: list[Violation] = []
     timeline: dict[str, list[Interval]] = {}
     addresses: list[dict[str, Any]] = []
+    looks: list[tuple[float, int]] = []
     samples, gap = 0, 0.0
-    for line in path.read_text().splitlines():
+    for line in path.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # it is being written
         entry = json.loads(line)
         kind = entry.pop("kind")
         if kind == "violation":
@@ -147,11 +152,13 @@ def read_report(path: Path) -> WatchReport:
             timeline.setdefault(entry.pop("instance"), []).append(Interval(**entry))
         elif kind == "addresses":
             addresses.append(entry)
+        elif kind == "looks":
+            looks.append((entry["boottime"], entry["samples"]))
         elif kind == "end":
             samples, gap = entry["samples"], entry["longest_gap_s"]
     for intervals in timeline.values():
         intervals.sort(key=lambda interval: interval.first)
-    return WatchReport(samples, violations, timeline, addresses, gap)
+    return WatchReport(samples, violations, timeline, addresses, gap, looks)
 
 
 # --- the watching process --------------------------------------------------------------------------------------------
@@ -176,7 +183,7 @@ def _stat(pid: int) -> tuple[str, int] | None:
     return fields[0], int(fields[19])
 
 
-class _Sampler:
+class Sampler:
     """Command lines are read once per process, and again (always while it is young) as it may execute something else."""
 
     _YOUNG_S, _LOOK_AGAIN_S = 3.0, 1.0
@@ -198,6 +205,8 @@ class _Sampler:
                 if stat is None or stat[0] in "ZX":
                     continue
                 key = (pid, stat[1])
+                if key in seen:
+                    continue  # it was moved to another group while the groups were read
                 known = self._known.get(key)
                 if known is None or (known[0] is None and (look_again or now - known[2] < self._YOUNG_S)):
                     command = command_line(pid)
@@ -311,8 +320,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
-    record, sampler = _Record(record_path), _Sampler(lab.cgroup)
-    samples, longest, before = 0, 0.0, kernel.boottime()
+    record, sampler = _Record(record_path), Sampler(lab.cgroup)
+    samples, longest, before, next_look = 0, 0.0, kernel.boottime(), 0.0
     threading.Thread(target=_watch_addresses, args=(lab, record), daemon=True).start()
     while running and os.getppid() == parent:
         now = kernel.boottime()
@@ -322,6 +331,9 @@ def main() -> None:
             live.setdefault(instance, []).append(executor)
         record.see(now, live)
         samples += 1
+        if now >= next_look:
+            next_look = now + _LOOKS_PERIOD_S
+            record.write("looks", boottime=now, samples=samples)
         if samples == 1:
             print("watching", flush=True)
         time.sleep(max(0.0, now + period_s - kernel.boottime()))

@@ -99,15 +99,19 @@ class ClientProcess:
 
 
 class PanelClient(ClientProcess):
-    """Asks the panel each 20 ms (lab.demo.poll)."""
+    """Asks the panel each 20 ms (lab.demo.poll), or each `interval_s`."""
 
-    def __init__(self, lab: LabClient, address: str, ca: str) -> None:
+    def __init__(self, lab: LabClient, address: str, ca: str, interval_s: float = 0.02) -> None:
+        self.asked: list[float] = []
+        """When the question was asked that got the answer; the questions without one are left out."""
         self.answers: list[float] = []
         self.connections: list[float] = []
         """Of the answers, those that came over a new TCP and TLS connection."""
-        super().__init__(lab, ["-m", "holdfast.lab.demo.poll", address, str(PANEL_PORT)], stdin=ca)
+        argv = ["-m", "holdfast.lab.demo.poll", address, str(PANEL_PORT), "--interval", str(interval_s)]
+        super().__init__(lab, argv, stdin=ca)
 
     def take(self, line: dict[str, Any]) -> None:
+        self.asked.append(line["sent"])
         self.answers.append(line["got"])
         if "new" in line:
             self.connections.append(line["got"])
@@ -116,19 +120,35 @@ class PanelClient(ClientProcess):
 class VolumeClient(ClientProcess):
     """Writes a journal to a volume, a record each 20 ms, under a lock, and opens new files (services.nfs.journal)."""
 
-    def __init__(self, lab: LabClient, host: str, volume: str, file: str = "journal", opens_s: float = 0.1) -> None:
+    def __init__(
+        self,
+        lab: LabClient,
+        host: str,
+        volume: str,
+        file: str = "journal",
+        opens_s: float = 0.1,
+        *,
+        interval_s: float = 0.02,
+        patience_s: float = 120.0,
+    ) -> None:
+        """`patience_s`: it gives up when it had no server for so long."""
+        self.sent: list[float] = []
+        """When each acknowledged record was written; its index is its number."""
         self.writes: list[float] = []
+        """When each was acknowledged."""
         self.opens: list[tuple[float, float]] = []
         """(asked for, done) of each new file."""
         self.summary: dict[str, Any] = {}
         """After the end: acked, lost, torn, lock_kept, max_stall_s, max_open_s …, or error."""
         argv = ["-m", "holdfast.services.nfs.journal", "--host", host, "--volume", volume, "--file", file]
+        argv += ["--interval", str(interval_s), "--patience", str(patience_s)]
         super().__init__(lab, [*argv, "--opens", str(opens_s), "--out", "/proc/self/fd/1"])
 
     def take(self, line: dict[str, Any]) -> None:
         if "open" in line:
             self.opens.append((line["sent"], line["sent"] + line["took"]))
         elif "sent" in line:
+            self.sent.append(line["sent"])
             self.writes.append(line["acked"])
         else:
             self.summary = line

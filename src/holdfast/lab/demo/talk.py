@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -153,14 +153,16 @@ def wait_for_nodes(lab: LabClient, cluster: Cluster, timeout: float = 90.0) -> N
         pause.wait(0.2)
 
 
-def unsettled(status: dict[str, Any]) -> str:
-    """What keeps the cluster from being whole; empty if nothing does."""
+def unsettled(status: dict[str, Any], spared: Container[str] = ()) -> str:
+    """What keeps the cluster from being whole; empty if nothing does. `spared` nodes need not be up, nor their incidents
+    closed."""
     for node in status["nodes"]:
-        if node["state"] != "up":
+        if node["state"] != "up" and node["id"] not in spared:
             return f"{node['id']} ({node['state']})"
     for instance in status["instances"]:
         if instance["moving_to"] or instance["state"] != "running" or not instance["healthy"]:
             return f"{instance['id']} ({instance['state']} on {instance['node'] or 'no node'})"
-    if status["open_incidents"]:
-        return f"incident {status['open_incidents'][0]['id']} to close"
+    for incident in status["open_incidents"]:
+        if incident["node"] not in spared:
+            return f"incident {incident['id']} to close"
     return ""
