@@ -130,14 +130,14 @@ def test_a_node_in_maintenance_is_given_nothing_and_its_instances_leave() -> Non
     assert place.placement.node == "n2"
     alone = decided([working], [volume(on="")])
     assert "holdfast node maintenance exit n1" in alone.waiting["nfs/v"]
-    assert "maintenance" in alone.notes["n1"]
+    assert "holdfast node maintenance exit n1" in alone.notes["n1"]
 
 
 def test_what_leaves_for_a_maintenance_is_written_down_once() -> None:
     working = node("n1", maintenance=Maintenance("ann", moved=("nfs/a",)), maintenance_revision=8)
-    stopped = volume("nfs/d", spec=replace(volume("nfs/d").spec, desired=Desired.STOPPED))
+    disabled = volume("nfs/d", spec=replace(volume("nfs/d").spec, desired=Desired.DISABLED))
     stopping = volume("nfs/c", placement=Placement("n1", 10, 1, Goal.STOP))
-    instances = [volume("nfs/a"), volume("nfs/b"), stopping, stopped, volume("nfs/e", on="n2")]
+    instances = [volume("nfs/a"), volume("nfs/b"), stopping, disabled, volume("nfs/e", on="n2")]
     [noted] = of(decided([working, node("n2")], instances), NoteMoved)
     assert noted == NoteMoved("n1", Maintenance("ann", moved=("nfs/a", "nfs/b", "nfs/c")), 8)
     known = replace(working, maintenance=Maintenance("ann", moved=("nfs/a", "nfs/b", "nfs/c")))
@@ -148,10 +148,12 @@ def test_after_a_maintenance_the_instances_are_asked_home_once_the_node_is_well(
     record = BringBack(("nfs/a", "nfs/b", "nfs/c", "nfs/gone", "nfs/d"))
     home = node("n1", bring_back=record, bring_back_revision=9)
     moving = volume("nfs/b", on="n2", move=MoveRequest("n3"), move_revision=4)
-    stopped = volume("nfs/d", on="n2", spec=replace(volume("nfs/d").spec, desired=Desired.STOPPED))
-    instances = [volume("nfs/a", on="n2"), moving, volume("nfs/c", on="n1"), stopped]
+    disabled = volume("nfs/d", on="n2", spec=replace(volume("nfs/d").spec, desired=Desired.DISABLED))
+    instances = [volume("nfs/a", on="n2"), moving, volume("nfs/c", on="n1"), disabled]
     nodes = [node("n2"), node("n3")]
-    assert of(decided([home, *nodes], instances), BringHome) == [BringHome("n1", ("nfs/a",), 9)]
+    assert of(decided([home, *nodes], instances), BringHome) == [BringHome("n1", ("nfs/a",), (), 9)]
+    many = replace(home, bring_back=BringBack(tuple(f"nfs/v{k}" for k in range(201))))
+    assert of(decided([many, *nodes]), BringHome) == [BringHome("n1", (), ("nfs/v200",), 9)]
     fresh = replace(home, up_since=NOW - HEALTHY_S + 0.1)
     assert of(decided([fresh, *nodes], instances), BringHome) == []
     down = replace(home, suspicion=Suspicion(NOW - 1, ("x", "y"), "management"))
@@ -202,6 +204,15 @@ def test_a_frozen_node_is_not_claimed_until_an_operator_says_so() -> None:
     assert (claim.proof, claim.health) == (Proof.RELEASED, None)
     other = node("n1", beat={"phase": BeatPhase.RELEASED, "leaving": "failover"})
     assert len(of(decided([other, node("n2")], [volume()]), Claim)) == 1
+
+
+def test_a_nuisance_does_not_wait_for_a_frozen_node() -> None:
+    """Its panel is where an operator would say so."""
+    frozen = node("n1", beat={"phase": BeatPhase.RELEASED, "leaving": "freeze"})
+    panel = volume(spec=replace(volume().spec, exclusivity=Exclusivity.ADVISORY))
+    [place] = of(decided([frozen, node("n2")], [panel]), Place)
+    assert isinstance(place, Place)
+    assert place.placement.node == "n2"
 
 
 def test_a_frozen_node_that_returns_starts_its_instances_without_a_claim() -> None:

@@ -147,7 +147,8 @@ def _reconsider(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     placement = instance.placement
     assert placement is not None
     node = batch.view.nodes[placement.node]
-    if node.down(batch.view.timing, batch.now):
+    # A node that is frozen keeps what is strict: its return is waited for.
+    if node.down(batch.view.timing, batch.now) or (node.frozen and moves_without_claim(instance.spec)):
         if moves_without_claim(instance.spec):
             yield from _place(batch, instance)
         else:

@@ -9,6 +9,9 @@ from holdfast.core.intents import BringHome, CancelPower, Claim, FencePower, Int
 from holdfast.core.model import Desired, Proof
 from holdfast.core.view import InstanceView, NodeView, View
 
+BRING_HOME_AT_ONCE = 200
+"""So many moves are asked for in one transaction."""
+
 
 def pause_reason(view: View) -> str:
     """Why nothing at all is decided, while operators have paused high availability; "" while it is on."""
@@ -66,16 +69,18 @@ def _maintenance_intents(view: View, node: NodeView, now: float) -> Iterator[Int
             noted = replace(node.maintenance, moved=(*known, *new))
             yield NoteMoved(node.id, noted, node.maintenance_revision)
     elif node.bring_back is not None and node.well(view.timing, now):
+        listed = node.bring_back.instances
         away = []
-        for instance_id in node.bring_back.instances:
+        for instance_id in listed[:BRING_HOME_AT_ONCE]:
             instance = view.instances.get(instance_id)
             if instance is not None and _wanted(instance) and not _placed_on(node, instance) and instance.move is None:
                 away.append(instance_id)
-        yield BringHome(node.id, tuple(away), node.bring_back_revision)
+        yield BringHome(node.id, tuple(away), listed[BRING_HOME_AT_ONCE:], node.bring_back_revision)
 
 
 def _wanted(instance: InstanceView) -> bool:
-    return instance.spec.desired == Desired.STARTED and not instance.deleting
+    """It has a home that matters: it runs there, or would be started there."""
+    return instance.spec.desired in (Desired.STARTED, Desired.STOPPED) and not instance.deleting
 
 
 def _claim_wanted(view: View, node: NodeView, proof: Proof, now: float, hold: bool) -> bool:
@@ -101,7 +106,8 @@ def _placed_on(node: NodeView, instance: InstanceView) -> bool:
 def frozen_wait(view: View, instance: InstanceView) -> str:
     """What an instance waits for whose node went down to come back; "" for every other one."""
     node = view.nodes.get(instance.placement.node) if instance.placement else None
-    if node is None or not node.frozen or not _wanted(instance) or not _placed_on(node, instance):
+    started = instance.spec.desired == Desired.STARTED and not instance.deleting
+    if node is None or not node.frozen or not started or not _placed_on(node, instance):
         return ""
     return (
         f"{node.id} was shut down by the policy `freeze`: it is started there again when the node returns. To start it "
@@ -121,4 +127,10 @@ def node_note(view: View, node: NodeView, now: float) -> str:
         return f"lost the network {', '.join(node.lost_networks)}"
     if node.frozen:
         return "its instances wait for its return"
-    return node.closed_reason if node.member else ""
+    if not node.member:
+        return ""
+    if node.maintenance is not None:
+        return f"to end it: holdfast node maintenance exit {node.id}"
+    if node.health is not None and node.health.quarantined:
+        return node.health.quarantined
+    return node.closed_reason

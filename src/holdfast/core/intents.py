@@ -84,11 +84,13 @@ class NoteMoved:
 
 @dataclass(frozen=True, slots=True)
 class BringHome:
-    """A maintenance is over: ask for the move of these instances to the node, and delete the record that names them."""
+    """A maintenance is over: ask for the move of these instances to the node, and take them off the record."""
 
     node: str
     instances: tuple[str, ...]
     """Without those that are there, are gone, or have another move to do."""
+    rest: tuple[str, ...]
+    """What stays on the record for the next time: transactions are bounded."""
     revision: int
 
 

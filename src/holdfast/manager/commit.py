@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from holdfast.core.history import Event, Severity
-from holdfast.core.intents import Claim, EndMove, Intent, Place, Remove
-from holdfast.core.model import Fence, Goal
+from holdfast.core.intents import BringHome, Claim, EndMove, Intent, NoteMoved, Place, Remove
+from holdfast.core.model import Fence, Goal, MoveRequest
+from holdfast.core.policy import BringBack
 from holdfast.core.view import View
 from holdfast.manager.election import Election
 from holdfast.ports import Clock, Compare, Delete, Op, Put
@@ -59,12 +60,20 @@ class Committer:
             return await self._end_move(intent)
         if isinstance(intent, Remove):
             return await self._remove(intent, view)
+        if isinstance(intent, NoteMoved):
+            key = keys.maintenance(intent.node)
+            return await self._write([Compare(key, intent.revision)], [Put(key, encode(intent.maintenance))])
+        if isinstance(intent, BringHome):
+            return await self._bring_home(intent)
         raise AssertionError(f"not a store write: {intent}")
 
     async def _claim(self, intent: Claim, view: View) -> int:
         """Txn[term = mine and beat.mod_revision = v and fence unchanged] put(fence.epoch + 1), design section 3."""
         node = view.nodes[intent.node]
         assert node.beat is not None
+        quarantined = (
+            f"; it is quarantined: {intent.health.quarantined}" if intent.health and intent.health.quarantined else ""
+        )
         fence = Fence(node.fence.epoch + 1, intent.proof, node.beat.session, self._election.term)
         compare = [
             Compare(keys.beat(intent.node), intent.beat_revision),
@@ -75,11 +84,27 @@ class Committer:
             Delete(keys.death_confirmation(intent.node)),
             self._events.put(
                 "node-claimed",
-                f"{intent.node} is proven dead ({intent.proof}): {intent.text}",
+                f"{intent.node} is proven dead ({intent.proof}): {intent.text}{quarantined}",
                 severity=Severity.WARNING,
                 node=intent.node,
             ),
         ]
+        if intent.health is not None:
+            compare.append(Compare(keys.health(intent.node), intent.health_revision))
+            ops.append(Put(keys.health(intent.node), encode(intent.health)))
+        return await self._write(compare, ops)
+
+    async def _bring_home(self, intent: BringHome) -> int:
+        """The moves take over from the record."""
+        compare = [Compare(keys.bring_back(intent.node), intent.revision)]
+        compare += [Compare(keys.move(instance), 0) for instance in intent.instances]
+        request = MoveRequest(intent.node, operator=f"maintenance of {intent.node}", live=True)
+        ops: list[Op] = [Put(keys.move(instance), encode(request)) for instance in intent.instances]
+        if intent.instances:
+            text = f"the maintenance of {intent.node} is over: {', '.join(intent.instances)} return"
+            ops.append(self._events.put("bring-back", text, node=intent.node))
+        key = keys.bring_back(intent.node)
+        ops.append(Put(key, encode(BringBack(intent.rest))) if intent.rest else Delete(key))
         return await self._write(compare, ops)
 
     async def _place(self, intent: Place, view: View) -> int:
@@ -133,5 +158,6 @@ class Committer:
         return await self._write(compare, ops)
 
     async def _write(self, compare: list[Compare], ops: list[Op]) -> int:
-        result = await self._election.commit(compare, ops)
+        # A pause holds from the moment it is written, also for a manager that has not seen it yet.
+        result = await self._election.commit([Compare(keys.PAUSE, 0), *compare], ops)
         return result.revision if result.succeeded else 0

@@ -119,7 +119,7 @@ class Manager:
             self._power.stop()
 
     def _begin_term(self) -> None:
-        self.observations.begin_term()
+        self.observations.begin_term(self.election.term)
         self._incidents.begin_term()
         self._power.stop()
         self._published = None

@@ -18,7 +18,7 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.core.observers import MANAGEMENT, Suspicion
-from holdfast.core.policy import InstanceLock, RuleSpec
+from holdfast.core.policy import BringBack, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
 from holdfast.core.timing import Timing, profile
 from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_member
 from holdfast.manager.reports import Detector
@@ -51,14 +51,20 @@ class Observations:
         self._beat_arrived: dict[str, float] = {}
         self._was_down: dict[str, int] = {}
         """Node → mod_revision of its beat when it was last down."""
+        self._up_since: dict[str, float] = {}
+        self._term = 0
+        self._term_since = clock.now()
         self._unhealthy: dict[str, float] = {}
         self._placement_seen: dict[str, tuple[int, float]] = {}
         mirror.on_change(self._changed)
         mirror.on_resync(self._resynced)
 
-    def begin_term(self) -> None:
-        """A new term, or a gap in which this manager was blind: ages count from now."""
+    def begin_term(self, term: int = 0) -> None:
+        """A new term, or (0) a gap in which this manager was blind: ages count from now."""
+        if term:
+            self._term, self._term_since = term, self._clock.now()
         self._beat_seen.clear()
+        self._up_since.clear()
         self._unhealthy.clear()
         self._placement_seen.clear()
 
@@ -97,13 +103,23 @@ class Observations:
         for entry in self._mirror.below(keys.NODE_SPECS):
             node = self._node(keys.last_part(entry.key), power, power_running, now)
             if node is not None:
-                nodes[node.id] = node
+                nodes[node.id] = self._with_age(node, timing, now)
                 self._remember_down(node, timing, now)
         instances = {}
         for entry in self._mirror.below(keys.INSTANCES):
             instance = self._instance(entry.key, now)
             instances[instance.id] = instance
-        return View(timing, self._mirror.revision, nodes, instances, self._detector.settled, rules=self._rules())
+        return View(
+            timing,
+            self._mirror.revision,
+            nodes,
+            instances,
+            self._detector.settled,
+            pause=self.read(keys.PAUSE, HaPause),
+            term=self._term,
+            term_since=self._term_since,
+            rules=self._rules(),
+        )
 
     def _rules(self) -> tuple[RuleSpec, ...]:
         read = (self.read(entry.key, RuleSpec) for entry in self._mirror.below(keys.RULES))
@@ -190,7 +206,23 @@ class Observations:
             power_running=name in power_running,
             confirmation=self.read(keys.death_confirmation(name), DeathConfirmation),
             was_down=name in self._was_down,
+            up_since=self._up_since.get(name, float("-inf")),
+            maintenance=self.read(keys.maintenance(name), Maintenance),
+            maintenance_revision=self._revision(keys.maintenance(name)),
+            bring_back=self.read(keys.bring_back(name), BringBack),
+            bring_back_revision=self._revision(keys.bring_back(name)),
+            health=self.read(keys.health(name), NodeHealth),
+            health_revision=self._revision(keys.health(name)),
         )
+
+    def _with_age(self, node: NodeView, timing: Timing, now: float) -> NodeView:
+        """Since when it has been up without a break, as far as this term has seen."""
+        if not node.up(timing, now):
+            self._up_since.pop(node.id, None)
+        elif node.id not in self._up_since:
+            self._up_since[node.id] = now
+            return replace(node, up_since=now)
+        return node
 
     def _remember_down(self, node: NodeView, timing: Timing, now: float) -> None:
         """Datagrams alone do not end it: those of the next boot come before its first beat, which is the proof P2."""
