@@ -16,6 +16,8 @@ from holdfast.store import keys
 from holdfast.store.codec import decode
 
 STALE_S = 3.0
+SLOW_S = 0.5
+"""What a slow disk under the store adds to each request."""
 UNKNOWN_SHARE = 0.5
 
 Args = dict[str, Any]
@@ -135,6 +137,8 @@ def _store_fault(world: World, args: Args) -> None:
         store.restore_backup()
     elif mode == "nospace":
         store.cluster.full = True
+    elif mode == "slow":
+        store.slow_s = SLOW_S
     elif mode == "none":
         _store_heals(world, nodes)
     else:
@@ -151,6 +155,7 @@ def _store_fault(world: World, args: Args) -> None:
 def _store_heals(world: World, nodes: list[str]) -> None:
     store = world.store
     store.cluster.full = False
+    store.slow_s = 0.0
     for node in nodes:
         store.unknown.pop(node, None)
         store.stale_s.pop(node, None)

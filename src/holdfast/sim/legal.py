@@ -49,9 +49,10 @@ def _breaks(history: "History", rule: RuleSpec, instance: str, node: str) -> str
         return ""
     if rule.kind is RuleKind.NODE_AFFINITY:
         return "" if node in rule.nodes else f"rule {rule.id} names other nodes"
-    others = {name: p.node for name in rule.instances if name != instance and (p := history.running(name)) is not None}
+    others = {name: p for name in rule.instances if name != instance and (p := history.running(name)) is not None}
     if rule.kind is RuleKind.ANTI_AFFINITY:
-        clash = sorted(name for name, where in others.items() if where == node)
+        clash = sorted(name for name, p in others.items() if node in (p.node, p.migrate_to))
         return f"rule {rule.id} keeps it apart from {', '.join(clash)}" if clash else ""
-    apart = sorted(name for name, where in others.items() if where != node)
+    # A group moves live one after another: who is on the way to this node counts as being there.
+    apart = sorted(name for name, p in others.items() if node not in (p.node, p.migrate_to))
     return f"rule {rule.id} keeps it with {', '.join(apart)}" if apart else ""

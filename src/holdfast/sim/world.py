@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from holdfast.core.feasibility import validate_rule
 from holdfast.core.model import (
     ClusterSpec,
     Fence,
@@ -20,6 +21,7 @@ from holdfast.core.model import (
     ServiceAddress,
     ServiceSpec,
 )
+from holdfast.core.policy import RuleSpec
 from holdfast.net.memory import MemoryNetwork
 from holdfast.ports import Change, Op, Put
 from holdfast.sim import daemons
@@ -108,12 +110,24 @@ class World:
                 name, node.roles, self.addresses_of(name), node.labels.get("rack", ""), node.labels, devices
             )
             values[keys.fence(name)] = Fence(1)
-        for rule in self.scenario.rules:
+        for rule in self._accepted_rules({spec.id: spec for spec in values.values() if isinstance(spec, NodeSpec)}):
             values[keys.rule(rule.id)] = rule
         for instance in self.scenario.instances.values():
             values.update(self.instance_records(instance))
         self.store.cluster.on_commit = self._committed
         self.write(values)
+
+    def _accepted_rules(self, nodes: dict[str, NodeSpec]) -> list[RuleSpec]:
+        """Laid down one after another, as an operator would; what contradicts the earlier ones is refused with a reason."""
+        specs = {name: setup.spec for name, setup in self.scenario.instances.items()}
+        accepted: list[RuleSpec] = []
+        for rule in self.scenario.rules:
+            reasons = validate_rule(rule, accepted, specs, nodes)
+            if reasons:
+                self.log.say("rule-refused", f"rule {rule.id}: {'; '.join(reasons)}")
+            else:
+                accepted.append(rule)
+        return accepted
 
     def addresses_of(self, node: str) -> dict[str, str]:
         """Network → the node's own address on it."""
