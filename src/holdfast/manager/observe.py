@@ -24,7 +24,6 @@ from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_m
 from holdfast.manager.reports import Detector
 from holdfast.ports import Change, Clock
 from holdfast.store import keys
-from holdfast.store.codec import decode
 from holdfast.store.mirror import Mirror
 
 T = TypeVar("T")
@@ -37,6 +36,14 @@ def _is_beat(key: str) -> bool:
     return key.startswith(keys.NODES) and key.endswith("/beat")
 
 
+def _standing(beat: Beat) -> tuple[object, ...]:
+    """What a beat says, without what changes each time."""
+    return (
+        beat.session, beat.boot_id, beat.machine_id, beat.fence_epoch, beat.phase, beat.watchdog, beat.cpu, beat.memory_mib,
+        beat.leaving, beat.paused,
+    )  # fmt: skip
+
+
 class Observations:
     """What one manager knows. `begin_term` forgets everything whose age matters (proof P4 counts from this term)."""
 
@@ -45,7 +52,7 @@ class Observations:
         self._clock = clock
         self._detector = detector
         self._domains: dict[str, str] | None = None
-        self._standing: dict[str, Beat] = {}
+        self._standing: dict[str, tuple[object, ...]] = {}
         """Node → its last beat, without what changes each time."""
         self._beat_seen: dict[str, tuple[int, float]] = {}
         self._beat_arrived: dict[str, float] = {}
@@ -141,12 +148,10 @@ class Observations:
         if not _is_beat(key):
             return True
         node = keys.node_of(key)
-        if change.entry is None or node in self._was_down:
-            return True
-        beat = decode(change.entry.value, Beat, key)
-        standing = replace(beat, sequence=0)
+        beat = self.read(key, Beat)
+        standing = _standing(beat) if beat else ()
         if self._standing.get(node) == standing:
-            return False
+            return node in self._was_down
         self._standing[node], self._domains = standing, None
         return True
 

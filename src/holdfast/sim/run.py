@@ -161,12 +161,13 @@ def _quiet() -> Iterator[None]:
     hook = sys.unraisablehook
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     sys.unraisablehook = lambda _unraisable: None
-    gc.collect()
     gc.disable()
+    gc.freeze()  # what is there already is not searched for garbage afterwards
     try:
         yield
     finally:
-        gc.enable()
         gc.collect()
+        gc.unfreeze()
+        gc.enable()
         sys.unraisablehook = hook
         structlog.configure(**before)

@@ -72,6 +72,7 @@ class World:
         self.hosts: dict[str, tuple[str, str]] = {}
         """Address of a node → (node, network)."""
         self.run_numbers: defaultdict[str, int] = defaultdict(int)
+        self._calm_after_s = self.timing.T_wait + CALM_S
         self.pending = 0
         """Faults that will end by themselves."""
         self._graves: list[object] = []
@@ -230,7 +231,7 @@ class World:
 
     def calm(self) -> bool:
         """Nothing but beats has happened for longer than any time-out of the protocol."""
-        return not self.pending and self.loop.time() - self.log.busy_at > self.timing.T_wait + CALM_S
+        return self.loop.time() - self.log.busy_at > self._calm_after_s and not self.pending
 
     def next_run(self, instance: str) -> int:
         """Number of an execution that begins now."""

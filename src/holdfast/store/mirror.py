@@ -15,7 +15,7 @@ class Mirror:
     revisions when they commit."""
 
     def __init__(self, store: Store, prefix: str = "", notable: Callable[[Change], bool] = lambda _change: True) -> None:
-        """`notable(change)`: is this change worth a wake-up of who waits for `changed`?"""
+        """`notable(change)`: is this change, which was just applied, worth a wake-up of who waits for `changed`?"""
         self._store = store
         self._prefix = prefix
         self._notable = notable
@@ -69,8 +69,8 @@ class Mirror:
             else:
                 worth = False
                 for change in batch.changes:
-                    worth = self._notable(change) or worth
                     self._apply(change)
+                    worth = self._notable(change) or worth
             self.revision = batch.revision
             self.ready.set()
             if worth:
