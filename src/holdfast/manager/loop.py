@@ -11,7 +11,7 @@ from holdfast.core.horizon import next_look
 from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place
 from holdfast.core.model import ManagementSpec, Proof
 from holdfast.core.timing import Detection
-from holdfast.core.view import View
+from holdfast.core.view import PowerEvidence, View
 from holdfast.errors import StoreError
 from holdfast.manager.commit import Committer, EventLog
 from holdfast.manager.election import REFRESH_S, Election, LostLeadership
@@ -69,6 +69,8 @@ class Manager:
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._said: dict[str, str] = {}
+        self._told: dict[str, PowerEvidence] = {}
+        """Node → its last failed power fencing that people were told of."""
 
     async def run(self) -> None:
         """For ever. Cancel to stop; call `resign` then."""
@@ -211,7 +213,7 @@ class Manager:
         published = ManagerView(
             self._node, self.election.term, states, notes, waiting, decision.hold, dict(decision.failed)
         )
-        ops: list[Op] = list(self._incidents.puts())
+        ops: list[Op] = [*self._incidents.puts(), *self._fence_failures(view)]
         if published != self._published:
             ops.append(Put(keys.MANAGER_VIEW, encode(published)))
             ops.extend(self._news(published))
@@ -224,6 +226,19 @@ class Manager:
         except StoreError as error:
             log.warning("view not published", error=str(error))
         return False
+
+    def _fence_failures(self, view: View) -> list[Put]:
+        """Events for power fencing that ended without a proof: of the 1st, 2nd, 4th, 8th… attempt, each once."""
+        news = []
+        for node in view.nodes.values():
+            power = node.power
+            rare = power is not None and power.attempts & (power.attempts - 1) == 0
+            if power is None or power.verified_off or not rare or self._told.get(node.id) == power:
+                continue
+            self._told[node.id] = power
+            text = f"power fencing of {node.id} failed, attempt {power.attempts}: {power.text}"
+            news.append(self._events.put("fence-failed", text, severity=Severity.WARNING, node=node.id))
+        return news
 
     def _news(self, new: ManagerView) -> list[Put]:
         """Events for the differences between the last published view and this one."""
