@@ -108,7 +108,7 @@ def test_what_lasts_for_a_drawn_time_has_bounds_and_nothing_else_has() -> None:
 
 
 def turn(number: int, began: float, *stalls: Stall, outage: bool = False, kind: str = "power-off") -> Turn:
-    made = Turn(number, kind, kind, "n1", began, outage)
+    made = Turn(number, kind, kind, "n1", began, began, outage)
     made.undone, made.whole, made.acked = began + 5, began + 9, 10
     made.stalls = {"vol1": list(stalls)} if stalls else {}
     return made

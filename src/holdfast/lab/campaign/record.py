@@ -4,7 +4,7 @@ import bisect
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.lab.campaign.alphabet import ALPHABET
@@ -24,6 +24,8 @@ class Turn:
     text: str
     """`power-off`, or `cut management + move`."""
     victim: str
+    since: float
+    """When the turn before was over: writes and looks since then count to this one."""
     began: float
     outage: bool = False
     undone: float = 0.0
@@ -52,7 +54,7 @@ class Turn:
         return self.whole - self.began if self.whole else 0.0
 
     def holds(self, moment: float) -> bool:
-        return self.began <= moment and (not self.whole or moment <= self.whole)
+        return self.since <= moment and (not self.whole or moment < self.whole)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -147,7 +149,14 @@ class Outcome:
         return [self._row(name, turns) for name in names if (turns := [t for t in self.turns if t.kind == name])]
 
     def total(self) -> Row:
-        return self._row("all", self.turns)
+        """The whole campaign, from its first moment to its last."""
+        return replace(
+            self._row("all", self.turns),
+            acked=sum(readback.acked for readback in self.readbacks),
+            lost=sum(len(readback.lost) for readback in self.readbacks),
+            looks=self.samples,
+            violations=sum(len(turn.violations) for turn in self.turns) + len(self.violations),
+        )
 
     def _row(self, name: str, turns: list[Turn]) -> Row:
         lost = [moment for readback in self.readbacks for moment in readback.lost]
@@ -162,7 +171,7 @@ class Outcome:
         )
 
     def _looks(self, turn: Turn) -> int:
-        return round(self._looks_until(turn.whole or math.inf) - self._looks_until(turn.began))
+        return round(self._looks_until(turn.whole or math.inf) - self._looks_until(turn.since))
 
     def _looks_until(self, moment: float) -> float:
         """Between two of the watcher's counts, in proportion."""
@@ -179,6 +188,7 @@ class Outcome:
             "problems": self.problems,
             "faults": [turn.to_json() for turn in self.turns],
             "kinds": [row.to_json() for row in self.rows()],
+            "all": self.total().to_json(),
             "journals": [
                 {"volume": r.volume, "acked": r.acked, "lost": len(r.lost), "client": r.client} for r in self.readbacks
             ],

@@ -160,4 +160,4 @@ def show(outcome: Outcome) -> None:
     console.print(table(outcome))
     console.print()
     for part in verdict(outcome):
-        console.print(part)
+        console.print(part, soft_wrap=True)

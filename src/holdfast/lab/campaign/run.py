@@ -52,6 +52,9 @@ class Campaign:
         self._cluster = Cluster(lab)
         self._health = Health(lab, self._cluster)
         self._watcher = Watcher(lab)
+        self._began = 0.0
+        self._acked = 0
+        """Writes acknowledged up to the end of the last turn."""
         self._violations_seen = 0
         self._evidence: Path | None = None
 
@@ -61,7 +64,7 @@ class Campaign:
         with ExitStack() as ending:
             ending.callback(self._cluster.close)
             self._set_up(ending, volumes)
-            began = kernel.boottime()
+            self._began = kernel.boottime()
             try:
                 for step in steps:
                     if step.number > wanted:
@@ -69,7 +72,7 @@ class Campaign:
                     self._turn(step, outcome)
             except Broken as error:
                 outcome.violations.append(error.message)
-            outcome.seconds = kernel.boottime() - began
+            outcome.seconds = kernel.boottime() - self._began
             self._tell.step("reading back every write that was acknowledged")
             outcome.readbacks = self._clients.stop()
             report = self._watcher.stop()
@@ -101,13 +104,14 @@ class Campaign:
     def _turn(self, step: Step, outcome: Outcome) -> None:
         time.sleep(step.pause_s)
         casts = [self._cast(planned) for planned in (step.first, step.second) if planned is not None]
-        before, acked = self._before(), self._clients.acked
+        before = self._before()
         offset = story.wall_offset(time.time(), kernel.boottime())
         turn = Turn(
             number=step.number,
             kind=TOGETHER if step.second else step.first.kind.name,
             text=" + ".join(one.name for one in casts),
             victim=" + ".join(one.victim for one in casts),
+            since=outcome.turns[-1].whole if outcome.turns else self._began,
             began=kernel.boottime(),
             outage=step.first.kind.outage,
         )
@@ -126,7 +130,7 @@ class Campaign:
         turn.undone = kernel.boottime()
         self._become_whole(turn, before, {node for one in casts for node in one.nodes})
         turn.stalls = self._clients.stalls(turn.began)
-        turn.acked = self._clients.acked - acked
+        turn.acked, self._acked = self._clients.acked - self._acked, self._clients.acked
         turn.proofs = self._proofs(turn.began, offset)
         self._look_for_twice(turn)
         self._tell.turn(turn)
