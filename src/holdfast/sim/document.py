@@ -183,6 +183,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+for _words in (_Loader, _Dumper):
+    # 1e-9 without a dot: a number in JSON and in YAML 1.2, which PyYAML takes for text.
+    _words.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    )
 _Dumper.add_representer(Switch, lambda dumper, data: dumper.represent_scalar("tag:yaml.org,2002:bool", str(data)))
 
 
