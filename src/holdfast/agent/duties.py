@@ -19,6 +19,8 @@ UNHEALTHY_AFTER = 2
 """Failed checks in a row after which the instance is reported as not answering."""
 RESTART_AFTER = 6
 """Failed checks in a row after which it is restarted in place."""
+EARLY_S = 10.0
+"""What ends by itself so soon after it was started counts as a start that failed."""
 STABLE_S = 60.0
 """After running for so long, earlier failures count no more."""
 ADVISORY_PROBE_S = 0.05
@@ -191,11 +193,10 @@ class Duties:
 
     async def _check(self, spec: InstanceSpec) -> None:
         """One health check, and what follows from it."""
-        if not self._stable and not self._failed_checks and self._context.clock.now() - self._up_at >= STABLE_S:
+        if not self._failed_checks and self._ran_for() >= STABLE_S:
             self._stable, self._failures = True, 0
-            if self._probe is None:
-                self._say(InstanceState.RUNNING)
         if self._probe is None:
+            self._say(InstanceState.RUNNING)
             return
         problem = await self._probe.check(spec, timeout=HEALTH_TIMEOUT_S)
         self._failed_checks = self._failed_checks + 1 if problem else 0
@@ -314,6 +315,10 @@ class Duties:
             if self.target.spec.address is not None:
                 await self._context.addresses.remove(self.target.spec.address)
             self.running = False
+
+    def _ran_for(self) -> float:
+        """Seconds since its last start."""
+        return self._context.clock.now() - self._up_at
 
     # --- small things ---------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import asyncio
 import structlog
 
 from holdfast.agent.context import NodeContext, Order, Target
-from holdfast.agent.duties import Duties, ProcessEnded
+from holdfast.agent.duties import EARLY_S, Duties, ProcessEnded
 from holdfast.core.model import InstanceState
 from holdfast.errors import HoldfastError
 from holdfast.ports import Driver, HealthProbe
@@ -165,13 +165,14 @@ class Worker(Duties):
         """Count it, take back what was half started, and give the pause before the next try."""
         if self.strict and not self._context.allowed():
             return RETRY_S[1]  # the node may start nothing just now: that is not the instance's fault
-        limit = self.target.spec.max_restarts
-        # No further than one: what is tried again for ever must not change the status for ever.
-        self._failures = min(self._failures + 1, limit + 1)
+        limit, ended = self.target.spec.max_restarts, isinstance(error, ProcessEnded)
+        if not ended or self._ran_for() < EARLY_S:
+            # No further than one: what is tried again for ever must not change the status for ever.
+            self._failures = min(self._failures + 1, limit + 1)
         self._say(InstanceState.FAILED, detail=str(error))
-        if not isinstance(error, ProcessEnded):
+        if not ended:
             try:
                 await self._take_back()
             except HoldfastError as again:
                 log.warning("half-started instance not stopped", instance=self.target.spec.id, error=str(again))
-        return RETRY_S[min(self._failures, len(RETRY_S)) - 1] if self._failures <= limit else SLOW_RETRY_S
+        return RETRY_S[max(0, min(self._failures, len(RETRY_S)) - 1)] if self._failures <= limit else SLOW_RETRY_S

@@ -73,7 +73,9 @@ def _maintenance_intents(view: View, node: NodeView, now: float) -> Iterator[Int
         away = []
         for instance_id in listed[:BRING_HOME_AT_ONCE]:
             instance = view.instances.get(instance_id)
-            if instance is not None and _wanted(instance) and not _placed_on(node, instance) and instance.move is None:
+            if instance is None or not _wanted(instance) or instance.move is not None:
+                continue
+            if instance.bound_for or not _placed_on(node, instance):
                 away.append(instance_id)
         yield BringHome(node.id, tuple(away), listed[BRING_HOME_AT_ONCE:], node.bring_back_revision)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from holdfast.core.batch import Batch, counters_of
-from holdfast.core.model import BeatPhase, Goal, InstanceState
+from holdfast.core.model import BeatPhase, InstanceState
 from holdfast.core.placement import EMPTY, better_node, misplaced, moves_without_claim, refusal
 from holdfast.core.view import InstanceView, NodeView
 
@@ -65,9 +65,8 @@ def _lost_network(instance: InstanceView, node: NodeView) -> bool:
 def _by_rules(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[Leave]:
     view = batch.view
     for mate in batch.mates(instance):
-        goes = _goes_to(mate)
-        if goes not in ("", node.id) and mate.placement is not None and mate.placement.node == node.id:
-            yield Leave(f"it moves with {mate.id}", goes, only=True, live=bool(mate.placement.migrate_to))
+        if mate.bound_for and mate.placement is not None and mate.placement.node == node.id:
+            yield Leave(f"it moves with {mate.id}", mate.bound_for, only=True, live=bool(mate.placement.migrate_to))
     broken = misplaced(
         instance.spec,
         node.id,
@@ -81,14 +80,6 @@ def _by_rules(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[
     if broken:
         yield Leave(broken)
     yield from _failback(batch, instance, node)
-
-
-def _goes_to(mate: InstanceView) -> str:
-    """The node it is on its way to; "" if it stays."""
-    placement = mate.placement
-    if placement is None:
-        return ""
-    return placement.migrate_to or (placement.next_node if placement.goal is Goal.STOP else "")
 
 
 def _failback(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[Leave]:

@@ -185,6 +185,15 @@ class InstanceView:
             return None
         return status
 
+    @property
+    def bound_for(self) -> str:
+        """The node it is on its way to; "" if it stays where it is placed."""
+        placement = self.placement
+        if placement is None:
+            return ""
+        goes = placement.migrate_to or (placement.next_node if placement.goal is Goal.STOP else "")
+        return goes if goes != placement.node else ""
+
     def gone_from_its_node(self) -> bool:
         """The node it is placed on has confirmed, for exactly this placement, that nothing of it runs there any more, nor
         will be started there: it was to stop, or it handed the instance over to the target of a live migration."""
