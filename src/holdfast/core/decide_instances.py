@@ -78,9 +78,9 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
 def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     """A stopped instance has a home: a living node where it would be started. Another one when that is lost, is to be freed,
     or an operator asks for it."""
-    placement, move, nodes = instance.placement, instance.move, batch.view.nodes
-    home = nodes.get(placement.node) if placement is not None and instance.confirmed_stopped() else None
-    if home is not None and home.fence.epoch == placement.fence_epoch:  # type: ignore[union-attr]
+    move, nodes = instance.move, batch.view.nodes
+    home = _home(batch, instance)
+    if home is not None:
         leaves = home.drain_reason or (move is not None and move.node != home.id)
         if not leaves or instance.lock is not None:
             yield from _end_move(instance, home.id)
@@ -92,10 +92,19 @@ def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
         # It needs a place, and resources only when it is started.
         choice = batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes, wanted=wanted)
     if choice.node:
-        where = f"stopped; it moved from {placement.node}" if placement else "stopped; it would be started here"
-        yield batch.put(instance, choice.node, Goal.STOP, where, finishes_move=move is not None)
+        reason = "it is stopped, and would be started here"
+        yield batch.put(instance, choice.node, Goal.STOP, reason, finishes_move=move is not None)
     elif home is None:
         batch.waiting[instance.id] = f"it is stopped, and no node can be its home: {choice.why_not()}"
+
+
+def _home(batch: Batch, instance: InstanceView) -> NodeView | None:
+    """The living node that has confirmed that it is stopped there."""
+    placement = instance.placement
+    node = batch.view.nodes.get(placement.node) if placement else None
+    if placement is None or node is None or node.fence.epoch != placement.fence_epoch:
+        return None
+    return node if instance.confirmed_stopped() else None
 
 
 # --- it is to stop, or stops --------------------------------------------------------------------------------------------
