@@ -22,7 +22,7 @@ class Excuses:
         world, history = self._world, self._world.history
         if history.paused:
             return "high availability is paused"
-        if not world.store.leader or world.store.cluster.full:
+        if world.store.cluster.full or not any(world.store.serves(name) for name in world.managers):
             return "the store takes no writes"
         if world.trouble.any(instance):
             return "a fault of the scenario still holds it"
