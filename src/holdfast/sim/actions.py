@@ -62,6 +62,13 @@ def _watchdog_off(world: World, args: Args) -> None:
         device.broken = True
 
 
+def _watchdog_slow(world: World, args: Args) -> None:
+    machine = world.machines[args["node"]]
+    machine.watchdog_s = args["seconds"]
+    if machine.device is not None:
+        machine.device.timeout_s = machine.watchdog_s
+
+
 def _agent_start(world: World, args: Args) -> None:
     machine = world.machines[args["node"]]
     machine.start_agent()
@@ -253,6 +260,7 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "agent-stop": lambda world, args: world.machines[args["node"]].stop_agent(),
     "agent-start": _agent_start,
     "watchdog-off": _watchdog_off,
+    "watchdog-slow": _watchdog_slow,
     "clock-step": _clock_step,
     "clock-rate": _clock_rate,
     "network-off": _cut,
@@ -279,6 +287,7 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "unlock": lambda world, args: _delete(world, keys.lock(args["instance"])),
     "set-resources": _set_resources,
     "crash": _crash,
+    "hang-kill": _hang("kill"),
     "fail-start": _fail("start"),
     "fail-stop": _fail("stop"),
     "fail-migrate": _fail("migrate"),

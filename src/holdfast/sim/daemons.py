@@ -71,7 +71,7 @@ class AgentRun:
         clock, guard, name = machine.clock, machine.guard, machine.name
         store = SimStore(world.store, world.loop, name, patient=True)
         self._mirror = Mirror(store, notable=concerns_agents)
-        identity = Identity(f"{name}-{machine.runs}", f"boot-{name}-{machine.boots}", f"machine-{machine.identity}")
+        identity = Identity(f"{name}-{machine.runs}", machine.boot_id, f"machine-{machine.identity}")
         addresses = MemoryAddresses(world.addresses, name, world.addresses_of(name))
         announcer = self._announcer = Announcer(addresses, clock)
         context = NodeContext(

@@ -38,16 +38,28 @@ class SimDriver:
         trouble, clock = self._world.trouble, self._machine.clock
         if instance.id in self._machine.live:
             return
-        await clock.sleep(HANG_S if trouble.hangs("start", instance.id) else START_S)
+        if trouble.hangs("start", instance.id):
+            await clock.sleep(HANG_S)
+        await self._slowly(START_S)
         if trouble.fails("start", instance.id, self._machine.name):
             raise DriverError(f"{instance.id} does not start on {self._machine.name}", "A fault of the scenario.")
+        asked_at = clock.now()
         if not allowed():
             raise DriverError(f"{instance.id} may not run on {self._machine.name} any more")
         if self._world.random.random() < LATE_START:
             await clock.sleep(self._world.random.uniform(0.0, LATE_START_S))
         self._machine.receiving.pop(instance.id, None)
-        self._machine.execute(instance)
+        self._machine.execute(instance, asked_at)
         steps.step("server")
+
+    async def _slowly(self, seconds: float) -> None:
+        """As in a process of its own: an order to stop is not heard, only the answer of `allowed` counts afterwards."""
+        working = asyncio.ensure_future(self._machine.clock.sleep(seconds))
+        while not working.done():
+            try:
+                await asyncio.shield(working)
+            except asyncio.CancelledError:
+                continue
 
     async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
         trouble, clock = self._world.trouble, self._machine.clock

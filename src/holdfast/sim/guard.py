@@ -25,6 +25,7 @@ class WatchdogDevice:
         self._fire = fire
         self._random = random
         self._petted_at = 0.0
+        self.timeout_s = timing.W
         self.open = False
         self.broken = False
         """It never fires, and nobody notices."""
@@ -45,7 +46,7 @@ class WatchdogDevice:
 
     def _watch(self) -> None:
         late = self._random.uniform(0.0, self._timing.j)
-        due = self._petted_at + self._timing.W + late
+        due = self._petted_at + self.timeout_s + late
         self._loop.hardware(due - self._loop.time(), self._look, self._petted_at)
 
     def _look(self, petted_at: float) -> None:
@@ -93,7 +94,7 @@ class SimGuard:
     async def attest(self) -> WatchdogAttestation | None:
         if not await self._answers() or self._device is None or not self._device.open:
             return None
-        return WatchdogAttestation("/dev/watchdog", "simulated", int(self._timing.W))
+        return WatchdogAttestation("/dev/watchdog", "simulated", int(self._device.timeout_s))
 
     async def set_deadline(self, deadline: float, grace: float) -> bool:
         if not await self._answers():
@@ -103,6 +104,9 @@ class SimGuard:
 
     async def set_idle(self) -> bool:
         return await self._tell(core.Event.IDLE_REFUSED if self._strict_left() else core.Event.IDLE)
+
+    async def pause(self) -> bool:
+        return await self._tell(core.Event.PAUSE)
 
     async def farewell(self, *, restart: bool) -> bool:
         return await self._tell(core.Event.FAREWELL_RESTART if restart else core.Event.FAREWELL_IDLE)

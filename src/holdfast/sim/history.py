@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeVar
 from holdfast.core.history import Event, Incident
 from holdfast.core.model import Beat, Fence, Goal, InstanceSpec, NodeSpec, Placement
 from holdfast.core.policy import HaPause, NodeHealth, RuleSpec
+from holdfast.manager.election import Alive, Term
 from holdfast.ports import Change
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -46,6 +47,7 @@ class History:
     def _follow(self, change: Change) -> bool:
         key = change.key
         if key == keys.MANAGER_ALIVE:
+            self._world.premises.manager_lives(_read(change, Alive))
             return False
         if key.startswith(keys.NODES) and key.endswith("/beat"):
             return self._beat(keys.node_of(key), _read(change, Beat))
@@ -66,6 +68,8 @@ class History:
             _keep(self.nodes, keys.last_part(key), _read(change, NodeSpec))
         elif key.startswith(keys.RULES):
             _keep(self.rules, keys.last_part(key), _read(change, RuleSpec))
+        elif key == keys.MANAGER_TERM:
+            self._world.premises.leads(_read(change, Term))
         elif key == keys.PAUSE:
             pause = _read(change, HaPause)
             self.paused = pause is not None
@@ -80,6 +84,8 @@ class History:
             self._world.log.touch()
             self._world.hearing.members_changed()
         _keep(self.beats, node, beat)
+        if beat is not None:
+            self._world.premises.beaten(node, beat)
         return news
 
     def _node(self, change: Change) -> None:

@@ -47,6 +47,12 @@ class Machine:
     powered: bool = False
     booting: bool = False
     frozen: bool = False
+    thawed_at: float = float("-inf")
+    """By its own clock, as is `valid_until`."""
+    valid_until: float = float("-inf")
+    """What the deadline of its agent may be at most: the last beat in the store, counted from when it was sent."""
+    watchdog_s: float = 0.0
+    """Time-out of its watchdog; 0: what the profile wants."""
     bmc: str = "normal"
     boots: int = 0
     identity: str = ""
@@ -69,6 +75,10 @@ class Machine:
     def __post_init__(self) -> None:
         self.clock = NodeClock(self.world.loop)
         self.identity = self.identity or self.name
+
+    @property
+    def boot_id(self) -> str:
+        return f"boot-{self.name}-{self.boots}"
 
     def capacity(self) -> tuple[float, int]:
         """Cores and MiB."""
@@ -96,8 +106,10 @@ class Machine:
         self.powered, self.booting, self.frozen = True, False, False
         self.boots += 1
         self.clock = NodeClock(self.world.loop, self.world.random.uniform(10.0, 5000.0), self.rate)
+        self.thawed_at = self.valid_until = float("-inf")
         if self.has_watchdog:
             self.device = WatchdogDevice(self.world.loop, self.world.random, self.world.timing, self._watchdog_fires)
+            self.device.timeout_s = self.watchdog_s or self.device.timeout_s
         self.start_guard()
         self.start_agent()
         self.start_manager()
@@ -146,6 +158,7 @@ class Machine:
     def thaw(self) -> None:
         if self.frozen:
             self.frozen = False
+            self.thawed_at = self.clock.now()
             for life in self._lives():
                 self.world.loop.thaw(life)
             self.world.log.say("thawed", "", node=self.name)
@@ -210,8 +223,9 @@ class Machine:
 
     # --- what runs
 
-    def execute(self, instance: InstanceSpec) -> None:
-        """A start takes effect: from here on the instance touches its data."""
+    def execute(self, instance: InstanceSpec, asked_at: float) -> None:
+        """A start takes effect: from here on the instance touches its data. `asked_at`: when its driver was last told that
+        it is allowed (this node's clock)."""
         if instance.id in self.live:
             return
         strict = instance.exclusivity is Exclusivity.STRICT
@@ -219,6 +233,7 @@ class Machine:
         self.live[instance.id] = Run(instance.kind, strict, number, self.world.loop.create_future())
         self.world.log.say("instance-started", "", node=self.name, instance=instance.id)
         self.world.checks.started(self, instance)
+        self.world.premises.started(self, instance, asked_at)
 
     def take_over(self, instance: InstanceSpec, source: "Machine") -> None:
         """The instant of a live migration: the source executes it no more, this machine does."""
@@ -235,6 +250,8 @@ class Machine:
         if run is not None:
             _end(run)
             self.world.log.say("instance-stopped", why, node=self.name, instance=instance)
+            if run.strict and self.powered:
+                self.world.premises.ended(self, instance)
 
     def _kill_strict(self) -> None:
         boots = self.boots
@@ -244,7 +261,8 @@ class Machine:
             if self.boots == boots:
                 self.receiving.clear()
             for name, run in victims:
-                if self.boots == boots and self.live.get(name) is run:
+                hangs = self.world.trouble.hangs("kill", name)
+                if self.boots == boots and self.live.get(name) is run and not hangs:
                     self.end(name, "killed by the guard")
 
         self.world.loop.hardware(self.world.random.uniform(0.0, KILL_S), kill)

@@ -40,6 +40,8 @@ class StoreService:
         """Nodes whose watches deliver nothing; a snapshot follows once it ends."""
         self.stale_s: dict[str, float] = {}
         """Node → seconds by which its watches lag behind."""
+        self.asked_at = 0.0
+        """When the transaction that takes effect was sent (true time)."""
         self._backups: list[Backup] = []
         self._loop = loop
         self.random = random
@@ -176,7 +178,10 @@ class SimStore:
         *,
         timeout: float | None = None,
     ) -> TxnResult:
+        sent_at = self._loop.time()
+
         def action() -> TxnResult:
+            self._service.asked_at = sent_at
             return self._cluster.txn(compare, then, otherwise)
 
         return await self._call(action, "write", timeout, write=writes(then, otherwise))

@@ -52,6 +52,11 @@ _TABLE = (
     Verb("agent-start", "The agent is started again and adopts what runs.", (_NODE,)),
     Verb("watchdog-off", "The watchdog device does not fire any more, unnoticed.", (_NODE,)),
     Verb(
+        "watchdog-slow",
+        "The node's watchdog has this time-out from now on, and says so.",
+        (_NODE, Field("seconds", Kind.SECONDS, required=True)),
+    ),
+    Verb(
         "clock-step",
         "The wall clock jumps; nothing may depend on it.",
         (_NODE, Field("seconds", Kind.SIGNED_SECONDS, required=True)),
@@ -134,5 +139,6 @@ _TABLE = (
     Verb("fail-migrate", "The next live migrations of an instance fail.", (_INSTANCE, _TIMES, _ON_NODE)),
     Verb("hang-start", "Starts of an instance hang, from now on or for a time.", (_INSTANCE, _ON_NODE, _FOR)),
     Verb("hang-stop", "Stops of an instance hang, from now on or for a time.", (_INSTANCE, _ON_NODE, _FOR)),
+    Verb("hang-kill", "Not even the guard can kill an instance: it hangs in the kernel.", (_INSTANCE, _FOR)),
 )
 VERBS = {verb.name: verb for verb in _TABLE}

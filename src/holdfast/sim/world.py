@@ -34,6 +34,7 @@ from holdfast.sim.history import History
 from holdfast.sim.loop import Life, VirtualLoop, spawn
 from holdfast.sim.machine import Machine
 from holdfast.sim.network import NETWORKS, Network
+from holdfast.sim.premises import Premises
 from holdfast.sim.scenario import InstanceSetup, Scenario
 from holdfast.sim.store import StoreService
 from holdfast.sim.trouble import Trouble
@@ -64,6 +65,7 @@ class World:
         self.addresses = MemoryNetwork(self.true_clock, {name: (f"{net}.0/24",) for name, net in PREFIX.items()})
         self.trouble = Trouble()
         self.checks = Checks(self)
+        self.premises = Premises(self)
         self.history = History(self)
         self.excuses = Excuses(self)
         self.models_detection = scenario.simulation.get("detection") == "model"

@@ -1,0 +1,72 @@
+"""What the bounds of the safety protocol rest on, checked where it happens: to break it is dangerous long before the rare
+moment at which two executors meet.
+
+DEADLINE: strict instances are started before `send of the last committed beat + F` and end before that + G, on the node's
+own clock, unless the node stands still. INV-3: an old manager writes nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+from holdfast.core.model import Beat, BeatPhase, Exclusivity, InstanceSpec
+
+if TYPE_CHECKING:
+    from holdfast.manager.election import Alive, Term
+    from holdfast.sim.machine import Machine
+    from holdfast.sim.world import World
+
+AFTER_GRACE_S = 0.5
+"""The guard is asleep at D + G, wakes up, and its kill takes a moment."""
+AFTER_THAW_S = 0.5
+"""So long after it was frozen a node may still be about to notice the time."""
+
+
+class Premises:
+    """See the module's text."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._term = 0
+        self._session = ""
+
+    def beaten(self, node: str, beat: Beat) -> None:
+        """A beat is committed."""
+        machine = self._world.machines[node]
+        if beat.phase is not BeatPhase.ACTIVE or beat.boot_id != machine.boot_id:
+            return
+        if beat.paused:
+            machine.valid_until = float("inf")  # it may go on without the store
+            return
+        ago_s = (self._world.loop.time() - self._world.store.asked_at) * machine.clock.rate
+        valid_until = machine.clock.now() - ago_s + self._world.timing.F
+        before = machine.valid_until
+        machine.valid_until = valid_until if before == float("inf") else max(before, valid_until)
+
+    def started(self, machine: "Machine", instance: InstanceSpec, asked_at: float) -> None:
+        """An execution begins."""
+        late_s = asked_at - machine.valid_until
+        if instance.exclusivity is Exclusivity.STRICT and late_s > 1e-6:
+            self._violated("DEADLINE", f"{instance.id} was started on {machine.name} {late_s:.2f} s after its deadline")
+
+    def ended(self, machine: "Machine", instance: str) -> None:
+        """An execution of something strict ends on a machine that is not frozen."""
+        now = machine.clock.now()
+        late_s = now - machine.valid_until - self._world.timing.G
+        excused = now - machine.thawed_at < AFTER_THAW_S or self._world.trouble.hangs("kill", instance)
+        if late_s > AFTER_GRACE_S and not excused:
+            self._violated("DEADLINE", f"{instance} went on on {machine.name} for {late_s:.2f} s after D + G")
+
+    def leads(self, term: "Term | None") -> None:
+        """The manager's term is written."""
+        if term is None:
+            return
+        if term.term < self._term or (term.term == self._term and term.session not in ("", self._session)):
+            self._violated("INV-3", f"the manager's term went from {self._term} to {term.term}")
+        self._term, self._session = max(term.term, self._term), term.session
+
+    def manager_lives(self, alive: "Alive | None") -> None:
+        """A leading manager gives a sign of life."""
+        if alive is not None and alive.term < self._term:
+            self._violated("INV-3", f"the manager of term {alive.term} wrote in term {self._term}")
+
+    def _violated(self, invariant: str, text: str) -> None:
+        self._world.checks.violated(invariant, text)
