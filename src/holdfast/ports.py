@@ -173,6 +173,11 @@ class GuardLink(Protocol):
         """Declare that nothing strict runs and nothing will be started before a next set_deadline was acknowledged."""
         ...
 
+    async def pause(self) -> bool:
+        """High availability is paused, and this node's paused beat is committed: enforce nothing, disarm the watchdog,
+        until the next set_deadline or set_idle. True once the guard acknowledged."""
+        ...
+
     async def farewell(self, *, restart: bool) -> bool:
         """Last word before the agent ends. restart=True: the deadline stays in force and instances keep running for an
         agent that adopts them; restart=False: confirmed idle, the guard may close the watchdog magically when it ends."""

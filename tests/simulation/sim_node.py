@@ -101,6 +101,10 @@ class SimGuard:
         self._pet()
         return True
 
+    async def pause(self) -> bool:
+        self.idle = self.open = False
+        return True
+
     async def farewell(self, *, restart: bool) -> bool:
         self.open = self.open and restart
         return True

@@ -55,21 +55,36 @@ class Guard:
         self._workload = workload
         self.gate = guard_core.Gate()
         self.connected = True
+        self.nowayout = False
+        """Its watchdog cannot be disarmed."""
+        self.refuses_deadlines = False
+
+    def state(self) -> str:
+        return self.gate.state
 
     async def attest(self) -> WatchdogAttestation | None:
-        return WatchdogAttestation("/dev/watchdog", "fake", int(T.W))
+        closed = not self.connected or self.gate.state is guard_core.State.WAITING
+        return None if closed else WatchdogAttestation("/dev/watchdog", "fake", int(T.W))
 
     async def set_deadline(self, deadline: float, grace: float) -> bool:
+        if not self.connected or self.refuses_deadlines:
+            return False
         self.gate, row = guard_core.tell_deadline(self.gate, deadline, grace, self._clock.now())
         return not row.refused
 
     async def set_idle(self) -> bool:
         return self._apply(guard_core.Event.IDLE_REFUSED if self._workload.running else guard_core.Event.IDLE)
 
+    async def pause(self) -> bool:
+        told = self._apply(guard_core.Event.PAUSE)
+        return self._apply(guard_core.Event.DISARM_REFUSED) if told and self.nowayout else told
+
     async def farewell(self, *, restart: bool) -> bool:
         return self._apply(guard_core.Event.FAREWELL_RESTART if restart else guard_core.Event.FAREWELL_IDLE)
 
     def _apply(self, event: guard_core.Event) -> bool:
+        if not self.connected:
+            return False
         self.gate, row = guard_core.apply(self.gate, event, self._clock.now())
         return row is not None and not row.refused
 
@@ -95,6 +110,10 @@ class Workload:
         self.running = True
 
 
+def _capacity() -> tuple[float, int]:
+    return 4.0, 8192
+
+
 @dataclass
 class Node:
     """n1, with its session running."""
@@ -102,6 +121,7 @@ class Node:
     cluster: MemoryCluster
     clock: ManualClock
     boot: str = "boot-1"
+    run: int = 1
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
@@ -109,12 +129,11 @@ class Node:
         self.guard = Guard(self.clock, self.workload)
         store = MemoryStore(self.cluster, self.clock, faults=self.faults)
         self.mirror = Mirror(store)
-        identity = Identity(f"session-{self.boot}", self.boot, "machine")
+        identity = Identity(f"session-{self.boot}-{self.run}", self.boot, "machine")
         orders = MirrorOrders(self.mirror, "n1", lambda: self.session.fence_epoch)
-        self.session = Session("n1", store, self.guard, self.clock, T, identity, self.workload, (4.0, 8192), orders)
+        self.session = Session("n1", store, self.guard, self.clock, T, identity, self.workload, _capacity, orders)
         self.mirror.on_change(self.session.seen)
-        self.longest_ahead = 0.0
-        """How far the guard's deadline ever lay ahead."""
+        self._seen_beat = (0, 0.0)
 
     def put(self, key: str, value: object) -> int:
         return self.cluster.txn([], [Put(key, encode(value))], ()).revision
@@ -128,16 +147,29 @@ class Node:
         return decode(entry.value, Beat)
 
     async def run_for(self, seconds: float) -> None:
-        """The guard's part of the promise is checked at every step: what runs is covered by a deadline the guard knows."""
         for _ in range(round(seconds / STEP_S)):
             await self.clock.advance(STEP_S)
-            now = self.clock.now()
-            self.longest_ahead = max(self.longest_ahead, self.guard.gate.deadline - now)
-            if self.workload.running and self.session.state is SessionState.ACTIVE:
-                assert self.guard.gate.state is guard_core.State.ARMED
-                assert self.guard.gate.end > now, "it runs, and the guard would not pet"
-            if self.session.state is SessionState.IDLE:
-                assert self.guard.gate.state is guard_core.State.IDLE, "INV-5: it stopped cleanly and would be reset"
+            self.check()
+
+    def check(self) -> None:
+        """What the manager may believe by the last beat in the store: where that attests a watchdog, whatever runs is
+        covered by a deadline that the guard knows, and that is no later than the one of this beat."""
+        entry, now = self.cluster.get(keys.beat("n1")), self.clock.now()
+        if entry is None:
+            return
+        if entry.mod_revision != self._seen_beat[0]:
+            self._seen_beat = (entry.mod_revision, now)
+        gate, state = self.guard.gate, self.session.state
+        if self.workload.running and not self.beat().paused:
+            # It was sent before it was seen here.
+            assert self.session.validity.deadline <= self._seen_beat[1] + T.F
+            if self.beat().watchdog is not None:
+                assert gate.state is guard_core.State.ARMED
+                assert gate.deadline <= self._seen_beat[1] + T.F
+        if self.workload.running and state is SessionState.ACTIVE and self.guard.connected:
+            assert gate.state is not guard_core.State.ARMED or gate.end > now, "it runs, and the guard would not pet"
+        if state is SessionState.IDLE:
+            assert gate.state is guard_core.State.IDLE, "INV-5: it stopped cleanly and would be reset"
 
     async def until(self, state: SessionState, bound: float = 30.0) -> float:
         began = self.clock.now()
@@ -204,10 +236,11 @@ async def test_paused_and_acknowledged_a_node_goes_on_without_the_store() -> Non
         await node.run_for(20 * T.F)
         assert node.session.state is SessionState.ACTIVE
         assert node.workload.running
-        assert node.longest_ahead <= T.F, "an agent that hangs ends by the watchdog as always"
+        assert node.guard.state() == "waiting", "disarmed: a node that stands still is not reset"
         node.faults.partitioned = False
         node.delete(keys.PAUSE)
         await node.run_for(3)
+        assert node.guard.state() == "armed"
         assert (node.beat().paused, node.beat().watchdog) == (False, WatchdogAttestation("/dev/watchdog", "fake", 5))
         assert node.session.state is SessionState.ACTIVE
 
@@ -244,6 +277,48 @@ async def test_the_first_beat_after_a_pause_ends_it_before_it_is_sent(fault: Wri
         node.put(keys.PAUSE, PAUSE)  # and a new pause that is not acknowledged does not help
         await node.run_for(T.F)
         assert not node.workload.running
+
+
+async def test_a_guard_that_is_not_told_of_the_end_of_the_pause_attests_nothing() -> None:
+    """Its device is petted throughout, since it cannot be disarmed; so it would not end a node whose agent hangs."""
+    async with active() as node:
+        node.guard.nowayout = True
+        node.put(keys.PAUSE, PAUSE)
+        await node.run_for(2)
+        assert node.guard.state() == "idle"
+        node.guard.refuses_deadlines = True
+        node.delete(keys.PAUSE)
+        await node.run_for(3)
+        assert (node.beat().paused, node.beat().watchdog) == (False, None)
+        node.guard.refuses_deadlines = False
+        await node.run_for(3)
+        assert node.beat().watchdog is not None
+        assert node.guard.state() == "armed"
+
+
+async def test_an_agent_that_returns_after_a_pause_attests_only_what_it_has_told() -> None:
+    clock = ManualClock()
+    cluster = new_cluster(clock)
+    async with living(Node(cluster, clock)) as node:
+        node.guard.nowayout = True
+        node.put(keys.PAUSE, PAUSE)
+        await node.run_for(2)
+        node.delete(keys.PAUSE)
+        again = Node(cluster, clock, run=2)
+        again.guard.gate, again.workload.running = node.guard.gate, True
+    async with living(again):
+        assert again.workload.running, "adopted; see check()"
+        assert again.beat().watchdog is not None
+
+
+async def test_a_node_that_stands_still_in_a_pause_goes_on() -> None:
+    """The time that passed meanwhile ends nothing."""
+    async with active() as node:
+        node.put(keys.PAUSE, PAUSE)
+        await node.run_for(2)
+        assert node.session.validity.paused
+        assert node.session.may_stay()
+        assert node.session.validity.may_run(node.clock.now() + 1e6)
 
 
 async def test_a_new_pause_counts_from_its_own_acknowledgement() -> None:

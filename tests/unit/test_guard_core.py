@@ -137,9 +137,31 @@ def test_terminate_is_obeyed_only_on_an_idle_or_untold_guard():
         assert (Action.DISARM in row.actions) == (state is State.IDLE)
 
 
-def test_only_an_idle_node_is_disarmed():
+def test_only_an_idle_or_a_paused_node_is_disarmed():
     disarming = {(row.state, row.event) for row in core.TRANSITIONS if Action.DISARM in row.actions}
-    assert disarming == {(State.IDLE, Event.FAREWELL_IDLE), (State.IDLE, Event.TERMINATE)}
+    paused = {(state, Event.PAUSE) for state in State}
+    assert disarming == {(State.IDLE, Event.FAREWELL_IDLE), (State.IDLE, Event.TERMINATE)} | paused
+
+
+def test_a_pause_enforces_nothing_until_a_deadline_is_told():
+    gate = drive(armed(), Event.PAUSE, now=105.0)
+    for later in (110.0, 113.0, 1e6):
+        assert core.tick(gate, later) == (gate, None), "nothing is killed"
+    assert core.next_wake(gate) is None
+    assert not core.may_pet(gate, 106.0), "nor petted: the device is closed"
+    for event in (Event.GONE, Event.HELLO, Event.FAREWELL_RESTART):
+        gate = drive(gate, event, now=1e6)
+        assert core.tick(gate, 1e6 + 1) == (gate, None), "with the agent or without"
+    gate, row = core.tell_deadline(gate, 2e6 + 8, 3.0, 2e6)
+    assert (gate.state, row.actions) == (State.ARMED, (Action.OPEN,))
+    assert not core.may_pet(gate, 2e6 + 11)
+
+
+def test_a_device_that_cannot_be_disarmed_is_petted_through_a_pause():
+    gate = drive(armed(), Event.PAUSE, Event.DISARM_REFUSED, Event.GONE)
+    assert core.may_pet(gate, 1e6)
+    gate, _ = core.tell_deadline(gate, 2e6 + 8, 3.0, 2e6)
+    assert not core.may_pet(gate, 2e6 + 11)
 
 
 def test_a_device_that_cannot_be_disarmed_is_petted_on():

@@ -78,8 +78,8 @@ class Session:
         self.problem = ""
         """Why the node cannot join, for people."""
         self._attested = False
-        self._paused = False
-        """A paused beat was certainly committed, and no other has been sent since."""
+        self._gated = False
+        """The guard acknowledged a deadline or `idle` of this session, and no pause since: what it attests then holds."""
         self._leaving = ""
         self._guard_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -200,7 +200,7 @@ class Session:
             self._refuse("something strict runs here and cannot be stopped; see the agent's log")
             return False
         async with self._guard_lock:
-            if not await self._guard.set_idle() and self._guard.connected:
+            if not await self._declare_idle():
                 self._refuse("the guard does not believe that nothing strict runs here; see its log")
                 return False
         if await self._attempt(BeatPhase.JOINING) is not Outcome.COMMITTED:
@@ -219,7 +219,6 @@ class Session:
         """One attempt and the pause after it."""
         began = self._clock.now()
         self._hurry.clear()
-        await self._go_on_paused()
         outcome = await self._attempt(BeatPhase.ACTIVE)
         if outcome is Outcome.COMMITTED:
             was_idle = self.state is SessionState.IDLE
@@ -235,7 +234,6 @@ class Session:
     async def _lost_claim(self, outcome: Outcome) -> None:
         if outcome is Outcome.FOREIGN:
             log.error("identity used twice", node=self._node, advice="Switch one of the two machines off.")
-        self._paused = False
         self.validity.revoke(self._clock.now())
         self._event(SessionEvent.CLAIMED)
         if self.state is SessionState.STOPPING:
@@ -247,34 +245,37 @@ class Session:
         """Write the beat once. Only a certainly committed active beat moves the deadline."""
         active = phase is BeatPhase.ACTIVE
         paused = active and self._orders.paused()
-        if not paused:
-            # From here on a beat may be in the store by which the manager may claim on time: nothing but commits counts.
-            self._paused = False
-        watchdog = await self._guard.attest() if active and not paused else None
+        if self.validity.paused and not paused:
+            # BEFORE sending: whatever becomes of the beat, from here on the manager may count the time by it.
+            self.validity.resume(self._clock.now())
+            if self.state is not SessionState.IDLE:  # an idle node stays idle until a beat is committed
+                await self._tell_guard()
+        watchdog = await self._guard.attest() if active and self._gated and not paused else None
+        self._attested = self._attested or watchdog is not None
         attempt = await self._renewal.write(
             phase, self.fence_epoch, watchdog=watchdog, leaving=self._leaving, paused=paused
         )
         if active and attempt.outcome is Outcome.COMMITTED:
             self.last_commit = max(self.last_commit, attempt.sent_at)
-            self._attested, self._paused = watchdog is not None, paused
-            self.validity.committed(attempt.sent_at)
-            async with self._guard_lock:
-                # A beat that was under way while the release was decided: the guard was told `idle`, and that stands.
-                if self.state is not SessionState.RELEASED:
-                    await self._guard.set_deadline(self.validity.deadline, self._timing.G)
-            self._state_changed.set()
+            self._attested = watchdog is not None
+            if paused:
+                self.validity.pause()
+            else:
+                self.validity.committed(attempt.sent_at)
+            await self._tell_guard()
         return attempt.outcome
 
-    async def _go_on_paused(self) -> None:
-        """High availability is paused, and a paused beat is the last one: nobody may claim this node on time, so it goes on
-        without the store. The guard is told, so a node whose agent hangs or dies still ends by its deadline."""
-        if not self._paused or not self._orders.paused():
-            return
+    async def _tell_guard(self) -> None:
+        """The deadline as it is now, or that there is none."""
         async with self._guard_lock:
-            # Not while stopping: what is under way comes to its end first.
-            if self.state in (SessionState.ACTIVE, SessionState.RELEASING):
-                self.validity.paused(self._clock.now())
-                await self._guard.set_deadline(self.validity.deadline, self._timing.G)
+            # A beat that was under way while the release was decided: the guard was told `idle`, and that stands.
+            if self.state is SessionState.RELEASED:
+                pass
+            elif self.validity.paused:
+                await self._guard.pause()
+                self._gated = False
+            else:
+                self._gated = await self._guard.set_deadline(self.validity.deadline, self._timing.G)
         self._state_changed.set()
 
     # --- the deadline -----------------------------------------------------------------------------------------------------
@@ -303,21 +304,25 @@ class Session:
 
     async def _stop_until_confirmed(self, everything: bool) -> None:
         """Stop; what cannot be confirmed is tried again until the guard ends the matter at D + G."""
-        grace = (
-            self._timing.G if not everything else max(self._timing.G, self.validity.deadline - self._clock.now() - 1)
-        )
+        left = min(self.validity.deadline - self._clock.now(), self._timing.F)
+        grace = max(self._timing.G, left - 1) if everything else self._timing.G
         stop = self._workload.stop_all if everything else self._workload.stop_strict
         while True:
             if await stop(grace):
                 async with self._guard_lock:
-                    # Under the lock, so that nobody is told `idle` after a new deadline was told. A guard that refuses still
-                    # sees processes: then the stop is not confirmed. Without a guard there is nobody to convince.
-                    if await self._guard.set_idle() or not self._guard.connected:
+                    # Under the lock, so that nobody is told `idle` after a new deadline was told.
+                    if await self._declare_idle():
                         self._event(SessionEvent.STOPS_CONFIRMED)
                         break
             grace = 0.0
             await self._clock.sleep(0.2)
         self.hurry()
+
+    async def _declare_idle(self) -> bool:
+        """True if the guard takes it. One that refuses still sees processes; without a guard there is nobody to convince."""
+        idle = await self._guard.set_idle()
+        self._gated = idle or self._gated
+        return idle or not self._guard.connected
 
     # --- release --------------------------------------------------------------------------------------------------------
 

@@ -20,11 +20,20 @@ class Validity:
         """A beat that was sent at `sent_at` (noted BEFORE sending) is certainly committed: D = max(D, s + F)."""
         self.deadline = max(self.deadline, sent_at + self.timing.F)
 
-    def paused(self, now: float) -> None:
+    @property
+    def paused(self) -> bool:
+        """There is no deadline."""
+        return self.deadline == float("inf")
+
+    def pause(self) -> None:
         """A paused beat is certainly the last one in the store: silence proves nothing about this node (P4 is ruled out),
-        so it may go on. Never further than a beat sent now would allow, so that the first unpaused one, sent later, finds no
-        deadline beyond its own."""
-        self.deadline = max(self.deadline, now + self.timing.F)
+        so it goes on until `resume` or `revoke`."""
+        self.deadline = float("inf")
+
+    def resume(self, now: float) -> None:
+        """An unpaused beat is about to be sent. From then on the node may be claimed on time, so it has a deadline again
+        BEFORE that, and not a later one than that beat will give it."""
+        self.deadline = min(self.deadline, now + self.timing.F)
 
     def revoke(self, now: float) -> None:
         """The node is claimed: D becomes now, if it lies ahead."""

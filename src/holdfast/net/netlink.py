@@ -21,6 +21,8 @@ _TIMEOUT_S = 2.0
 _IFA_F_NODAD = 0x02
 _IFA_F_NOPREFIXROUTE = 0x200
 _RT_SCOPE_LINK = 253
+_FOREVER = 0xFFFFFFFF
+"""INFINITY_LIFE_TIME in Linux, net/addrconf.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class AddressTable:
         return [_parse(message) for message in messages]
 
     async def put(self, ip: str, index: int, valid_s: float) -> None:
-        """Add the address alone (/32 or /128), or renew it; the kernel drops it `valid_s` seconds (rounded up) later.
+        """Add the address alone (/32 or /128), or renew it; the kernel drops it `valid_s` seconds (rounded up) later;
+        infinity: never.
 
         Alone, and deprecated from the start (preferred for 0 s), so that it changes no route and is never chosen as the
         source of a connection that this node opens: with /128 it would win by longest match (RFC 6724, rule 8), and beats
@@ -62,7 +65,7 @@ class AddressTable:
                 prefixlen=128 if ":" in ip else 32,
                 IFA_PROTO=PROTOCOL,
                 IFA_FLAGS=_IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if ":" in ip else 0),
-                IFA_CACHEINFO={"ifa_preferred": 0, "ifa_valid": max(1, math.ceil(valid_s))},
+                IFA_CACHEINFO={"ifa_preferred": 0, "ifa_valid": _lifetime(valid_s)},
             )
 
     async def delete(self, address: KernelAddress) -> None:
@@ -117,3 +120,7 @@ def _parse(message: Any) -> KernelAddress:
         ours=message.get_attr("IFA_PROTO") == PROTOCOL,
         global_scope=message["scope"] < _RT_SCOPE_LINK,
     )
+
+
+def _lifetime(valid_s: float) -> int:
+    return _FOREVER if math.isinf(valid_s) else max(1, math.ceil(valid_s))

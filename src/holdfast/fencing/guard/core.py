@@ -17,9 +17,11 @@ DEADLINE_LIMIT_S = 600.0
 
 class State(StrEnum):
     WAITING = "waiting"
-    """Nothing was told yet, or the agent took leave: the device is not open, nothing is petted."""
+    """Nothing was told yet, the agent took leave, or high availability is paused: the device is not open, nothing is
+    petted."""
     IDLE = "idle"
-    """The agent declared that nothing strict runs and nothing will be started before a deadline was acknowledged."""
+    """The agent declared that nothing strict runs and nothing will be started before a deadline was acknowledged. (Or the
+    device is petted only because it cannot be disarmed.)"""
     ARMED = "armed"
     """An agent is connected and a deadline was told."""
     UNATTENDED = "unattended"
@@ -42,6 +44,8 @@ class Event(StrEnum):
     """Declared, though the strict group holds processes."""
     REVOKE = "revoke"
     """The node was claimed: the deadline is now."""
+    PAUSE = "pause"
+    """High availability is paused, and the store has this node's word for it: nobody may claim it on time."""
     FAREWELL_RESTART = "farewell-restart"
     FAREWELL_IDLE = "farewell-idle"
     GONE = "gone"
@@ -128,7 +132,7 @@ def _table() -> tuple[Transition, ...]:
         t(s.EXPIRED, e.GRACE_OVER, s.EXPIRED, "grace over: still killing", (a.KILL,)),
         # Farewells.
         t(s.IDLE, e.FAREWELL_IDLE, s.WAITING, "the agent took leave of an idle node: disarming", (a.DISARM,)),
-        t(s.WAITING, e.DISARM_REFUSED, s.IDLE, "the device cannot be disarmed: petting goes on without an agent"),
+        t(s.WAITING, e.DISARM_REFUSED, s.IDLE, "the device cannot be disarmed: it is petted on"),
         t(s.WAITING, e.FAREWELL_IDLE, s.WAITING, "the agent took leave having told nothing"),
         t(s.WAITING, e.FAREWELL_RESTART, s.WAITING, "the agent restarts having told nothing"),
         t(s.IDLE, e.FAREWELL_RESTART, s.IDLE, "the agent of an idle node restarts"),
@@ -148,6 +152,8 @@ def _table() -> tuple[Transition, ...]:
         t(s.WAITING, e.TERMINATE, s.WAITING, "terminated", (a.EXIT,)),
         t(s.IDLE, e.TERMINATE, s.WAITING, "terminated on an idle node: disarming", (a.DISARM, a.EXIT)),
         *(t(x, e.TERMINATE, x, ignored, refused=True) for x in (s.ARMED, s.UNATTENDED, s.ORPHANED, s.EXPIRED)),
+        # A pause ends every deadline until the next one is told. What runs goes on, with the agent or without.
+        *(t(x, e.PAUSE, s.WAITING, "high availability is paused: disarming", (a.DISARM,)) for x in State),
         # Idle can be declared and the deadline be revoked at any time.
         *(t(x, e.IDLE, s.IDLE, "idle declared", (a.OPEN,)) for x in State),
         *(t(x, e.IDLE_REFUSED, x, populated, refused=True) for x in State),

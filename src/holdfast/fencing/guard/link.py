@@ -100,6 +100,12 @@ class UnixGuardLink:
         self._unheard = False
         return True
 
+    async def pause(self) -> bool:
+        # Remembered at once, like a deadline: a guard that comes back must not enforce the last one.
+        self._last_word = {"do": "pause"}
+        self._unheard = not (await self._ask(self._last_word))["ok"]
+        return not self._unheard
+
     async def revoke(self) -> bool:
         """The node was claimed: D is now. The guard kills what still runs G seconds later unless idle is declared."""
         self._last_word = None

@@ -6,6 +6,7 @@ The agent asks, the guard answers each request exactly once, in order:
     {"id": 2, "do": "deadline", "D": 1234.5, "G": 3}               CLOCK_BOOTTIME seconds, seconds
     {"id": 3, "do": "idle"}
     {"id": 4, "do": "revoke"}                                      the deadline is now
+    {"id": 4, "do": "pause"}                                       no deadline until the next one is told
     {"id": 5, "do": "attest"}
     {"id": 6, "do": "farewell", "restart": true}
 
@@ -25,6 +26,7 @@ _FIELDS: dict[str, dict[str, type]] = {
     "deadline": {"D": float, "G": float},
     "idle": {},
     "revoke": {},
+    "pause": {},
     "attest": {},
     "farewell": {"restart": bool},
 }

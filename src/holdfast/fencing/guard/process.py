@@ -229,7 +229,7 @@ class Guard:
             return answer
         if do == "idle":
             return _verdict(self._apply(Event.IDLE_REFUSED if self._strict.populated() else Event.IDLE))
-        return _verdict(self._apply(Event.REVOKE))
+        return _verdict(self._apply(Event.PAUSE if do == "pause" else Event.REVOKE))
 
     def _hello(self, peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
         other = self._agent
