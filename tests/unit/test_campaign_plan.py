@@ -77,7 +77,7 @@ def test_every_strike_is_one_that_the_lab_can_do() -> None:
         for planned in (step.first, step.second):
             if planned is None:
                 continue
-            for blow in Cast(planned, ("n2", "n3"), "nfs/vol1").strikes(EVERYBODY):
+            for blow in Cast(planned, ("n2", "n3"), "nfs/vol1", other="n4").strikes(EVERYBODY):
                 assert blow.how in HOWS or blow.how == "move"
                 assert Fault(blow.node, blow.how, **blow.details).describe()
                 assert blow.details.get("to") != blow.node

@@ -59,7 +59,7 @@ class Strike:
 
     def _told(self, details: dict[str, Any]) -> str:
         fitting = {key: value for key, value in details.items() if key != "mode" or self.how == "bmc"}
-        return Fault("", self.how, **fitting).describe()
+        return Fault("", self.how, **fitting).describe().format(instance="the instance", other="another node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,15 @@ ALPHABET: tuple[Kind, ...] = (
         Until.ANSWERED,
     ),
     Kind(
+        "one-way",
+        "one node's packets to one other node are lost",
+        ANYBODY,
+        (Strike("network", {"network": "management", "to": "{other}"}),),
+        3,
+        Until.DRAWN,
+        (2.0, 8.0),
+    ),
+    Kind(
         "mute",
         "nobody hears the node; it hears all",
         ANYBODY,
@@ -201,6 +210,16 @@ ALPHABET: tuple[Kind, ...] = (
     # Processes
     Kind("agent-kill", "the agent is killed", ANYBODY, (Strike("agent-kill"),), 4, Until.ANSWERED, light=True),
     Kind("guard-kill", "the guard is killed", ANYBODY, (Strike("guard"),), 3, Until.ANSWERED, light=True),
+    Kind("agent-pause", "the agent hangs and goes on", ANYBODY, (Strike("agent"),), 3, Until.DRAWN, (0.3, 6.0)),
+    Kind(
+        "guard-pause",
+        "the guard hangs and goes on, mostly before the watchdog fires",
+        ANYBODY,
+        unit("holdfast-guard", "hang"),
+        2,
+        Until.DRAWN,
+        (0.3, 5.0),
+    ),
     Kind(
         "manager-kill",
         "the manager is killed",

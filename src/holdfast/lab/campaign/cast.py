@@ -21,6 +21,8 @@ class Cast:
     """For roles that hold one."""
     target: str = ""
     """Where a planned move goes to."""
+    other: str = ""
+    """Another node, for faults between two."""
 
     @property
     def name(self) -> str:
@@ -33,9 +35,15 @@ class Cast:
         role = (
             f"holder of {self.instance}" if self.planned.role in (Role.VOLUME, Role.PANEL) else self.planned.role.value
         )
+        if self._is_between_two:
+            return f"{self.nodes[0]} → {self.other} ({role})"
         if self.target:
             return f"{self.instance} {self.nodes[0]} → {self.target}"
         return f"{','.join(self.nodes)} ({role})" if self.planned.role is not Role.NODE else ",".join(self.nodes)
+
+    @property
+    def _is_between_two(self) -> bool:
+        return any("{other}" in map(str, strike.details.values()) for strike in self.planned.kind.strikes)
 
     def strikes(self, everybody: list[str]) -> list["Blow"]:
         """All that is to be done, in order."""
@@ -43,9 +51,10 @@ class Cast:
 
     def _on(self, node: str, others: list[str]) -> Iterator["Blow"]:
         for strike in self.planned.kind.strikes:
-            details = {**strike.details, **self.planned.details}
-            if "unit" in details:
-                details["unit"] = str(details["unit"]).format(instance=self.instance)
+            details = {
+                key: value.format(instance=self.instance, other=self.other) if isinstance(value, str) else value
+                for key, value in {**strike.details, **self.planned.details}.items()
+            }
             if strike.how == "move":
                 yield Blow("", strike.how)
             elif strike.everybody == "to":
@@ -75,10 +84,9 @@ def choose(planned: Planned, lab: LabClient, cluster: Cluster) -> Cast:
     status = cluster.get("/status")
     instance = {Role.PANEL: stage.PANEL, Role.VOLUME: f"nfs/{volume_name(planned.volume)}"}.get(planned.role, "")
     nodes = _nodes(planned, status, lab, cluster, instance)
-    if planned.kind.name != "move":
-        return Cast(planned, nodes, instance)
     fit = status["management"]["nodes"] if planned.role is Role.PANEL else lab.nodes
-    return Cast(planned, nodes, instance, _turn([node for node in fit if node not in nodes], planned.pick)[0])
+    other = next((node for node in _turn(fit, planned.pick) if node not in nodes), "")
+    return Cast(planned, nodes, instance, other if planned.kind.name == "move" else "", other)
 
 
 def volume_name(number: int) -> str:
