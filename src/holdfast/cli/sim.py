@@ -60,6 +60,7 @@ def fuzz(
     hours: Annotated[float, typer.Option(help="Simulated hours of each.")] = 1.0,
     first_seed: Annotated[int, typer.Option(help="Seeds from here on.", min=0)] = 1,
     nodes: Annotated[int, typer.Option(help="Nodes of each cluster; 0: three to seven.")] = 0,
+    detection: Annotated[str, typer.Option(help="model (fast), datagrams (real beacons); default: mostly model.")] = "",
     jobs: Annotated[int, typer.Option(help="Processes; 0: one per processor.", min=0)] = 0,
     out: Annotated[Path, typer.Option(help="Where violations are written.", metavar="DIR")] = Path("violations"),
     skip: Annotated[bool, typer.Option(help="Pass over stretches in which nothing happens.")] = True,
@@ -70,7 +71,7 @@ def fuzz(
 
     Ctrl-C ends it with what was done so far."""
     try:
-        shape = Shape(hours, nodes)
+        shape = Shape(hours, nodes, detection)
     except InvalidInput as error:
         raise _refused(error) from None
     clock, tally = SystemClock(), Tally()

@@ -1,7 +1,8 @@
 """What the fuzzer lets happen: one generator per kind of episode, each of which ends every fault that it begins.
 
-Never generated are `store-fault restore`, `watchdog-off` and a `confirm-dead` of a node that has power: they break a premise
-of the protocol (docs/safety.md, limits), so that a violation would say nothing.
+Never generated are `store-fault restore`, `lie-fence lie-state`, `watchdog-off`, `watchdog-slow` (between two beats) and a
+`confirm-dead` of a node that has power: they break a premise of the protocol (docs/safety.md, limits), so that a violation
+would say nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -377,6 +378,8 @@ def failing_stops(cast: Cast, at: float) -> Iterator[Step]:
     length = cast.seconds()
     if cast.random.random() < 0.5:
         yield step(at, "hang-stop", instance=instance, for_=round(length, 2))
+        if cast.random.random() < 0.3:  # only the watchdog is left
+            yield step(at, "hang-kill", instance=instance, for_=round(length, 2))
     else:
         yield step(at, "fail-stop", instance=instance, times=cast.random.randint(1, 4))
         yield step(at + LONGEST_S, "fail-stop", instance=instance, times=0)

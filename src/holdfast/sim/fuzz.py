@@ -10,6 +10,7 @@ from holdfast.core.policy import RuleKind, RuleSpec
 from holdfast.core.timing import PROFILES, profile
 from holdfast.errors import InvalidInput
 from holdfast.sim.episodes import LONGEST_S, Cast, play, step
+from holdfast.sim.scenario import DETECTION
 from holdfast.sim.setup import KINDS, ClusterSetup, InstanceSetup, NodeSetup, Scenario, Step, instance_setup
 
 SETTLE_S = 60.0
@@ -20,6 +21,8 @@ PER_HOUR = (6, 10)
 """Groups of episodes in an hour, fewest and most."""
 TOGETHER = (0.7, 0.25, 0.05)
 """How often a group has one episode, two or three that overlap."""
+DATAGRAMS = 1 / 32
+"""Share of the scenarios in which real beacons send datagrams: they take twenty times as long."""
 NODES = (3, 4, 5, 5, 5, 6, 7)
 """Numbers of nodes where none is asked for."""
 
@@ -32,10 +35,14 @@ class Shape:
     """Simulated hours of each."""
     nodes: int = 0
     """Number of nodes; 0: three to seven."""
+    detection: str = ""
+    """`model` or `datagrams` (holdfast.sim.detection); empty: the model, and each so many seeds datagrams."""
 
     def __post_init__(self) -> None:
         if not 0 < self.hours <= 24 * 30:
             raise InvalidInput(f"{self.hours:g} simulated hours per seed cannot be", "Choose more than 0, at most 720.")
+        if self.detection not in ("", *DETECTION):
+            raise InvalidInput(f"there is no detection {self.detection!r}", f"Choose one of: {', '.join(DETECTION)}.")
         if self.nodes and not 2 <= self.nodes <= 64:
             raise InvalidInput(f"a cluster of {self.nodes} nodes is not simulated", "Choose 2 to 64.")
 
@@ -55,6 +62,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
         tuple(instances),
         tuple(i for i in instances if i.startswith("vm/")) or tuple(instances),
     )
+    detection = "datagrams" if random.random() < DATAGRAMS else "model"
     return Scenario(
         name=f"fuzz seed {seed}",
         nodes=nodes,
@@ -68,6 +76,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
             dead_node_power_on=random.random() < 0.85,
             management=random.choice((3, 3, 5)),
         ),
+        simulation={"detection": shape.detection or detection},
     )
 
 

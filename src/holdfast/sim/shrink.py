@@ -24,6 +24,8 @@ AFTER_VIOLATION_S = 1.0
 """A shrunk scenario goes on for so long after its violation."""
 ROUNDINGS_S = (60.0, 10.0, 1.0, 0.1)
 """Times are rounded to the coarsest of these that keeps the violation."""
+GAPS_S = (5.0, 30.0, 60.0, 150.0)
+"""Waits between steps are shortened to the least of these that keeps the violation."""
 _NAMED = re.compile(r"(?P<invariant>\S+)( at (?P<at>[0-9.]+) s)?")
 
 
@@ -130,6 +132,9 @@ class Shrinker:
         while step > 10.0:
             if not self._try(ended_at(self.scenario, self.scenario.until - step)):
                 step /= 2
+        for gap in GAPS_S:
+            if self._try(hastened(self.scenario, gap)):
+                break
 
     def _round_times(self) -> None:
         for unit in ROUNDINGS_S:
@@ -204,11 +209,21 @@ def _steps_without(steps: Iterable[Step], gone: Sequence[str]) -> Iterator[Step]
 
 
 def ended_at(scenario: Scenario, until: float) -> Scenario:
-    """What comes later does not happen."""
+    """What would come later does not happen."""
     until = round(until, 3)
     if until >= scenario.until:
         return scenario
     return replace(scenario, until=until, timeline=tuple(step for step in scenario.timeline if step.at <= until))
+
+
+def hastened(scenario: Scenario, gap: float) -> Scenario:
+    """No wait between two steps is longer than `gap`."""
+    saved, last, steps = 0.0, 0.0, []
+    for step in scenario.timeline:
+        saved += max(0.0, step.at - last - gap)
+        last = step.at
+        steps.append(replace(step, at=round(step.at - saved, 3)))
+    return replace(scenario, timeline=tuple(steps), until=round(scenario.until - saved, 3))
 
 
 def rounded(scenario: Scenario, unit: float, *, only: int = -1) -> Scenario:
