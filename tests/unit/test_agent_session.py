@@ -98,6 +98,7 @@ class Workload:
         self.stop_takes_s = 0.0
 
     async def stop_strict(self, grace_s: float) -> bool:
+        assert grace_s <= T.F, "a stop is given no longer than a deadline could last"
         if self.running:
             await self._clock.sleep(self.stop_takes_s)
         self.running = False
@@ -194,11 +195,11 @@ def new_cluster(clock: ManualClock, policy: ShutdownPolicy = ShutdownPolicy.FAIL
 
 
 @asynccontextmanager
-async def living(node: Node) -> AsyncIterator[Node]:
+async def living(node: Node, settle_s: float = 3.0) -> AsyncIterator[Node]:
     tasks = [asyncio.create_task(node.mirror.run()), asyncio.create_task(node.session.run())]
     try:
         await node.until(SessionState.ACTIVE)
-        await node.run_for(3)
+        await node.run_for(settle_s)
         yield node
     finally:
         for task in tasks:
@@ -214,6 +215,13 @@ async def active(policy: ShutdownPolicy = ShutdownPolicy.FAILOVER) -> AsyncItera
 
 
 # --- pause --------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_watchdog_is_attested_as_soon_as_the_guard_has_a_deadline() -> None:
+    clock = ManualClock()
+    node = Node(new_cluster(clock), clock)
+    async with living(node, settle_s=0.2):
+        assert node.beat().watchdog is not None
 
 
 async def test_without_a_pause_a_store_that_is_away_ends_what_runs_at_the_deadline() -> None:
@@ -311,6 +319,27 @@ async def test_an_agent_that_returns_after_a_pause_attests_only_what_it_has_told
         assert again.beat().watchdog is not None
 
 
+async def test_a_pause_seen_while_an_unpaused_beat_is_under_way_has_to_wait_for_the_next() -> None:
+    async with active() as node:
+        node.faults.reply_delay_s = 0.4
+        await node.run_for(2)
+        sequence = node.beat().sequence
+        while node.beat().sequence == sequence:
+            await node.run_for(STEP_S)
+        node.put(keys.PAUSE, PAUSE)  # the beat is committed, its answer under way
+        await node.run_for(5)
+        assert node.session.validity.paused
+
+
+async def test_a_release_during_a_pause_is_one_like_any_other() -> None:
+    async with active(ShutdownPolicy.MIGRATE) as node:
+        node.put(keys.placement(VOLUME.id), Placement("n1", 5, 1))
+        node.put(keys.PAUSE, PAUSE)
+        await node.run_for(2)
+        assert await _released(node, ShutdownKind.SHUTDOWN) < 3
+        assert node.beat().phase is BeatPhase.RELEASED
+
+
 async def test_a_node_that_stands_still_in_a_pause_goes_on() -> None:
     """The time that passed meanwhile ends nothing."""
     async with active() as node:
@@ -376,11 +405,14 @@ async def test_a_node_that_is_stopping_when_a_pause_comes_stops_and_stays_idle()
         node.faults.unavailable = False
         while not node.beat().paused:
             await node.run_for(STEP_S)
-        node.faults.unavailable = True
+        node.faults.next_writes.extend([WriteFault.REFUSED] * 999)
         await node.until(SessionState.IDLE)
+        await node.run_for(T.F)
+        node.delete(keys.PAUSE)
         await node.run_for(3 * T.F)
         assert not node.workload.running
-        node.faults.unavailable = False
+        assert node.beat().paused
+        node.faults.next_writes.clear()
         await node.until(SessionState.ACTIVE)
         assert node.workload.running
 

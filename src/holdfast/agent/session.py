@@ -79,7 +79,7 @@ class Session:
         """Why the node cannot join, for people."""
         self._attested = False
         self._gated = False
-        """The guard acknowledged a deadline or `idle` of this session, and no pause since: what it attests then holds."""
+        """The guard acknowledged a deadline of this session, and no pause since: only then does its attestation hold."""
         self._leaving = ""
         self._guard_lock = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -248,8 +248,6 @@ class Session:
         if self.validity.paused and not paused:
             # BEFORE sending: whatever becomes of the beat, from here on the manager may count the time by it.
             self.validity.resume(self._clock.now())
-            if self.state is not SessionState.IDLE:  # an idle node stays idle until a beat is committed
-                await self._tell_guard()
         watchdog = await self._guard.attest() if active and self._gated and not paused else None
         self._attested = self._attested or watchdog is not None
         attempt = await self._renewal.write(
@@ -275,7 +273,9 @@ class Session:
                 await self._guard.pause()
                 self._gated = False
             else:
-                self._gated = await self._guard.set_deadline(self.validity.deadline, self._timing.G)
+                gated, self._gated = self._gated, await self._guard.set_deadline(self.validity.deadline, self._timing.G)
+                if self._gated and not gated:
+                    self.hurry()  # to attest what now holds
         self._state_changed.set()
 
     # --- the deadline -----------------------------------------------------------------------------------------------------
@@ -320,9 +320,7 @@ class Session:
 
     async def _declare_idle(self) -> bool:
         """True if the guard takes it. One that refuses still sees processes; without a guard there is nobody to convince."""
-        idle = await self._guard.set_idle()
-        self._gated = idle or self._gated
-        return idle or not self._guard.connected
+        return await self._guard.set_idle() or not self._guard.connected
 
     # --- release --------------------------------------------------------------------------------------------------------
 
