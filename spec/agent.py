@@ -122,9 +122,9 @@ def _claimed(s: State) -> State:
 
 def _in_the_network(s: State, c: Config) -> tuple[Lost, ...]:
     """The beats of unknown outcome, with the present attempt if that can still be applied."""
-    if s.attempt is None or s.attempt.stage == COMMITTED or not s.current:
+    if not c.late_success or s.attempt is None or s.attempt.stage == COMMITTED or not s.current:
         return s.lost
-    return tuple(sorted({*s.lost, Lost(s.attempt.phase, s.ack, True, True)}))[-c.lost :] if c.lost else ()
+    return tuple(sorted({*s.lost, Lost(s.attempt.phase, s.ack, True, True)}))
 
 
 def write_beat(s: State, c: Config, phase: str, ack: int, *, own: bool, same_boot: bool) -> State:
@@ -222,10 +222,8 @@ def _release(s: State, c: Config) -> Steps:
 
 def _farewell(s: State) -> State:
     """The guard disarms an idle node's device; the agent ends."""
-    group = s.group if s.guard == "idle" or s.group in (RUNNING, STRAY) else NOTHING
-    if s.guard != "idle":
-        return s._replace(agent="gone", attempt=None, left=PAST, group=group)
-    return s._replace(agent="gone", attempt=None, left=PAST, guard="absent", watchdog=UNARMED, checked=0, group=group)
+    gone = s._replace(agent="gone", attempt=None, left=PAST)
+    return gone._replace(guard="absent", watchdog=UNARMED, checked=0) if s.guard == "idle" else gone
 
 
 def session_ends(s: State, c: Config) -> State:

@@ -94,23 +94,23 @@ _EVENTS = (
     Model(
         "terms",
         "P4 with changes of the leading manager, stale mirrors, late successes, starts held up",
-        replace(_TINY, G=1, terms=1, lost=1),
+        replace(_TINY, G=1, terms=1, late_success=True),
         tight=True,
     ),
     Model(
         "reboots",
         "P2 twice: crashes, boots, joining, late successes",
-        replace(_TINY, proofs=_proofs("P2"), boots=1, lost=1, epochs=2),
+        replace(_TINY, proofs=_proofs("P2"), boots=1, late_success=True, epochs=2),
     ),
     Model(
         "adoption",
         "P2 with restarts of the agent that adopt what runs",
-        replace(_TINY, proofs=_proofs("P2"), boots=1, restarts=1, lost=1),
+        replace(_TINY, proofs=_proofs("P2"), boots=1, restarts=1, late_success=True),
     ),
     Model(
         "release",
         "P3, and the agent is started again",
-        replace(_TINY, proofs=_proofs("P3"), release=True, restarts=1, lost=1),
+        replace(_TINY, proofs=_proofs("P3"), release=True, restarts=1, late_success=True),
     ),
     Model(
         "power",
@@ -121,7 +121,7 @@ _EVENTS = (
     Model(
         "pause",
         "P4 while high availability is paused and resumed, with restarts of the agent",
-        replace(_TINY, slow_start=False, slow_watch=False, pause=True, restarts=1, lost=1),
+        replace(_TINY, slow_start=False, slow_watch=False, pause=True, restarts=1, late_success=True),
         tight=True,
     ),
     Model(
@@ -133,7 +133,10 @@ _EVENTS = (
         replace(_TINY, slow_start=False, proofs=_proofs("P1", "P2", "P3", "P4"), boots=1, release=True, clone=True),
     ),
     Model(
-        "no-watchdog", "silence without a watchdog: never a claim", replace(_TINY, watchdog=False, lost=1), quick=True
+        "no-watchdog",
+        "silence without a watchdog: never a claim",
+        replace(_TINY, watchdog=False, late_success=True),
+        quick=True,
     ),
 )
 

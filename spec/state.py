@@ -52,8 +52,8 @@ class Config:
     """Restarts of the agent on the same boot."""
     terms: int = 0
     """Changes of the leading manager."""
-    lost: int = 0
-    """Beats of unknown outcome that may be in the network at a time."""
+    late_success: bool = False
+    """Beats of unknown outcome may be committed later, any number of them."""
     slow_start: bool = False
     """The agent may be paused between allowed() and the execution of the program."""
     slow_watch: bool = False
