@@ -94,7 +94,7 @@ def test_a_mute_node_is_cut_from_every_other_one_in_one_direction() -> None:
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(InvalidInput, match="meteor") as refused:
-        steps(1, only=("meteor",))
+        draw(1, VOLUMES, ["meteor"])
     assert "power-off" in refused.value.advice
 
 

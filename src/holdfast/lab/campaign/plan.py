@@ -48,6 +48,10 @@ def draw(seed: int, volumes: int, only: Sequence[str] = ()) -> Iterator[Step]:
     unknown = [name for name in only if name not in BY_NAME]
     if unknown:
         raise InvalidInput(f"`{unknown[0]}` is no fault of the campaign", "Faults: " + ", ".join(BY_NAME))
+    return _steps(seed, volumes, only)
+
+
+def _steps(seed: int, volumes: int, only: Sequence[str]) -> Iterator[Step]:
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
     number = 0
     while True:
