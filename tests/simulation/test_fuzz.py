@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from holdfast.sim.campaign import run_seed, run_seeds
 from holdfast.sim.fuzz import Shape, generate
 from holdfast.sim.run import run
+from holdfast.sim.scenario import loads
 from holdfast.sim.writing import dump
 
 HOLDFAST = Path(sys.executable).parent / "holdfast"
@@ -62,6 +65,13 @@ def test_what_a_seed_gives_does_not_depend_on_the_number_of_processes() -> None:
     one = list(run_seeds(range(3), Shape(0.1), True, jobs=1))
     two = sorted(run_seeds(range(3), Shape(0.1), True, jobs=2), key=lambda report: report.seed)
     assert one == two
+
+
+def test_the_documentation_shows_a_scenario_that_is_true() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "simulator.md").read_text()
+    blocks = [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n)+", page, re.M)]
+    scenario = loads(next(block for block in blocks if block.startswith("name:")))
+    assert not scenario.unmet(run(scenario))
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

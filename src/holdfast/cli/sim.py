@@ -83,7 +83,7 @@ def fuzz(
         try:
             for one in reports:
                 tally.add(one)
-                progress.show(tally)
+                progress.show(tally, one)
         except KeyboardInterrupt:
             interrupted = True
         finally:

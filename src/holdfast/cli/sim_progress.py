@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from holdfast.ports import Clock
-from holdfast.sim.campaign import Tally
+from holdfast.sim.campaign import SeedReport, Tally
 
 LINE_EVERY_S = 15.0
 
@@ -58,7 +58,10 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: Tally, done: SeedReport) -> None:
+        """One more seed is done."""
+        for violation in done.violations[:1]:
+            self._say(f"seed {done.seed}: {violation}")
         now = self._clock.now()
         values = figures(tally, now - self._began)
         text = f"{values['simulated_h']:,} h simulated · × {values['ratio']:,} · {len(tally.failed)} violations"
@@ -66,4 +69,10 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=tally.seeds, description=text)
         elif now - self._said >= LINE_EVERY_S:
             self._said = now
-            print(f"{tally.seeds} of {self._seeds} seeds · {text}", file=sys.stderr, flush=True)
+            self._say(f"{tally.seeds} of {self._seeds} seeds · {text}")
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
