@@ -195,3 +195,12 @@ async def test_wait_exit_returns_when_the_process_ends_and_start_brings_it_back(
     await asyncio.wait_for(waiting, 5)
     await world.driver.start(world.instance, yes, Steps())
     assert world.unit in world.runner.units
+
+
+async def test_what_cannot_be_handed_over_says_so_and_goes_on(world: World) -> None:
+    await world.driver.start(world.instance, yes, Steps())
+    with pytest.raises(DriverError, match="cannot be migrated live"):
+        await world.driver.migrate(world.instance, "n2")
+    with pytest.raises(DriverError, match="cannot be migrated live"):
+        await world.driver.receive(world.instance, yes)
+    assert world.unit in world.runner.units

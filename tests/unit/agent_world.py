@@ -142,6 +142,8 @@ class AgentNode:
 
     def __init__(self, world: "AgentWorld", name: str, fence_epoch: int = 1) -> None:
         self.name, self.fence_epoch, self.may_run = name, fence_epoch, True
+        self.guard_away = False
+        """The guard restarts: what runs may stay, and nothing may be started."""
         self.faults = Faults()
         self._store = MemoryStore(world.cluster, world.clock, faults=self.faults)
         self.mirror = Mirror(self._store, notable=concerns_agents)
@@ -154,7 +156,7 @@ class AgentNode:
             clock=world.clock,
             addresses=self.addresses,
             announcer=Announcer(self.addresses, world.clock),
-            allowed=lambda: self.may_run,
+            allowed=lambda: self.may_run and not self.guard_away,
             may_stay=lambda: self.may_run,
             deadline=lambda: world.clock.now() + 8,
             advisory_address_s=4.0,

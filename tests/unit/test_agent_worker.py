@@ -95,6 +95,19 @@ async def test_a_node_that_may_start_nothing_is_not_the_instances_fault() -> Non
         assert world.where == "n1"
 
 
+async def test_a_guard_that_restarts_is_not_the_instances_fault() -> None:
+    async with agents("n1") as world:
+        world.place("n1", 10)
+        await world.run_for(20)
+        world.nodes["n1"].guard_away = True
+        world.real.end("vm/a")
+        await world.run_for(10)
+        assert (world.where, world.word.failures) == ("", 0)
+        world.nodes["n1"].guard_away = False
+        await world.run_for(2)
+        assert world.where == "n1"
+
+
 async def test_a_start_that_was_abandoned_counts_as_no_failure() -> None:
     async with agents("n1") as world:
         world.place("n1", 10)
