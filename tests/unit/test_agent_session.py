@@ -246,8 +246,9 @@ async def test_paused_and_acknowledged_a_node_goes_on_without_the_store() -> Non
         assert node.workload.running
         assert node.guard.state() == "waiting", "disarmed: a node that stands still is not reset"
         node.faults.partitioned = False
+        await node.run_for(5)
         node.delete(keys.PAUSE)
-        await node.run_for(3)
+        await node.run_for(0.3)
         assert node.guard.state() == "armed"
         assert (node.beat().paused, node.beat().watchdog) == (False, WatchdogAttestation("/dev/watchdog", "fake", 5))
         assert node.session.state is SessionState.ACTIVE
@@ -321,12 +322,13 @@ async def test_an_agent_that_returns_after_a_pause_attests_only_what_it_has_told
 
 async def test_a_pause_seen_while_an_unpaused_beat_is_under_way_has_to_wait_for_the_next() -> None:
     async with active() as node:
-        node.faults.reply_delay_s = 0.4
+        node.faults.request_delay_s = 0.4
         await node.run_for(2)
         sequence = node.beat().sequence
         while node.beat().sequence == sequence:
             await node.run_for(STEP_S)
-        node.put(keys.PAUSE, PAUSE)  # the beat is committed, its answer under way
+        await node.run_for(T.H - 0.2)
+        node.put(keys.PAUSE, PAUSE)  # the next beat is under way for 0.2 s
         await node.run_for(5)
         assert node.session.validity.paused
 
