@@ -1,6 +1,7 @@
 """What a worker does with its instance: start it, keep it, hand it over, receive it, leave it alone, stop it."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import structlog
 
@@ -23,6 +24,10 @@ EARLY_S = 10.0
 """What ends by itself so soon after it was started counts as a start that failed."""
 STABLE_S = 60.0
 """After running for so long, earlier failures count no more."""
+START_LIMIT_S = 60.0
+"""A start that takes longer has failed: it is taken back and tried again."""
+STOP_LIMIT_S = 30.0
+"""A stop that takes longer than this beyond its grace has failed, and is tried again."""
 ADVISORY_PROBE_S = 0.05
 """How long an advisory address waits for the answer of somebody who has it already."""
 
@@ -118,7 +123,7 @@ class Duties:
         self.running = True
         probing = asyncio.create_task(self._occupant(spec))
         try:
-            await self._driver.start(spec, allowed, steps)
+            await self._within(START_LIMIT_S, "start", self._driver.start(spec, allowed, steps))
             occupant = await self._answer_of(probing, spec)
         finally:
             probing.cancel()
@@ -303,7 +308,7 @@ class Duties:
         if spec.address is not None and self.strict:
             await self._context.addresses.mute(spec.address)
         try:
-            await self._driver.stop(spec, grace_s)
+            await self._confirmed_stop(grace_s)
         finally:
             if spec.address is not None:
                 await self._context.addresses.remove(spec.address)
@@ -311,10 +316,30 @@ class Duties:
     async def _take_back(self) -> None:
         """Undo a start that failed half way."""
         if self.running:
-            await self._driver.stop(self.target.spec, 0.0)
+            await self._confirmed_stop(0.0)
             if self.target.spec.address is not None:
                 await self._context.addresses.remove(self.target.spec.address)
             self.running = False
+
+    async def _confirmed_stop(self, grace_s: float) -> None:
+        """Stop it, and look again: another node may start it on the strength of this word."""
+        spec = self.target.spec
+        await self._within(grace_s + STOP_LIMIT_S, "stop", self._driver.stop(spec, grace_s))
+        if self.strict and spec.id in await self._driver.running():
+            raise DriverError(
+                f"{spec.id} was stopped, and still runs here", "It is stopped again; look at its processes on the node."
+            )
+
+    async def _within(self, limit_s: float, what: str, action: Coroutine[object, object, None]) -> None:
+        """A daemon that hangs must not hang its worker: then the attempt has failed."""
+        try:
+            async with self._context.clock.timeout(limit_s):
+                await action
+        except TimeoutError:
+            raise DriverError(
+                f"the {what} of {self.target.spec.id} took longer than {limit_s:g} s",
+                "It is tried again; the log of the service tells where it hangs.",
+            ) from None
 
     def _ran_for(self) -> float:
         """Seconds since its last start."""

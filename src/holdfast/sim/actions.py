@@ -31,6 +31,7 @@ def perform(world: World, step: Step) -> None:
             world.write(world.instance_records(step.instance))
         else:
             _ACTIONS[step.verb](world, step.args)
+        world.log.touch()
         world.refresh()
     finally:
         asyncio._set_running_loop(None)
@@ -43,6 +44,16 @@ def _freeze(world: World, args: Args) -> None:
     machine = world.machines[args["node"]]
     machine.freeze()
     _later(world, args, machine.thaw)
+
+
+def _suspend(world: World, args: Args) -> None:
+    machine = world.machines[args["node"]]
+    machine.suspend()
+    _later(world, args, machine.thaw)
+
+
+def _watchdog_taken(world: World, args: Args) -> None:
+    world.machines[args["node"]].watchdog_taken = True
 
 
 def _clock_step(world: World, args: Args) -> None:
@@ -218,8 +229,12 @@ def _delete(world: World, key: str) -> None:
 
 
 def _crash(world: World, args: Args) -> None:
-    for machine in world.machines.values():
+    for machine in world.everything():
         machine.end(args["instance"], "its process ended by itself")
+
+
+def _late_start(world: World, args: Args) -> None:
+    world.trouble.late[args["instance"]] = (args["seconds"], args["times"])
 
 
 def _fail(action: str) -> Callable[[World, Args], None]:
@@ -257,8 +272,13 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "shutdown": lambda world, args: shut_down(world, args["node"], again=False),
     "freeze": _freeze,
     "thaw": lambda world, args: world.machines[args["node"]].thaw(),
+    "suspend": _suspend,
+    "clone": lambda world, args: world.clone(args["node"]),
     "agent-stop": lambda world, args: world.machines[args["node"]].stop_agent(),
     "agent-start": _agent_start,
+    "guard-stop": lambda world, args: world.machines[args["node"]].stop_guard(),
+    "guard-start": lambda world, args: world.machines[args["node"]].restart_guard(),
+    "watchdog-taken": _watchdog_taken,
     "watchdog-off": _watchdog_off,
     "watchdog-slow": _watchdog_slow,
     "clock-step": _clock_step,
@@ -288,6 +308,7 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "set-resources": _set_resources,
     "crash": _crash,
     "hang-kill": _hang("kill"),
+    "late-start": _late_start,
     "fail-start": _fail("start"),
     "fail-stop": _fail("stop"),
     "fail-migrate": _fail("migrate"),

@@ -42,16 +42,15 @@ class Checks:
 
     def executors(self, instance: str) -> None:
         """INV-1: at most one live executor of a strict instance."""
-        live = [machine.name for machine in self._world.machines.values() if instance in machine.live]
-        runs = [self._world.machines[name].live[instance] for name in live]
-        if len(live) > 1 and any(run.strict for run in runs):
-            self.violated("INV-1", f"{instance} lives on {' and '.join(live)}")
+        live = [machine for machine in self._world.everything() if instance in machine.live]
+        if len(live) > 1 and any(machine.live[instance].strict for machine in live):
+            self.violated("INV-1", f"{instance} lives on {' and '.join(machine.name for machine in live)}")
 
     def claimed(self, node: str, old: Fence | None, new: Fence) -> None:
         """INV-2: whoever is claimed runs nothing strict. INV-3: epochs grow."""
-        machine = self._world.machines[node]
-        live = sorted(name for name, run in machine.live.items() if run.strict)
-        if live and machine.bmc != "lie-state":
+        machines = self._world.named(node)
+        live = sorted(name for machine in machines for name, run in machine.live.items() if run.strict)
+        if live and all(machine.bmc != "lie-state" for machine in machines):
             self.violated("INV-2", f"{node} was claimed ({new.proof}) while it ran {', '.join(live)}")
         if old is not None and new.epoch <= old.epoch:
             self.violated("INV-3", f"the fence epoch of {node} went from {old.epoch} to {new.epoch}")
@@ -81,12 +80,13 @@ class Checks:
 
     def alive(self) -> None:
         """LIVE-1: what is to run and may run somewhere runs. Called when the faults have ended long enough ago."""
-        for name, spec in self._world.history.instances.items():
-            if spec.desired.value != "started" or self._world.executors(name):
-                continue
-            excuse = self._world.excuses.of(name)
-            if not excuse:
-                self.violated("LIVE-1", f"{name} does not run anywhere, though it could")
+        for name in self.missing():
+            self.violated("LIVE-1", f"{name} does not run anywhere, though it could")
+
+    def missing(self) -> list[str]:
+        """Instances that do not run anywhere though they are to and could."""
+        wanted = [name for name, spec in self._world.history.instances.items() if spec.desired.value == "started"]
+        return [name for name in wanted if not self._world.executors(name) and not self._world.excuses.of(name)]
 
     def affinity_kept(self) -> None:
         """INV-4 at rest: no strict rule is broken by where instances run."""

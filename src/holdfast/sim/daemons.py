@@ -19,6 +19,7 @@ from holdfast.net.memory import MemoryAddresses
 from holdfast.net.messages import decode_report
 from holdfast.sim.detection import ModelBeacon, ModelDetector
 from holdfast.sim.driver import SimDriver, SimProbe
+from holdfast.sim.link import SimGuardLink
 from holdfast.sim.loop import LIFE
 from holdfast.sim.power import SimPowerFences
 from holdfast.sim.store import SimStore
@@ -43,7 +44,8 @@ class SimBus:
         self.context = contextvars.copy_context()
         """The daemon's: what arrives while it is frozen waits."""
         self.life = LIFE.get()
-        world.sockets[machine.name, port] = self
+        if machine.in_place:
+            world.sockets[machine.name, port] = self
 
     def send(self, payload: bytes, host: str, port: int) -> None:
         receiver, network = self._world.hosts[host]
@@ -67,11 +69,11 @@ class AgentRun:
         self._world = world
         self._machine = machine
         life = LIFE.get()
-        assert life is not None and machine.guard is not None
-        clock, guard, name = machine.clock, machine.guard, machine.name
+        assert life is not None
+        clock, name = machine.clock, machine.name
         store = SimStore(world.store, world.loop, name, patient=True)
         self._mirror = Mirror(store, notable=concerns_agents)
-        identity = Identity(f"{name}-{machine.runs}", machine.boot_id, f"machine-{machine.identity}")
+        identity = Identity(f"{machine.identity}-{machine.runs}", machine.boot_id, f"machine-{machine.identity}")
         addresses = MemoryAddresses(world.addresses, name, world.addresses_of(name))
         announcer = self._announcer = Announcer(addresses, clock)
         context = NodeContext(
@@ -95,8 +97,9 @@ class AgentRun:
             lambda: self.session.fence_epoch,
         )
         orders = self._orders = MirrorOrders(self._mirror, name, lambda: self.session.fence_epoch)
+        self.guard_link = SimGuardLink(machine)
         self.session = Session(
-            name, store, guard, clock, world.timing, identity, self.executor, machine.capacity, orders
+            name, store, self.guard_link, clock, world.timing, identity, self.executor, machine.capacity, orders
         )
         self.session.on_state = self._said
         self._mirror.on_change(self.session.seen)
@@ -105,7 +108,6 @@ class AgentRun:
         )
         for part in (self._mirror.run(), self._live(), self._follow()):
             world.spawn(life, part)
-        guard.hello()
 
     async def release(self, kind: str) -> None:
         """The machine is shut down or rebooted in an orderly way."""

@@ -12,6 +12,7 @@ from holdfast.core.observers import HEARD, MANAGEMENT, NEVER, Report, Suspicion,
 from holdfast.core.timing import Detection
 from holdfast.core.view import is_member
 from holdfast.manager.reports import Domains
+from holdfast.sim.loop import LIFE
 from holdfast.sim.network import NETWORKS
 
 if TYPE_CHECKING:
@@ -179,7 +180,8 @@ class ModelBeacon:
         self._on_healed = on_healed
         self._missing: frozenset[str] = frozenset()
         self._missed_most = False
-        world.hearing.beacons[node] = self
+        if world.machines[node].agent_life is LIFE.get():  # and not a clone beside it
+            world.hearing.beacons[node] = self
 
     def look(self) -> None:
         """As Beacon does four times in each of its periods."""

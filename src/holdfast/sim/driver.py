@@ -46,6 +46,8 @@ class SimDriver:
         asked_at = clock.now()
         if not allowed():
             raise DriverError(f"{instance.id} may not run on {self._machine.name} any more")
+        if late_s := trouble.late_start_s(instance.id):
+            await clock.sleep(late_s)
         if self._world.random.random() < LATE_START:
             await clock.sleep(self._world.random.uniform(0.0, LATE_START_S))
         self._machine.receiving.pop(instance.id, None)
@@ -119,7 +121,7 @@ class SimProbe:
         self._asker = asker
 
     async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
-        for machine in self._world.machines.values():
+        for machine in self._world.everything():
             here = instance.id in machine.live and machine.powered and not machine.frozen
             if here and self._world.network.both(self._asker, machine.name, "public"):
                 return ""

@@ -25,6 +25,8 @@ EVENT_KINDS = (
     "fence-failed",
     "agent-stopped",
     "agent-started",
+    "guard-stopped",
+    "guard-started",
     "clock-rate",
     "instance-placed",
     "instance-started",

@@ -29,6 +29,7 @@ class WatchdogDevice:
         self.open = False
         self.broken = False
         """It never fires, and nobody notices."""
+        self._held_at: float | None = None
 
     def arm(self) -> None:
         """Opening it starts the countdown."""
@@ -44,13 +45,25 @@ class WatchdogDevice:
         """Magic close, or the end of the power."""
         self.open = False
 
+    def hold(self) -> None:
+        """The machine is suspended: most drivers stop their device then."""
+        self._held_at = self._loop.time()
+
+    def release(self) -> None:
+        """It wakes up: the countdown goes on where it stood."""
+        assert self._held_at is not None
+        self._petted_at += self._loop.time() - self._held_at
+        self._held_at = None
+        if self.open:
+            self._watch()
+
     def _watch(self) -> None:
         late = self._random.uniform(0.0, self._timing.j)
         due = self._petted_at + self.timeout_s + late
         self._loop.hardware(due - self._loop.time(), self._look, self._petted_at)
 
     def _look(self, petted_at: float) -> None:
-        if not self.open:
+        if not self.open or self._held_at is not None:
             return
         if petted_at == self._petted_at:
             self.open = False

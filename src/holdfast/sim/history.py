@@ -96,7 +96,7 @@ class History:
         elif change.key == keys.fence(node):
             fence, old = _read(change, Fence), self.fences.get(node)
             _keep(self.fences, node, fence)
-            if fence is not None and fence.proof is not None and (old is None or old.epoch != fence.epoch):
+            if fence is not None and fence.proof is not None:
                 proof = fence.proof.value
                 self.claims.setdefault(node, []).append(proof)
                 self._world.log.say("node-proven-dead", proof, node=node)

@@ -53,6 +53,9 @@ class Handle:
     def when(self) -> float:
         return self._when
 
+    def delay(self, seconds: float) -> None:
+        self._when += seconds
+
     def run(self) -> None:
         if self._callback is not None:
             self.context.run(self._callback, *self._args)
@@ -139,10 +142,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         except Exception as error:
             self.failures.append(error)
 
-    def thaw(self, life: Life) -> None:
-        """Let a frozen process go on with what it was about to do."""
+    def thaw(self, life: Life, slept_s: float = 0.0) -> None:
+        """Let a frozen process go on with what it was about to do. `slept_s`: its machine was suspended for so long, in which
+        timers (CLOCK_MONOTONIC) stand still: each fires so much later."""
         life.frozen = False
-        self._ready.extend(life.kept)
+        if not slept_s:
+            self._ready.extend(life.kept)
+            life.kept.clear()
+            return
+        mine = [timer for timer in self._timers if timer[2].life is life]
+        self._timers = [timer for timer in self._timers if timer[2].life is not life]
+        heapq.heapify(self._timers)
+        # What became due meanwhile has a smaller number than what is made now: the order stays.
+        for handle in [*life.kept, *(handle for _, _, handle in sorted(mine, key=lambda timer: timer[:2]))]:
+            self._sequence += 1
+            handle.delay(slept_s)
+            heapq.heappush(self._timers, (max(self._now, handle.when()), self._sequence, handle))
         life.kept.clear()
 
     # --- what asyncio asks of a loop

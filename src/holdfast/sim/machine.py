@@ -47,12 +47,16 @@ class Machine:
     powered: bool = False
     booting: bool = False
     frozen: bool = False
+    suspended_at: float | None = None
+    """True time; None: it is not suspended."""
     thawed_at: float = float("-inf")
     """By its own clock, as is `valid_until`."""
     valid_until: float = float("-inf")
     """What the deadline of its agent may be at most: the last beat in the store, counted from when it was sent."""
     watchdog_s: float = 0.0
     """Time-out of its watchdog; 0: what the profile wants."""
+    watchdog_taken: bool = False
+    """Another program opens the device at the next boot, before the guard could."""
     bmc: str = "normal"
     boots: int = 0
     identity: str = ""
@@ -78,7 +82,12 @@ class Machine:
 
     @property
     def boot_id(self) -> str:
-        return f"boot-{self.name}-{self.boots}"
+        return f"boot-{self.identity}-{self.boots}"
+
+    @property
+    def in_place(self) -> bool:
+        """It is what the others reach under this name, and no clone beside the real one."""
+        return self.world.machines.get(self.name) is self
 
     def capacity(self) -> tuple[float, int]:
         """Cores and MiB."""
@@ -91,7 +100,7 @@ class Machine:
         if self.powered:
             return
         self.powered = self.booting = True
-        self.world.log.say("power-on", "", node=self.name)
+        self.world.log.say("power-on", "" if self.in_place else "a clone of it", node=self.name)
         self.cycles += 1
         cycle = self.cycles
         self.world.loop.hardware(BOOT_S, self._booted, cycle)
@@ -107,7 +116,8 @@ class Machine:
         self.boots += 1
         self.clock = NodeClock(self.world.loop, self.world.random.uniform(10.0, 5000.0), self.rate)
         self.thawed_at = self.valid_until = float("-inf")
-        if self.has_watchdog:
+        self.device = None
+        if self.has_watchdog and not self.watchdog_taken:
             self.device = WatchdogDevice(self.world.loop, self.world.random, self.world.timing, self._watchdog_fires)
             self.device.timeout_s = self.watchdog_s or self.device.timeout_s
         self.start_guard()
@@ -120,6 +130,7 @@ class Machine:
         if not self.powered:
             return
         self.powered = self.booting = self.frozen = False
+        self.suspended_at = None
         self.world.log.say("power-off", "", node=self.name)
         if self.device is not None:
             self.device.close()
@@ -128,7 +139,8 @@ class Machine:
         self.receiving.clear()
         for name in list(self.live):
             self.end(name, "power lost")
-        self.world.addresses.power_off(self.name)
+        if self.in_place:
+            self.world.addresses.power_off(self.name)
         self.world.refresh()
 
     def reset(self) -> None:
@@ -155,14 +167,30 @@ class Machine:
             self.world.log.say("frozen", "", node=self.name)
             self.world.refresh()
 
+    def suspend(self) -> None:
+        """To memory: the watchdog stands still too, and so do all timers; CLOCK_BOOTTIME alone goes on."""
+        if self.powered and not self.booting and not self.frozen:
+            self.freeze()
+            self.suspended_at = self.world.loop.time()
+            if self.device is not None:
+                self.device.hold()
+
     def thaw(self) -> None:
-        if self.frozen:
-            self.frozen = False
-            self.thawed_at = self.clock.now()
-            for life in self._lives():
-                self.world.loop.thaw(life)
-            self.world.log.say("thawed", "", node=self.name)
-            self.world.refresh()
+        """It goes on, after a suspension too."""
+        if not self.frozen:
+            return
+        self.frozen = False
+        self.thawed_at = self.clock.now()
+        slept_s = 0.0
+        if self.suspended_at is not None:
+            slept_s, self.suspended_at = self.world.loop.time() - self.suspended_at, None
+            self.thawed_at += self.world.timing.p  # until then the guard's timer may run on
+            if self.device is not None:
+                self.device.release()
+        for life in self._lives():
+            self.world.loop.thaw(life, slept_s)
+        self.world.log.say("thawed", "", node=self.name)
+        self.world.refresh()
 
     def _lives(self) -> list[Life]:
         lives = [self.agent_life, self.manager_life, self.guard.life if self.guard else None]
@@ -184,8 +212,20 @@ class Machine:
 
     def stop_guard(self) -> None:
         """Killed: the device stays open and counts."""
-        if self.guard is not None:
-            self.guard.life.alive = False
+        if self.guard is not None and self.guard.life.alive:
+            self.world.bury(self.guard.life)
+            self.world.log.say("guard-stopped", "", node=self.name)
+
+    def restart_guard(self) -> None:
+        """As systemd does."""
+        if not self.powered or self.booting or (self.guard is not None and self.guard.life.alive):
+            return
+        self.start_guard()
+        assert self.guard is not None
+        self.guard.life.frozen = self.frozen
+        self.world.log.say("guard-started", "", node=self.name)
+        if self.agent is not None:
+            self.world.spawn(self.agent_life, self.agent.guard_link.again())
 
     def start_agent(self) -> None:
         if not self.powered or self.booting or (self.agent_life is not None and self.agent_life.alive):
@@ -206,7 +246,7 @@ class Machine:
             self.world.refresh()
 
     def start_manager(self) -> None:
-        if Role.MANAGEMENT in self.roles and self.name in self.world.managers:
+        if Role.MANAGEMENT in self.roles and self.name in self.world.managers and self.in_place:
             self.manager_life = Life()
             self._in(self.manager_life, self.world.start_manager, self)
 

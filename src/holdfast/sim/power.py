@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 ANSWER_S = 0.05
 SLOW_S = 4.0
+LATE_S = 30.0
 
 
 class SimPower:
     """Port PowerFence. `machine.bmc` says how it behaves: `normal`; `dead` (never answers); `slow`; `unknown` (cannot tell the
-    power state); `lie` (says that it switched, and did not; the state read back is the truth); `lie-state` (says `off` for a
+    power state); `late` (takes the order at once and obeys it half a minute later, whatever has happened since); `lie` (says that it switched, and did not; the state read back is the truth); `lie-state` (says `off` for a
     machine that runs: the one lie that nothing can find out, and which voids the proof)."""
 
     def __init__(self, world: "World", machine: "Machine") -> None:
@@ -41,8 +42,12 @@ class SimPower:
         if asked_by is not None and asked_by in (self._machine.manager_life, self._machine.agent_life):
             self._world.checks.violated("INV-5", f"the manager on {self._machine.name} switched its own node off")
         if self._machine.powered:
+            self._world.loop.hardware(LATE_S if self._machine.bmc == "late" else 0.0, self._switch_off)
+
+    def _switch_off(self) -> None:
+        if self._machine.powered:
             self._world.log.say("power-fenced", "switched off by its BMC", node=self._machine.name)
-            self._world.loop.hardware(0.0, self._machine.power_off)
+            self._machine.power_off()
 
     async def on(self, *, timeout: float) -> None:
         await self._reach(timeout)

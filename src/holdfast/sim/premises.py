@@ -30,8 +30,8 @@ class Premises:
 
     def beaten(self, node: str, beat: Beat) -> None:
         """A beat is committed."""
-        machine = self._world.machines[node]
-        if beat.phase is not BeatPhase.ACTIVE or beat.boot_id != machine.boot_id:
+        machine = next((each for each in self._world.named(node) if each.boot_id == beat.boot_id), None)
+        if machine is None or beat.phase is not BeatPhase.ACTIVE:
             return
         if beat.paused:
             machine.valid_until = float("inf")  # it may go on without the store

@@ -16,12 +16,10 @@ from holdfast.core.model import InstanceStatus
 from holdfast.sim.actions import perform
 from holdfast.sim.events import Event
 from holdfast.sim.scenario import Scenario
-from holdfast.sim.world import World
+from holdfast.sim.world import LIVE_BOUND_S, World
 from holdfast.store import keys
 from holdfast.store.codec import decode
 
-LIVE_BOUND_S = 150.0
-"""When nothing was done for so long every instance that may run must run (LIVE-1): T_wait, a boot, the slow pace of retries."""
 PHASE_S = 3.0
 """After a skip the last up to this many seconds are simulated, so that faults meet every phase of the periodic work."""
 MAX_VIOLATIONS = 20

@@ -110,6 +110,10 @@ class StoreService:
             self._served[node] = any(self._network.both(node, member) for member in self._voters)
         return self._served[node]
 
+    def delay_s(self, node: str) -> float:
+        """Seconds that a request of this node takes to get there, and its answer back, beyond what is usual."""
+        return self._network.extra_delay.get(node, 0.0)
+
     def wake(self) -> None:
         """Let all who wait look again."""
         waiters, self._waiters = self._waiters, []
@@ -203,7 +207,8 @@ class SimStore:
         end = loop.time() + (DEFAULT_TIMEOUT_S if timeout is None else timeout)
         if not service.serves(self._node) and not await service.until_served(self._node, end):
             raise StoreUnavailable(f"the store cannot be reached to {what}", "It is asked again by itself.")
-        latency = service.random.uniform(*LATENCY_S) + service.slow_s
+        way_s = service.delay_s(self._node)
+        latency = service.random.uniform(*LATENCY_S) + service.slow_s + way_s
         await asyncio.sleep(min(latency, max(0.0, end - loop.time())))
         if loop.time() >= end and latency > 0:
             raise await self._lost(action, what, write, end)
@@ -216,6 +221,11 @@ class SimStore:
         if unknown:
             await asyncio.sleep(max(0.0, end - loop.time()))
             raise self._silence(what, write)
+        if way_s:  # it has taken effect, and nobody knows yet
+            await asyncio.sleep(min(way_s, max(0.0, end - loop.time())))
+            if loop.time() >= end or not service.serves(self._node):
+                await asyncio.sleep(max(0.0, end - loop.time()))
+                raise self._silence(what, write)
         return result
 
     async def _lost(self, action: Callable[[], object], what: str, write: bool, end: float) -> Exception:

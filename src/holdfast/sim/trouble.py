@@ -10,6 +10,8 @@ class Trouble:
     times: dict[tuple[str, str, str], int] = field(default_factory=dict)
     hanging: set[tuple[str, str]] = field(default_factory=set)
     """(action, instance)"""
+    late: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """Instance → (seconds, so often still): what passes at a start between the last question and the first effect."""
     lying: set[tuple[str, str]] = field(default_factory=set)
     """(action, instance): says that it was done, and it was not."""
 
@@ -21,6 +23,12 @@ class Trouble:
                 self.times[action, instance, where] = left - 1
                 return True
         return False
+
+    def late_start_s(self, instance: str) -> float:
+        """How late this start takes effect (seconds); used up by it."""
+        seconds, times = self.late.get(instance, (0.0, 0))
+        self.late[instance] = (seconds, max(0, times - 1))
+        return seconds if times else 0.0
 
     def hangs(self, action: str, instance: str) -> bool:
         return (action, instance) in self.hanging

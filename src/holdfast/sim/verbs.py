@@ -8,7 +8,7 @@ from holdfast.sim.fields import INSTANCE_FIELDS, Field, Kind
 
 NETWORKS = ("all", "management", "public")
 """`all` stands for every network; a node's store, beats and power devices are reached on `management`."""
-LIES = ("lie", "lie-state", "dead", "slow", "unknown", "honest")
+LIES = ("lie", "lie-state", "dead", "slow", "late", "unknown", "honest")
 STORE_FAULTS = ("unknown", "lost", "stale", "slow", "compact", "nospace", "restore", "leader-change", "none")
 
 
@@ -47,9 +47,22 @@ _TABLE = (
     Verb("reboot", "The node is rebooted cleanly: its agent is told, and the machine boots again.", (_NODE,)),
     Verb("shutdown", "The node is shut down cleanly: its agent is told, then it is off.", (_NODE,)),
     Verb("freeze", "Everything on the node stands still; its watchdog and its clocks go on.", (_NODE, _FOR)),
-    Verb("thaw", "A frozen node goes on where it stood.", (_NODE,)),
+    Verb("thaw", "A frozen or suspended node goes on where it stood.", (_NODE,)),
+    Verb(
+        "suspend",
+        "The node is suspended to memory: it stands still and its watchdog and its timers with it; CLOCK_BOOTTIME goes on.",
+        (_NODE, _FOR),
+    ),
+    Verb(
+        "clone",
+        "A machine with the node's disk and other hardware boots: a second node of that name, or its replacement if it is off.",
+        (_NODE,),
+    ),
     Verb("agent-stop", "The agent is killed and stays away; guard, watchdog and instances go on.", (_NODE,)),
     Verb("agent-start", "The agent is started again and adopts what runs.", (_NODE,)),
+    Verb("guard-stop", "The guard is killed and stays away; agent and instances go on, its watchdog counts.", (_NODE,)),
+    Verb("guard-start", "The guard is started again, as systemd does within a second.", (_NODE,)),
+    Verb("watchdog-taken", "From its next boot on another program holds the node's watchdog.", (_NODE,)),
     Verb("watchdog-off", "The watchdog device does not fire any more, unnoticed.", (_NODE,)),
     Verb(
         "watchdog-slow",
@@ -95,7 +108,8 @@ _TABLE = (
     Verb(
         "lie-fence",
         "The node's fence device says that it switched and did not (lie), reads *off* for a node that is on (lie-state), "
-        "does not answer (dead), takes long (slow), cannot tell the power state (unknown), or works again (honest).",
+        "does not answer (dead), takes long (slow), obeys half a minute after it was asked (late), cannot tell the power state "
+        "(unknown), or works again (honest).",
         (_NODE, Field("mode", Kind.CHOICE, "How.", "lie", choices=LIES)),
     ),
     Verb("confirm-dead", "An operator says that the node is dead.", (_NODE,)),
@@ -134,6 +148,11 @@ _TABLE = (
     ),
     # instances
     Verb("crash", "The instance's process ends by itself.", (_INSTANCE,)),
+    Verb(
+        "late-start",
+        "At the next starts of an instance so much time passes between the last question whether it may and the first effect.",
+        (_INSTANCE, Field("seconds", Kind.SECONDS, required=True), _TIMES),
+    ),
     Verb("fail-start", "The next starts of an instance fail.", (_INSTANCE, _TIMES, _ON_NODE)),
     Verb("fail-stop", "The next stops of an instance fail: it goes on running.", (_INSTANCE, _TIMES, _ON_NODE)),
     Verb("fail-migrate", "The next live migrations of an instance fail.", (_INSTANCE, _TIMES, _ON_NODE)),

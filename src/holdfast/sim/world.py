@@ -41,8 +41,13 @@ from holdfast.sim.trouble import Trouble
 from holdfast.store import keys
 from holdfast.store.codec import encode
 
+LIVE_BOUND_S = 150.0
+"""When nothing was done for so long every instance that may run must run (LIVE-1): T_wait, a boot, a start that hangs, the
+slow pace of retries."""
 CALM_S = 8.0
 """Beyond T_wait: with this margin every time-out below the hour is over."""
+BACKUP_S = 60.0
+"""Between two copies of the store that an operator could restore."""
 PREFIX = {network: f"10.{77 + number}.0" for number, network in enumerate(NETWORKS)}
 PANEL_ADDRESS = f"{PREFIX['management']}.250"
 
@@ -59,6 +64,8 @@ class World:
         self.network = Network(self.loop, self.random)
         self.managers = scenario.management
         self.machines: dict[str, Machine] = {}
+        self.clones: list[Machine] = []
+        """Machines beside those of the same name; also those that were replaced."""
         self.network.up = self._up
         self.store = StoreService(self.loop, self.random, self.network, self.managers)
         self.true_clock = NodeClock(self.loop)
@@ -75,6 +82,7 @@ class World:
         """Address of a node → (node, network)."""
         self.run_numbers: defaultdict[str, int] = defaultdict(int)
         self._calm_after_s = self.timing.T_wait + CALM_S
+        self._look_at = 0.0
         self.pending = 0
         """Faults that will end by themselves."""
         self._graves: list[object] = []
@@ -163,12 +171,18 @@ class World:
             if self.scenario.nodes[machine.name].on:
                 machine.powered = True
         self.store.start()
+        self._save()
         for machine in self.machines.values():
             if machine.powered:
                 machine.booting = True
                 self.loop.hardware(self.random.uniform(0.0, 0.3), machine.boot)
         for machine in self.machines.values():
             machine.booting = False
+
+    def _save(self) -> None:
+        """An operator's timer saves the store now and then."""
+        self.store.save_backup()
+        self.loop.hardware(BACKUP_S, self._save)
 
     def _committed(self, changes: tuple[Change, ...]) -> None:
         self.store.notify(news=self.history.committed(changes))
@@ -202,8 +216,7 @@ class World:
     # --- the network
 
     def _up(self, node: str) -> bool:
-        machine = self.machines[node]
-        return machine.powered and not machine.booting and not machine.frozen
+        return any(each.powered and not each.booting and not each.frozen for each in self.named(node))
 
     def refresh(self) -> None:
         """Power, processes or network have changed."""
@@ -232,8 +245,14 @@ class World:
         self.loop.hardware(delay_s, done)
 
     def calm(self) -> bool:
-        """Nothing but beats has happened for longer than any time-out of the protocol."""
-        return self.loop.time() - self.log.busy_at > self._calm_after_s and not self.pending
+        """Nothing but beats has happened for longer than any time-out of the protocol, and all is as it should be; or nothing
+        has happened for so long that nothing will."""
+        now = self.loop.time()
+        quiet_s = now - self.log.busy_at
+        if quiet_s <= self._calm_after_s or self.pending or now < self._look_at:
+            return False
+        self._look_at = now + 1.0
+        return quiet_s > LIVE_BOUND_S or not self.checks.missing()
 
     def next_run(self, instance: str) -> int:
         """Number of an execution that begins now."""
@@ -242,7 +261,27 @@ class World:
 
     def executors(self, instance: str) -> list[str]:
         """Machines on which the instance lives."""
-        return [machine.name for machine in self.machines.values() if instance in machine.live]
+        return [machine.name for machine in self.everything() if instance in machine.live]
+
+    def everything(self) -> list[Machine]:
+        """All machines, clones included."""
+        return [*self.machines.values(), *self.clones]
+
+    def named(self, node: str) -> list[Machine]:
+        """All machines of that name."""
+        return [self.machines[node], *(clone for clone in self.clones if clone.name == node)]
+
+    def clone(self, node: str) -> None:
+        """Boot other hardware with the node's disk, beside the machine or in the place of one that is off."""
+        old = self.machines[node]
+        twin = Machine(
+            self, node, old.roles, old.cpu, old.memory_mib, old.has_bmc, old.has_watchdog, old.rate,
+            identity=f"{node}-copy-{len(self.named(node))}",
+        )  # fmt: skip
+        if not old.powered:
+            self.machines[node] = twin
+        self.clones.append(twin if old.powered else old)
+        twin.power_on()
 
     def specs(self) -> dict[str, InstanceSpec]:
         """All instances there are."""
