@@ -241,12 +241,17 @@ class Manager:
         return news
 
     def _news(self, new: ManagerView) -> list[Put]:
-        """Events for the differences between the last published view and this one."""
-        old = self._published
+        """Events for the differences between the last published view (at first: the former leader's) and this one."""
+        old, news = self._published, []
         if old is None:
             text = f"the manager on {self._node} leads (term {new.term})"
-            return [self._events.put("manager-elected", text, node=self._node)]
-        news = []
+            news.append(self._events.put("manager-elected", text, node=self._node))
+            try:
+                old = self.observations.read(keys.MANAGER_VIEW, ManagerView)
+            except StoreError as error:
+                log.warning("the former leader's view cannot be read", error=str(error))
+            if old is None:
+                return news
         for name, state in new.nodes.items():
             before = old.nodes.get(name)
             if before != state:
