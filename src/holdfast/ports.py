@@ -159,7 +159,14 @@ class GuardLink(Protocol):
     """The agent's side of the connection to the guard."""
 
     @property
-    def connected(self) -> bool: ...
+    def connected(self) -> bool:
+        """The guard is there, and enforces the deadline it was told last."""
+        ...
+
+    @property
+    def present(self) -> bool:
+        """The guard is there, whether or not it takes what it is told: a refusal of it counts."""
+        ...
 
     async def attest(self) -> WatchdogAttestation | None:
         """What the guard attests now; None without guard or without a watchdog device."""

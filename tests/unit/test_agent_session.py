@@ -54,7 +54,11 @@ class Guard:
         self._clock = clock
         self._workload = workload
         self.gate = guard_core.Gate()
-        self.connected = True
+        self.present = True
+        self.unheard = False
+        """It refused the last deadline it was told."""
+        self.blind_to_stops = False
+        """It sees strict processes whatever the agent says."""
         self.nowayout = False
         """Its watchdog cannot be disarmed."""
         self.refuses_deadlines = False
@@ -62,18 +66,23 @@ class Guard:
     def state(self) -> str:
         return self.gate.state
 
+    @property
+    def connected(self) -> bool:
+        return self.present and not self.unheard
+
     async def attest(self) -> WatchdogAttestation | None:
-        closed = not self.connected or self.gate.state is guard_core.State.WAITING
+        closed = not self.present or self.gate.state is guard_core.State.WAITING
         return None if closed else WatchdogAttestation("/dev/watchdog", "fake", int(T.W))
 
     async def set_deadline(self, deadline: float, grace: float) -> bool:
-        if not self.connected or self.refuses_deadlines:
+        if not self.present or self.refuses_deadlines:
             return False
         self.gate, row = guard_core.tell_deadline(self.gate, deadline, grace, self._clock.now())
         return not row.refused
 
     async def set_idle(self) -> bool:
-        return self._apply(guard_core.Event.IDLE_REFUSED if self._workload.running else guard_core.Event.IDLE)
+        left = self._workload.running or self.blind_to_stops
+        return self._apply(guard_core.Event.IDLE_REFUSED if left else guard_core.Event.IDLE)
 
     async def pause(self) -> bool:
         told = self._apply(guard_core.Event.PAUSE)
@@ -83,7 +92,7 @@ class Guard:
         return self._apply(guard_core.Event.FAREWELL_RESTART if restart else guard_core.Event.FAREWELL_IDLE)
 
     def _apply(self, event: guard_core.Event) -> bool:
-        if not self.connected:
+        if not self.present:
             return False
         self.gate, row = guard_core.apply(self.gate, event, self._clock.now())
         return row is not None and not row.refused
@@ -556,3 +565,17 @@ async def test_a_hint_speaks_of_one_shutdown(tmp_path: Path) -> None:
 
 async def test_a_machine_without_systemd_is_no_failure(tmp_path: Path) -> None:
     assert await shutdown_kind(tmp_path) in ShutdownKind
+
+
+# --- confirmed stops --------------------------------------------------------------------------------------------------
+
+
+async def test_a_guard_that_refused_a_deadline_is_still_believed_when_it_sees_processes() -> None:
+    async with active() as node:
+        node.guard.unheard = node.guard.blind_to_stops = True
+        node.faults.unavailable = True
+        await node.until(SessionState.STOPPING)
+        with pytest.raises(AssertionError, match="after 5 s"):
+            await node.until(SessionState.IDLE, 5)
+        node.guard.blind_to_stops = False
+        await node.until(SessionState.IDLE, 5)

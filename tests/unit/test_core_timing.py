@@ -6,8 +6,8 @@ from holdfast.errors import ConfigError
 
 def test_built_in_profiles_have_the_numbers_of_the_design() -> None:
     default, fast = profile("default"), profile("fast")
-    assert (default.B, default.T_wait) == (28, 29)
-    assert (fast.B, fast.T_wait) == (19, 20)
+    assert (default.B, default.T_wait) == (29, 30)
+    assert (fast.B, fast.T_wait) == (20, 21)
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -320,7 +320,7 @@ class Session:
 
     async def _declare_idle(self) -> bool:
         """True if the guard takes it. One that refuses still sees processes; without a guard there is nobody to convince."""
-        return await self._guard.set_idle() or not self._guard.connected
+        return await self._guard.set_idle() or not self._guard.present
 
     # --- release --------------------------------------------------------------------------------------------------------
 

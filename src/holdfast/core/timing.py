@@ -64,10 +64,11 @@ class Timing:
     def B(self) -> float:
         """Longest time a node can run strict instances after sending its last committed beat, on its own clock.
 
-        F + G + 2W + j: validity, grace, one full watchdog period because a pause can sit between the guard's check
-        and its write, one more until the watchdog fires, and its jitter.
+        F + G + 2(W + j): validity, grace, one full watchdog period because a pause can sit between the guard's check and its
+        write, and one more until the watchdog fires. The jitter counts in both: a device that is late may still be petted
+        while it is late (found by the exhaustive model, docs/model.md).
         """
-        return self.F + self.G + 2 * self.W + self.j
+        return self.F + self.G + 2 * (self.W + self.j)
 
     @property
     def T_wait(self) -> float:

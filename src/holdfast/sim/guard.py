@@ -104,6 +104,10 @@ class SimGuard:
     def connected(self) -> bool:
         return self.life.alive
 
+    @property
+    def present(self) -> bool:
+        return self.life.alive
+
     async def attest(self) -> WatchdogAttestation | None:
         if not await self._answers() or self._device is None or not self._device.open:
             return None

@@ -1,4 +1,4 @@
-"""The agent's side of the connection to the guard, as fencing.guard.link does it: after a loss it says its last word again."""
+"""The agent's side of the connection to the guard, as in fencing.guard.link: after a loss its last word is said again."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -27,7 +27,11 @@ class SimGuardLink:
 
     @property
     def connected(self) -> bool:
-        return self._there() is not None and not self._unheard
+        return self.present and not self._unheard
+
+    @property
+    def present(self) -> bool:
+        return self._there() is not None
 
     async def again(self) -> None:
         """A new guard runs: say hello, and the last word, before anybody else asks it anything."""

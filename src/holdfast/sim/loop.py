@@ -143,8 +143,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self.failures.append(error)
 
     def thaw(self, life: Life, slept_s: float = 0.0) -> None:
-        """Let a frozen process go on with what it was about to do. `slept_s`: its machine was suspended for so long, in which
-        timers (CLOCK_MONOTONIC) stand still: each fires so much later."""
+        """Let a frozen process go on with what it was about to do. `slept_s`: its machine was suspended for so long,
+        in which timers (CLOCK_MONOTONIC) stand still: each fires so much later."""
         life.frozen = False
         if not slept_s:
             self._ready.extend(life.kept)

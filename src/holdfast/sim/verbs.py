@@ -55,7 +55,7 @@ _TABLE = (
     ),
     Verb(
         "clone",
-        "A machine with the node's disk and other hardware boots: a second node of that name, or its replacement if it is off.",
+        "Other hardware with the node's disk boots: a second machine of that name, or its replacement if it is off.",
         (_NODE,),
     ),
     Verb("agent-stop", "The agent is killed and stays away; guard, watchdog and instances go on.", (_NODE,)),
@@ -108,8 +108,8 @@ _TABLE = (
     Verb(
         "lie-fence",
         "The node's fence device says that it switched and did not (lie), reads *off* for a node that is on (lie-state), "
-        "does not answer (dead), takes long (slow), obeys half a minute after it was asked (late), cannot tell the power state "
-        "(unknown), or works again (honest).",
+        "does not answer (dead), takes long (slow), obeys half a minute after it was asked (late), cannot tell the power "
+        "state (unknown), or works again (honest).",
         (_NODE, Field("mode", Kind.CHOICE, "How.", "lie", choices=LIES)),
     ),
     Verb("confirm-dead", "An operator says that the node is dead.", (_NODE,)),
@@ -150,7 +150,7 @@ _TABLE = (
     Verb("crash", "The instance's process ends by itself.", (_INSTANCE,)),
     Verb(
         "late-start",
-        "At the next starts of an instance so much time passes between the last question whether it may and the first effect.",
+        "The next starts of an instance take effect so long after the last question whether it may.",
         (_INSTANCE, Field("seconds", Kind.SECONDS, required=True), _TIMES),
     ),
     Verb("fail-start", "The next starts of an instance fail.", (_INSTANCE, _TIMES, _ON_NODE)),

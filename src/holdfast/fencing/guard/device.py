@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Callable
 
 
 def _ioc(direction: int, number: int, size: int) -> int:
@@ -41,8 +42,9 @@ class WatchdogDevice:
     def is_open(self) -> bool:
         return self._fd >= 0
 
-    def open(self) -> bool:
-        """Open (which arms and pets it) and set the time-out. True if it is open afterwards."""
+    def open(self, may_pet: Callable[[], bool]) -> bool:
+        """Open (which arms and pets it) and set the time-out. True if it is open afterwards. `may_pet` is asked again before
+        the time-out is set, which Linux does together with a pet."""
         if self._fd >= 0 or not self.path:
             return self._fd >= 0
         try:
@@ -52,7 +54,7 @@ class WatchdogDevice:
             return False
         self.problem = ""
         self._read_support()
-        self.set_timeout()
+        self.set_timeout(may_pet)
         return True
 
     def _read_support(self) -> None:
@@ -66,9 +68,12 @@ class WatchdogDevice:
         self.identity = identity.split(b"\0")[0].decode(errors="replace")
         self._magic_close = bool(options & _MAGICCLOSE)
 
-    def set_timeout(self) -> None:
-        """Set the device to `limit_s` and read back what it made of that."""
+    def set_timeout(self, may_pet: Callable[[], bool]) -> None:
+        """Set the device to `limit_s`, unless it is that already, and read back what it made of that."""
         if self._fd < 0 or not self.limit_s:
+            return
+        self.timeout_s = self._read_timeout()
+        if self.timeout_s == self.limit_s or not may_pet():
             return
         try:
             fcntl.ioctl(self._fd, _SETTIMEOUT, bytearray(_INT.pack(self.limit_s)))

@@ -55,6 +55,10 @@ class UnixGuardLink:
         """The guard is there, and the last deadline told was acknowledged: what it enforces is what the agent relies on."""
         return self._connected.is_set() and not self._unheard
 
+    @property
+    def present(self) -> bool:
+        return self._connected.is_set()
+
     async def start(self) -> None:
         assert self._task is None, "the link is started once"
         self._task = asyncio.create_task(self._run(), name="guard-link")

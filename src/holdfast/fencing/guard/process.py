@@ -99,12 +99,16 @@ class Guard:
         self._next_pet = boottime() + min(self._pet_period_s, (self._device.timeout_s or 3) / 3)
         if not self._device.is_open:
             self._open()
-        elif core.may_pet(self._gate, boottime()):
+        elif self._may_pet():
             self._device.pet()
         self._say_problem()
 
+    def _may_pet(self) -> bool:
+        """At this very moment: to be asked right before each act that restarts the device's timer."""
+        return core.may_pet(self._gate, boottime())
+
     def _open(self) -> None:
-        if core.may_pet(self._gate, boottime()) and not self._device.is_open and self._device.open():
+        if self._may_pet() and not self._device.is_open and self._device.open(self._may_pet):
             say(f"opened {self._device.path} ({self._device.identity}), time-out {self._device.timeout_s} s")
         self._say_problem()
 
@@ -248,7 +252,7 @@ class Guard:
         self._pet_period_s = max(0.1, request["p"])
         if self._device.limit_s != request["W"]:
             self._device.limit_s = request["W"]
-            self._device.set_timeout()
+            self._device.set_timeout(self._may_pet)
         return _verdict(self._apply(Event.HELLO))
 
     def _deadline(self, deadline: float, grace: float) -> dict[str, Any]:
