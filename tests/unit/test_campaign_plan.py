@@ -11,10 +11,12 @@ import pytest
 from holdfast.errors import InvalidInput
 from holdfast.lab.campaign.alphabet import ALPHABET, Role, Until
 from holdfast.lab.campaign.cast import Cast
+from holdfast.lab.campaign.clients import Readback, missing
 from holdfast.lab.campaign.plan import Planned, Step, draw
 from holdfast.lab.campaign.record import TOGETHER, Outcome, Turn
 from holdfast.lab.demo.clients import Stall
 from holdfast.lab.fault import HOWS, Fault
+from holdfast.services.nfs.journal import RECORD_BYTES, record
 
 VOLUMES = 3
 DECK = sum(kind.weight for kind in ALPHABET)
@@ -134,6 +136,38 @@ def test_rows_count_turns_looks_and_losses() -> None:
 
 def test_a_campaign_that_ended_early_has_not_passed() -> None:
     assert Outcome(1, wanted=3, turns=[turn(1, 0.0)]).problems == ["2 faults were not done"]
+
+
+def test_records_that_are_gone_torn_or_swapped_are_missing() -> None:
+    sent = [100.25, 100.30, 100.35, 100.40]
+    whole = [record(number, at) for number, at in enumerate(sent)]
+    assert missing(b"".join(whole), sent) == []
+    assert missing(b"".join(whole[:3]), sent) == [3], "the last one is gone"
+    assert missing(b"".join([whole[0], bytes(RECORD_BYTES), *whole[2:]]), sent) == [1], "a hole"
+    assert missing(b"".join([whole[0], whole[1][:30] + bytes(34), *whole[2:]]), sent) == [1], "torn"
+    assert missing(b"".join([whole[1], whole[0], *whole[2:]]), sent) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"acked": 10, "lost": 0, "torn": 0, "lock_kept": True}, []),
+        ({"acked": 10, "lost": 1, "torn": 0, "lock_kept": True}, ["vol1: its client read 1 records lost and 0 torn"]),
+        ({"acked": 10, "lost": 0, "torn": 0, "lock_kept": False}, ["vol1: its client lost its lock: somebody else"]),
+        ({"error": "no server for 900 s"}, ["vol1: its client did not read its journal back: no server"]),
+    ],
+)
+def test_what_a_client_found_wrong_fails_the_campaign(said: dict[str, object], told: list[str]) -> None:
+    problems = Readback("vol1", 10, (), said).problems
+    assert len(problems) == len(told)
+    assert all(problem.startswith(text) for problem, text in zip(problems, told, strict=True))
+
+
+def test_a_record_that_the_storage_has_not_fails_the_campaign_though_the_client_found_none() -> None:
+    found = Readback("vol1", 10, (103.0,), {"acked": 10, "lost": 0, "torn": 0, "lock_kept": True})
+    outcome = Outcome(1, wanted=1, turns=[turn(1, 100.0)], readbacks=[found])
+    assert outcome.problems == ["vol1: 1 of 10 acknowledged records are not there"]
+    assert [row.lost for row in outcome.rows()] == [1]
 
 
 def test_a_role_that_names_a_volume_says_which() -> None:

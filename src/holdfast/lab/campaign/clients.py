@@ -26,6 +26,12 @@ def gaps(answers: Sequence[float], since: float, least_s: float = OUT_S) -> list
     ]
 
 
+def missing(there: bytes, sent: Sequence[float]) -> list[int]:
+    """Numbers of the records that a journal should hold, and does not as they were written. `sent`: when each was."""
+    size = RECORD_BYTES
+    return [n for n, at in enumerate(sent) if there[n * size : (n + 1) * size] != record(n, at)]
+
+
 @dataclass(frozen=True, slots=True)
 class Readback:
     """What became of the acknowledged writes of one journal, twice: read by its client through the volume, and from the
@@ -114,11 +120,7 @@ class Clients:
     def _read_back(self, name: str, client: VolumeClient) -> Readback:
         path = self._lab.layout.shared_dir / "nfs" / name / "data" / self._file
         there = path.read_bytes() if path.exists() else b""
-        lost = []
-        for number, (sent, acked) in enumerate(zip(client.sent, client.writes, strict=True)):
-            start = number * RECORD_BYTES
-            if there[start : start + RECORD_BYTES] != record(number, sent):
-                lost.append(acked)
+        lost = (client.writes[number] for number in missing(there, client.sent))
         return Readback(name, len(client.writes), tuple(lost), client.summary)
 
     def kill(self) -> None:

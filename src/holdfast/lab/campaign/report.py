@@ -61,16 +61,6 @@ class Lines:
             self._spinner.stop()
 
 
-class Silence:
-    """Tells nothing."""
-
-    def step(self, text: str) -> None: ...
-
-    def turn(self, turn: Turn) -> None: ...
-
-    def close(self) -> None: ...
-
-
 def _line(number: str, what: str, whom: str, out: str, answered: str, whole: str, style: str = "") -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, expand=False)
     for width, justify in ((8, "right"), (26, "left"), (36, "left"), (46, "left"), (8, "right"), (7, "right")):
