@@ -42,7 +42,7 @@ from holdfast.services.registry import drivers, probes
 from holdfast.store import keys
 from holdfast.store.codec import decode
 from holdfast.store.etcd import EtcdStore
-from holdfast.store.mirror import Mirror
+from holdfast.store.mirror import WENT_BACK, Mirror
 
 log = structlog.get_logger("holdfast.agent")
 
@@ -110,6 +110,7 @@ class Agent:
         )
         self._session = session
         self._mirror.on_change(session.seen)
+        self._mirror.on_regress(lambda: session.distrust(WENT_BACK))
         await self._executor.adopt()
         key = Path(self._config.beat_key).read_bytes()
         number = next_session(Path(self._config.state_dir) / "beat-session")

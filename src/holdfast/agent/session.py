@@ -77,6 +77,8 @@ class Session:
         """When the last committed beat was sent (CLOCK_BOOTTIME, seconds)."""
         self.problem = ""
         """Why the node cannot join, for people."""
+        self._distrusts = ""
+        """Why the store is not believed any more; empty: it is."""
         self._attested = False
         self._gated = False
         """The guard acknowledged a deadline of this session, and no pause since: only then does its attestation hold."""
@@ -118,6 +120,17 @@ class Session:
         if known and entry.mod_revision > known:
             self.hurry()
 
+    def distrust(self, reason: str) -> None:
+        """What the store says may contradict what it said before: stop everything strict, and do not join again in this run of
+        the agent. `reason` tells people what to do."""
+        log.error("the store is not believed any more", node=self._node, reason=reason)
+        self._distrusts = self.problem = reason
+        self.validity.revoke(self._clock.now())
+        self._event(SessionEvent.CLAIMED)
+        if self.state is SessionState.STOPPING:
+            self._begin_stops(everything=False)
+        self.hurry()
+
     # --- life -----------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -125,7 +138,9 @@ class Session:
         watcher = asyncio.create_task(self._watch_deadline())
         try:
             while not self._released.is_set():
-                if self.state is SessionState.JOINING:
+                if self._distrusts and self.state not in (SessionState.RELEASING, SessionState.RELEASED):
+                    await self._sleep(REFUSED_RETRY_S)
+                elif self.state is SessionState.JOINING:
                     await self._join()
                 elif self.state is SessionState.RELEASED:
                     await self._write_release()

@@ -22,7 +22,7 @@ from holdfast.manager.reports import Detector, Reports
 from holdfast.ports import Clock, Compare, Delete, HealthProbe, Op, PowerFences, Put, Store
 from holdfast.store import keys
 from holdfast.store.codec import encode
-from holdfast.store.mirror import Mirror
+from holdfast.store.mirror import WENT_BACK, Mirror
 
 log = structlog.get_logger("holdfast.manager")
 
@@ -68,6 +68,9 @@ class Manager:
         self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
+        self._distrusts = ""
+        """Why nothing is decided any more by this process; empty: all is well."""
+        self._mirror.on_regress(self._store_went_back)
         self._said: dict[str, str] = {}
         self._told: dict[str, PowerEvidence] = {}
         """Node → its last failed power fencing that people were told of."""
@@ -99,6 +102,10 @@ class Manager:
         assert isinstance(self._detector, Reports), "this manager does not live on reports"
         if self._detector.take(observer, self_suspect, targets):
             self.wake()
+
+    def _store_went_back(self) -> None:
+        self._distrusts = WENT_BACK
+        log.error("the store is not believed any more", reason=WENT_BACK)
 
     # --- leading --------------------------------------------------------------------------------------------------------
 
@@ -136,7 +143,7 @@ class Manager:
             return self._clock.now() + RETRY_S
         view = self.observations.view(self._power.evidence(), self._power.running)
         now = self._clock.now()
-        decision = decide(view, now)
+        decision = Decision(hold=self._distrusts) if self._distrusts else decide(view, now)
         self._incidents.observe(view, decision)
         results = await asyncio.gather(
             *(self._act(intent, view) for intent in decision.intents), return_exceptions=True

@@ -152,7 +152,7 @@ def _store_fault(world: World, args: Args) -> None:
     elif mode == "compact":
         store.cluster.compact()
     elif mode == "restore":
-        store.restore_backup()
+        world.restore_store()
     elif mode == "nospace":
         store.cluster.full = True
     elif mode == "slow":

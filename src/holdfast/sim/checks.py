@@ -29,6 +29,10 @@ class Checks:
         self._world.log.say("violation", f"{invariant}: {text}")
         self.violations.append(f"{invariant} at {self._world.log.now():.3f} s: {text}")
 
+    def forget_epochs(self) -> None:
+        """The store was restored: what it says now is what counts."""
+        self._epochs.clear()
+
     # --- INV-1, INV-2, INV-3 at the hardware
 
     def started(self, machine: "Machine", instance: InstanceSpec) -> None:

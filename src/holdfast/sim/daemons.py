@@ -23,7 +23,7 @@ from holdfast.sim.link import SimGuardLink
 from holdfast.sim.loop import LIFE
 from holdfast.sim.power import SimPowerFences
 from holdfast.sim.store import SimStore
-from holdfast.store.mirror import Mirror
+from holdfast.store.mirror import WENT_BACK, Mirror
 
 if TYPE_CHECKING:
     from holdfast.sim.machine import Machine
@@ -103,6 +103,7 @@ class AgentRun:
         )
         self.session.on_state = self._said
         self._mirror.on_change(self.session.seen)
+        self._mirror.on_regress(lambda: self.session.distrust(WENT_BACK))
         self.beacon: Beacon | ModelBeacon = (
             self._model_beacon() if world.models_detection else self._real_beacon(identity)
         )

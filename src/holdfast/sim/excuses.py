@@ -77,6 +77,8 @@ class Excuses:
             return False
         if not machine.guard.life.alive or not self._world.store.serves(machine.name):
             return False
+        if machine.agent.session.problem:
+            return False
         others = [other.name for other in self._world.machines.values() if other.powered and other is not machine]
         heard = [name for name in others if self._world.network.both(machine.name, name)]
         return 2 * len(heard) >= len(others)

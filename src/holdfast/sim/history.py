@@ -1,12 +1,13 @@
 """What the store says, followed commit by commit: events for people, and the records that the checks need."""
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.core.history import Event, Incident
 from holdfast.core.model import Beat, Fence, Goal, InstanceSpec, NodeSpec, Placement
 from holdfast.core.policy import HaPause, NodeHealth, RuleSpec
 from holdfast.manager.election import Alive, Term
-from holdfast.ports import Change
+from holdfast.ports import Change, Entry
 from holdfast.store import keys
 from holdfast.store.codec import decode
 
@@ -43,6 +44,27 @@ class History:
         for change in changes:
             news = self._follow(change) or news
         return news
+
+    def reload(self, entries: Iterable[Entry]) -> None:
+        """The store was restored: begin anew with what is in it, without telling any of it."""
+        readers: dict[str, tuple[dict[str, Any], type[Any]]] = {
+            keys.INSTANCES: (self.instances, InstanceSpec),
+            keys.PLACEMENTS: (self.placements, Placement),
+            keys.NODE_SPECS: (self.nodes, NodeSpec),
+            keys.RULES: (self.rules, RuleSpec),
+        }
+        for records in (*(records for records, _ in readers.values()), self.fences, self.beats):
+            records.clear()
+        for entry in entries:
+            for prefix, (records, kind) in readers.items():
+                if entry.key.startswith(prefix):
+                    records[entry.key.removeprefix(prefix)] = decode(entry.value, kind, entry.key)
+            if entry.key.startswith(keys.NODES) and entry.key.endswith("/fence"):
+                self.fences[keys.node_of(entry.key)] = decode(entry.value, Fence, entry.key)
+            if entry.key.startswith(keys.NODES) and entry.key.endswith("/beat"):
+                self.beats[keys.node_of(entry.key)] = decode(entry.value, Beat, entry.key)
+        self._world.hearing.members_changed()
+        self._world.log.touch()
 
     def _follow(self, change: Change) -> bool:
         key = change.key

@@ -55,6 +55,10 @@ class Premises:
         if late_s > AFTER_GRACE_S and not excused:
             self._violated("DEADLINE", f"{instance} went on on {machine.name} for {late_s:.2f} s after D + G")
 
+    def forget_term(self) -> None:
+        """The store was restored."""
+        self._term, self._session = 0, ""
+
     def leads(self, term: "Term | None") -> None:
         """The manager's term is written."""
         if term is None:

@@ -184,6 +184,14 @@ class World:
         self.store.save_backup()
         self.loop.hardware(BACKUP_S, self._save)
 
+    def restore_store(self) -> None:
+        """An operator restores the oldest copy over the running cluster. Epochs begin anew with it."""
+        self.store.restore_backup()
+        self.checks.forget_epochs()
+        self.premises.forget_term()
+        self.history.reload(self.store.cluster.list("").entries)
+        self.log.say("store-restored", "an old copy, over the running cluster")
+
     def _committed(self, changes: tuple[Change, ...]) -> None:
         self.store.notify(news=self.history.committed(changes))
 

@@ -4,10 +4,17 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from holdfast.ports import Change, Entry, Store
+from holdfast.ports import Change, Entry, Store, WatchBatch
 from holdfast.store.codec import decode
 
 T = TypeVar("T")
+
+WENT_BACK = (
+    "the store went back in time: it was restored from a backup while Holdfast ran. What was decided since the backup is "
+    "forgotten, so nothing strict is run and nothing is decided. Stop holdfast-agent and holdfast-guard on all nodes, then "
+    "start them (docs/operating.md, Restoring the store)"
+)
+"""For people: what agents and managers say that saw it."""
 
 
 class Mirror:
@@ -21,6 +28,7 @@ class Mirror:
         self._notable = notable
         self._listeners: list[Callable[[Change], None]] = []
         self._resync_listeners: list[Callable[[], None]] = []
+        self._regress_listeners: list[Callable[[], None]] = []
         self._sorted: dict[str, list[str]] = {}
         self._decoded: dict[str, tuple[int, Any]] = {}
         self.entries: dict[str, Entry] = {}
@@ -36,6 +44,11 @@ class Mirror:
     def on_resync(self, listener: Callable[[], None]) -> None:
         """Called when the watch lost continuity and everything was listed anew."""
         self._resync_listeners.append(listener)
+
+    def on_regress(self, listener: Callable[[], None]) -> None:
+        """Called when the store turns out to have gone back in time (it was restored from a backup), before anything of its
+        older state is applied. Nothing that was decided since is in it any more."""
+        self._regress_listeners.append(listener)
 
     def value(self, key: str) -> bytes | None:
         entry = self.entries.get(key)
@@ -62,6 +75,9 @@ class Mirror:
         """Follow the store for ever. Raises only StoreRejected."""
         async for batch in self._store.watch(self._prefix):
             if batch.snapshot:
+                if self._is_older(batch):
+                    for regressed in self._regress_listeners:
+                        regressed()
                 self._replace(batch.changes)
                 for resynced in self._resync_listeners:
                     resynced()
@@ -75,6 +91,16 @@ class Mirror:
             self.ready.set()
             if worth:
                 self.changed.set()
+
+    def _is_older(self, batch: WatchBatch) -> bool:
+        """Revisions, of the store and of each key, only grow in one life of a store."""
+        if batch.revision < self.revision:
+            return True
+        for change in batch.changes:
+            known = self.entries.get(change.key)
+            if known is not None and change.entry is not None and change.entry.mod_revision < known.mod_revision:
+                return True
+        return False
 
     def _replace(self, changes: tuple[Change, ...]) -> None:
         new = {change.key: change for change in changes}
