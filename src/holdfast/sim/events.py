@@ -1,4 +1,4 @@
-"""What a run tells: one line per thing that happened, in the order in which it happened (a public format, docs/simulator.md)."""
+"""What a run tells: one line per thing that happened, in its order (a public format, docs/simulator.md)."""
 
 from typing import Any
 

@@ -20,8 +20,8 @@ LATE_S = 30.0
 class SimPower:
     """Port PowerFence. `machine.bmc` says how it behaves: `normal`; `dead` (never answers); `slow`; `unknown` (cannot
     tell the power state); `late` (takes the order and obeys it half a minute later, whatever happens meanwhile); `lie` (says
-    that it switched, and did not; the state read back is the truth); `lie-state` (says `off` for a machine that runs: the one
-    lie that nothing can find out, and which voids the proof)."""
+    that it switched, and did not; the state read back is the truth); `lie-state` (says `off` for a machine that runs: the
+    one lie that nothing can find out, and which voids the proof)."""
 
     def __init__(self, world: "World", machine: "Machine") -> None:
         self._world = world

@@ -44,8 +44,8 @@ class Result:
 
 
 def run(scenario: Scenario, *, seed: int = 0, skip_quiet: bool = False) -> Result:
-    """Simulate the scenario to its end. `skip_quiet` passes over calm stretches (docs/simulator.md). Never raises for what the
-    simulated cluster does: a crash of a daemon is a violation."""
+    """Simulate the scenario to its end. `skip_quiet` passes over calm stretches (docs/simulator.md). Never raises for what
+    the simulated cluster does: a crash of a daemon is a violation."""
     with _quiet():
         return _run(scenario, seed, skip_quiet)
 

@@ -1,7 +1,7 @@
 """The simulated store: one cluster of members on the management nodes, and one client per daemon (port Store).
 
-The data is the memory store's, which passes the contract tests. Here stands what an etcd cluster adds: quorum, leader changes,
-requests that are under way while something breaks, and the anomalies of the design's section 3.
+The data is the memory store's, which passes the contract tests. Here stands what an etcd cluster adds: quorum, leader
+changes, requests that are under way while something breaks, and the anomalies of the design's section 3.
 """
 
 import asyncio

@@ -59,7 +59,7 @@ class World:
         self.scenario = scenario
         self.timing = scenario.timing
         self.loop = VirtualLoop()  # type: ignore[abstract]
-        self.random = Random(seed)
+        self.random = Random(seed)  # noqa: S311 – repeatable is what it has to be
         self.log = EventLog(self.loop)
         self.network = Network(self.loop, self.random)
         self.managers = scenario.management
@@ -253,8 +253,8 @@ class World:
         self.loop.hardware(delay_s, done)
 
     def calm(self) -> bool:
-        """Nothing but beats has happened for longer than any time-out of the protocol, and all is as it should be; or nothing
-        has happened for so long that nothing will."""
+        """Nothing but beats has happened for longer than any time-out of the protocol, and all is as it should be; or
+        nothing has happened for so long that nothing will."""
         now = self.loop.time()
         quiet_s = now - self.log.busy_at
         if quiet_s <= self._calm_after_s or self.pending or now < self._look_at:
