@@ -31,6 +31,7 @@ CLOCK_READERS |= {f"{name}_ns" for name in tuple(CLOCK_READERS)}
 MAY_READ_CLOCKS = {
     "clock.py": "is the clock",
     "fencing/guard/process.py": "a process of its own without an event loop; its logic takes the time as an argument",
+    "sim/": "plays the world: the virtual loop's time is the true time of what it simulates",
     "lab/": "plays the hardware and the world outside, which have clocks of their own; it decides nothing for the cluster",
 }
 """Path or directory below src/holdfast → why it may read time without the Clock port."""

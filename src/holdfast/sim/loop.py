@@ -1,8 +1,8 @@
 """An event loop in virtual time, and the lives of the simulated processes on it.
 
 Time jumps to the next timer whenever nothing is ready to run: no real time, no threads, no files. Each simulated process
-has a `Life`; all that its tasks want to run is dropped once it is dead (a power failure runs no `finally`) and kept back while
-it is frozen. Order is fixed by time and by the order of the calls, so that equal inputs give equal runs.
+has a `Life`; all that its tasks want to run is dropped once it is dead (a power failure runs no `finally`) and kept back
+while it is frozen. Order is fixed by time and by the order of the calls, so that equal inputs give equal runs.
 """
 
 import asyncio
