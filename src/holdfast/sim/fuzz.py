@@ -19,6 +19,8 @@ CALM_S = 90.0
 """And for at least so long after each group of episodes, so that LIVE-1 can be checked."""
 PER_HOUR = (6, 10)
 """Groups of episodes in an hour, fewest and most."""
+PROTECTION = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 1.0), (0.6, 0.6), (0.5, 1.0))
+"""Share of nodes with a fence device, and with a watchdog. Without fence devices it is time that proves most."""
 TOGETHER = (0.7, 0.25, 0.05)
 """How often a group has one episode, two or three that overlap."""
 DATAGRAMS = 1 / 32
@@ -85,7 +87,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
 
 def _nodes(random: Random, count: int) -> dict[str, NodeSetup]:
     """All have fence devices and watchdogs, or only one of the two, or it is mixed (some nodes may have neither)."""
-    fencing, watchdogs = random.choice(((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.6, 0.6), (0.5, 1.0)))
+    fencing, watchdogs = random.choice(PROTECTION)
     management = random.choice((3, count))
     narrow = random.random() < 0.25
     nodes = {}
