@@ -1,6 +1,7 @@
 """The picture built from the store's entries, whole or in part."""
 
-from holdfast.api.status import UNKNOWN, UNPLACED, Records, build_status
+from holdfast.api.records import Records
+from holdfast.api.status import UNKNOWN, UNPLACED, build_status
 from holdfast.core.history import Event, Incident, ManagerView
 from holdfast.core.model import (
     Beat,

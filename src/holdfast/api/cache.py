@@ -9,7 +9,8 @@ from typing import cast
 import structlog
 
 from holdfast.api.auth import Session
-from holdfast.api.status import ClusterStatus, Records, build_status
+from holdfast.api.records import Records
+from holdfast.api.status import ClusterStatus, build_status
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Change, Clock, Store, WatchBatch
 from holdfast.store import codec, keys

@@ -46,6 +46,21 @@ class ConfirmDead(Body):
     yes: bool = False
 
 
+class EnterMaintenance(Body):
+    bring_back: bool = True
+    """What is moved off returns when the maintenance ends."""
+
+
+class Pause(Body):
+    mode: Text = "freeze"
+    """`freeze`, or `ignore`: agents leave instances alone altogether."""
+    reason: Text = ""
+
+
+class SetShutdownPolicy(Body):
+    policy: Text
+
+
 class Move(Body):
     node: Text = ""
     """Empty: wherever the planner likes, but not where it is."""

@@ -1,15 +1,14 @@
 """What the cluster looks like now, for people: one frozen picture built from the store's entries.
 
-`Records` decodes entries (incrementally, change by change), `build_status` makes the picture from them; both are pure.
-The cache that keeps a picture current is in `holdfast.api.cache`.
+`holdfast.api.records` decodes entries (incrementally, change by change), `build_status` makes the picture from them; both
+are pure. The cache that keeps a picture current is in `holdfast.api.cache`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
+from holdfast.api.records import ManagerInfo, Records
 from holdfast.core.history import Event, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
@@ -32,9 +31,9 @@ from holdfast.core.model import (
     ServiceSpec,
     WatchdogAttestation,
 )
-from holdfast.errors import StoreError
+from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth
 from holdfast.ports import Entry
-from holdfast.store import codec, keys
+from holdfast.store import keys
 
 RECENT_INCIDENTS = 20
 RECENT_EVENTS = 50
@@ -43,14 +42,6 @@ UNPLACED = "unplaced"
 """Wanted, but on no node; `waiting` says why."""
 UNKNOWN = "unknown"
 """Placed, but its node has not said anything that still counts (other epoch, or the node is not up)."""
-
-
-@dataclass(frozen=True, slots=True)
-class ManagerInfo:
-    """Where the leading manager runs; both empty/0 while there is none."""
-
-    node: str = ""
-    term: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +74,14 @@ class NodeStatus:
     beat_sequence: int = 0
     confirmed_dead: bool = False
     """An operator confirmed the death of exactly the last beat (P5)."""
+    paused: bool = False
+    """Its last beat acknowledges that high availability is paused."""
+    leaving: str = ""
+    """It goes down on purpose: `migrate`, `failover` or `freeze`."""
+    maintenance: Maintenance | None = None
+    returning: tuple[str, ...] = ()
+    """Instances that are to be brought back after a maintenance."""
+    health: NodeHealth = field(default_factory=NodeHealth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,8 @@ class ClusterStatus:
     manager: ManagerInfo = field(default_factory=ManagerInfo)
     management: ManagementSpec = field(default_factory=lambda: ManagementSpec(nodes=()))
     hold: str = ""
-    """Why the manager holds (more than half of the nodes suspect), else empty."""
+    """Why the manager holds (more than half of the nodes suspect, or high availability is paused), else empty."""
+    pause: HaPause | None = None
     nodes: tuple[NodeStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     kinds: tuple[ServiceSpec, ...] = ()
@@ -157,103 +157,6 @@ class ClusterStatus:
 
     def service(self, kind: str, name: str) -> ServiceStatus | None:
         return next((s for s in self.services if s.kind == kind and s.name == name), None)
-
-
-# Prefix (or whole key) → what its value is. Users, sessions and secrets are deliberately never decoded.
-_KINDS: tuple[tuple[str, type[Any]], ...] = (
-    (keys.CLUSTER, ClusterSpec),
-    (keys.MANAGEMENT, ManagementSpec),
-    (keys.MANAGER_VIEW, ManagerView),
-    (keys.NODE_SPECS, NodeSpec),
-    (keys.SERVICES, ServiceSpec),
-    (keys.KINDS, ServiceSpec),
-    (keys.INSTANCES, InstanceSpec),
-    (keys.PLACEMENTS, Placement),
-    (keys.STATUSES, InstanceStatus),
-    (keys.EVENTS, Event),
-    (keys.INCIDENTS, Incident),
-)
-_NODE_KINDS: dict[str, type[Any]] = {"beat": Beat, "fence": Fence, "confirmed-dead": DeathConfirmation}
-
-
-def _kind_of(key: str) -> type[Any] | None:
-    if key.startswith(keys.NODES):
-        return _NODE_KINDS.get(keys.last_part(key))
-    for prefix, kind in _KINDS:
-        if key == prefix or (prefix.endswith("/") and key.startswith(prefix)):
-            return kind
-    return None
-
-
-class Records:
-    """Decoded entries by key; each value is decoded once, when it changes."""
-
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.values: dict[str, Any] = {}
-        self.revisions: dict[str, int] = {}
-        self.problems: dict[str, str] = {}
-        for entry in entries:
-            self.put(entry)
-
-    def put(self, entry: Entry) -> bool:
-        """False if people would see no difference: an ordinary beat, a sign of life, a key that is never shown."""
-        key, old = entry.key, self.values.get(entry.key)
-        self.revisions[key] = entry.mod_revision
-        if key == keys.MANAGER_TERM:
-            self.values[key] = _manager_term(entry)
-        elif key.startswith(keys.MOVES):
-            self.values[key] = _move_target(entry)
-        else:
-            kind = _kind_of(key)
-            if kind is None:
-                return False
-            try:
-                self.values[key] = codec.decode(entry.value, kind, key)
-            except StoreError as error:
-                self.values.pop(key, None)
-                self.problems[key] = error.message
-                return True
-        self.problems.pop(key, None)
-        return not (isinstance(old, Beat) and self._is_next_beat(key, old))
-
-    def _is_next_beat(self, key: str, old: Beat) -> bool:
-        new: Beat = self.values[key]
-        confirmed = keys.death_confirmation(keys.node_of(key)) in self.values
-        return not confirmed and replace(old, sequence=new.sequence) == new
-
-    def delete(self, key: str) -> None:
-        self.values.pop(key, None)
-        self.revisions.pop(key, None)
-        self.problems.pop(key, None)
-
-    def clear(self) -> None:
-        self.values.clear()
-        self.revisions.clear()
-        self.problems.clear()
-
-    def under(self, prefix: str) -> list[tuple[str, Any]]:
-        """(key, value) in the order of the keys."""
-        return sorted((key, value) for key, value in self.values.items() if key.startswith(prefix))
-
-
-def _manager_term(entry: Entry) -> ManagerInfo:
-    """The manager's leadership record; the term is what the record says, else the revision that made it."""
-    try:
-        raw = msgspec.json.decode(entry.value)
-    except msgspec.DecodeError:
-        raw = None
-    if not isinstance(raw, dict):
-        return ManagerInfo(term=entry.mod_revision)
-    term, node = raw.get("term"), raw.get("node")
-    return ManagerInfo(node if isinstance(node, str) else "", term if isinstance(term, int) else entry.mod_revision)
-
-
-def _move_target(entry: Entry) -> str:
-    try:
-        raw = msgspec.json.decode(entry.value)
-    except msgspec.DecodeError:
-        return "*"
-    return (raw.get("node") if isinstance(raw, dict) else "") or "*"
 
 
 def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> ClusterStatus:
@@ -284,6 +187,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         manager=leader,
         management=get(keys.MANAGEMENT) or ManagementSpec(nodes=()),
         hold=view.hold if view else "",
+        pause=get(keys.PAUSE),
         nodes=nodes,
         services=tuple(_service(spec, by_service) for _, spec in records.under(keys.SERVICES)),
         kinds=tuple(spec for _, spec in records.under(keys.KINDS)),
@@ -301,6 +205,7 @@ def _node(records: Records, spec: NodeSpec, view: ManagerView | None, placed: di
     fence: Fence | None = records.values.get(keys.fence(spec.id))
     confirmation: DeathConfirmation | None = records.values.get(keys.death_confirmation(spec.id))
     state = view.nodes.get(spec.id) if view else None
+    returning: BringBack | None = records.values.get(keys.bring_back(spec.id))
     return NodeStatus(
         id=spec.id,
         roles=spec.roles,
@@ -319,6 +224,11 @@ def _node(records: Records, spec: NodeSpec, view: ManagerView | None, placed: di
         beat_sequence=beat.sequence if beat else 0,
         confirmed_dead=confirmation is not None
         and confirmation.beat_revision == records.revisions.get(keys.beat(spec.id), 0),
+        paused=beat is not None and beat.paused,
+        leaving=beat.leaving if beat else "",
+        maintenance=records.values.get(keys.maintenance(spec.id)),
+        returning=returning.instances if returning else (),
+        health=records.values.get(keys.health(spec.id)) or NodeHealth(),
     )
 
 
@@ -389,6 +299,7 @@ def _state(
         return UNKNOWN, False
     if status.state is InstanceState.STOPPED:
         return status.state.value, False
-    if states.get(placement.node) not in (NodeState.UP, NodeState.JOINING):
+    there = states.get(placement.node, NodeState.NEVER_SEEN)
+    if not there.up and there is not NodeState.JOINING:
         return UNKNOWN, False
     return status.state.value, status.healthy and status.state is InstanceState.RUNNING

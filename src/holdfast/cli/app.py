@@ -12,12 +12,15 @@ from holdfast.cli import connection
 
 GROUPS: dict[str, tuple[str, str]] = {
     "cluster": ("holdfast.cli.cluster", "Create a cluster, look at it."),
-    "node": ("holdfast.cli.node", "Nodes: add, join, remove, fence devices, confirm a death."),
+    "node": ("holdfast.cli.node", "Nodes: add, join, remove, maintenance, fence devices, confirm a death."),
     "service": ("holdfast.cli.service", "Services: list, start, stop, move."),
     "nfs": ("holdfast.cli.nfs", "NFS volumes."),
-    "ha": ("holdfast.cli.ha", "High availability of the management plane."),
+    "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
-    "sim": ("holdfast.cli.sim", "Simulated clusters under a virtual clock: scenarios, and random faults by the thousand."),
+    "sim": (
+        "holdfast.cli.sim",
+        "Simulated clusters under a virtual clock: scenarios, and random faults by the thousand.",
+    ),
     "lab": ("holdfast.cli.lab", "Real nodes on this one machine, to be killed."),
     "demo": ("holdfast.cli.demo", "See it work: a real cluster here, and a node that dies."),
 }

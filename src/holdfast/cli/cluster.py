@@ -115,6 +115,7 @@ def show(as_json: Json = False) -> None:
             *((f"Network {n['name']}", ", ".join(n["cidrs"])) for n in cluster["networks"]),
             ("Shared storage", cluster["shared_root"]),
             ("Dead nodes", "are switched on again" if cluster["dead_node_power_on"] else "stay off"),
+            ("Shutdown policy", cluster["shutdown_policy"]),
             ("Nodes", len(picture["nodes"])),
             ("Services", len(picture["services"])),
         ]
@@ -130,3 +131,15 @@ def set_(
 ) -> None:
     """Change a setting of the cluster."""
     output.outcome(connection.api().put("/cluster", {"dead_node_power_on": power_on}), as_json=as_json)
+
+
+@app.command("shutdown-policy")
+def shutdown_policy(
+    policy: Annotated[
+        str,
+        typer.Argument(help="migrate, failover, freeze, or conditional (a reboot freezes, a shutdown fails over)."),
+    ],
+    as_json: Json = False,
+) -> None:
+    """What becomes of the instances of a node that is shut down or rebooted on purpose."""
+    output.outcome(connection.api().put("/cluster/shutdown-policy", {"policy": policy}), as_json=as_json)

@@ -1,4 +1,4 @@
-"""holdfast ha: high availability of the management plane."""
+"""holdfast ha: high availability of the management plane, and its pause."""
 
 from typing import Annotated, Any
 
@@ -11,6 +11,9 @@ from holdfast.cli.output import Json
 from holdfast.cli.wait import TIMEOUT_S, ApiEnded, Timeout, Wait, wait_for
 
 app = typer.Typer(no_args_is_help=True)
+
+LIVING = ("up", "maintenance", "quarantined")
+"""States of nodes that beat and that nobody misses."""
 
 Nodes = Annotated[list[str], typer.Option("--nodes", help="Three or five management nodes: a,b,c.", metavar="NODES")]
 VirtualIp = Annotated[str, typer.Option("--virtual-ip", help="The panel's own address.", metavar="IP")]
@@ -83,6 +86,44 @@ def show(as_json: Json = False) -> None:
         ),
         empty="There is no management node.",
     )
+
+
+@app.command()
+def pause(
+    mode: Annotated[
+        str, typer.Option("--mode", help="freeze: what ends is restarted in place; ignore: instances are left alone.")
+    ] = "freeze",
+    reason: Annotated[str, typer.Option("--reason", help="For the others who see it.")] = "",
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
+    """Fence, claim, place and move nothing, for work on network, store or power. Waits until every node goes along."""
+    api = connection.api()
+    answer = api.post("/ha/pause", {"mode": mode, "reason": reason})
+    if wait:
+        wait_for(api, "/status", _not_paused, timeout=timeout, revision=answer["revision"])
+    output.outcome(answer, as_json=as_json)
+
+
+@app.command()
+def resume(wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
+    """End the pause."""
+    api = connection.api()
+    answer = api.delete("/ha/pause")
+    if wait:
+        wait_for(api, "/status", _still_paused, timeout=timeout, revision=answer["revision"])
+    output.outcome(answer, as_json=as_json)
+
+
+def _not_paused(status: dict[str, Any]) -> str:
+    late = [node["id"] for node in status["nodes"] if node["state"] in LIVING and not node["paused"]]
+    return f"{', '.join(late)} to acknowledge the pause" if late else ""
+
+
+def _still_paused(status: dict[str, Any]) -> str:
+    late = [node["id"] for node in status["nodes"] if node["state"] in LIVING and node["paused"]]
+    return f"{', '.join(late)} to go on" if late else ""
 
 
 def _finish(api: Api, answer: dict[str, Any], wait: bool, timeout: float, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from holdfast.cli import connection, output
+from holdfast.cli import connection, maintenance, output
 from holdfast.cli.client import ApiRefused, part
 from holdfast.cli.options import device, names, pairs
 from holdfast.cli.output import Json
@@ -18,6 +18,7 @@ from holdfast.errors import Conflict, HoldfastError, InvalidInput
 app = typer.Typer(no_args_is_help=True)
 fence = typer.Typer(no_args_is_help=True, help="Fence devices: how the node is switched off when it fails.")
 app.add_typer(fence, name="fence")
+app.add_typer(maintenance.app, name="maintenance")
 
 Node = Annotated[str, typer.Argument(help="Id of the node.")]
 DEVICE_HELP = (
@@ -57,6 +58,9 @@ def show(node: Node, as_json: Json = False) -> None:
             ("Fence devices", ", ".join(f"{d['name']} ({d['type']})" for d in found["fence_devices"]) or "none"),
             ("Fence epoch", found["fence_epoch"]),
             ("Carries", ", ".join(found["instances"]) or "nothing"),
+            ("Returning", ", ".join(found["returning"])),
+            ("Quarantine", found["health"]["quarantined"]),
+            ("HA", "paused, acknowledged by the node" if found["paused"] else ""),
         ]
     )
 
@@ -158,6 +162,12 @@ def confirm_dead(
             if typer.prompt(f"Type {node} if it is certainly off", default="", show_default=False) != node:
                 raise Conflict("nothing was confirmed", "Switch the node off first, then repeat this.") from None
     output.outcome(api.post(path, {"reason": reason, "yes": True}), as_json=as_json)
+
+
+@app.command("return")
+def return_(node: Node, as_json: Json = False) -> None:
+    """End the quarantine of a node that failed too often: it may carry instances again."""
+    output.outcome(connection.api().post(f"/nodes/{part(node)}/return"), as_json=as_json)
 
 
 @fence.command("set")

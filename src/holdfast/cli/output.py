@@ -13,8 +13,8 @@ PIPE_WIDTH = 240
 """Columns when the output is no terminal, so that nothing is cut off in a file."""
 
 GOOD = {"up", "running", "closed", "voter", "yes", "ok", "healthy"}
-BAD = {"claimed", "failed", "unplaced", "suspect", "no", "open"}
-PENDING = {"joining", "starting", "stopping", "unknown", "learner", "leaving", "waiting"}
+BAD = {"claimed", "failed", "unplaced", "suspect", "quarantined", "no", "open"}
+PENDING = {"joining", "starting", "stopping", "unknown", "learner", "leaving", "waiting", "maintenance"}
 
 
 def emit_json(value: object) -> None:

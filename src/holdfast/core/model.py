@@ -359,6 +359,11 @@ class NodeState(StrEnum):
     NEVER_SEEN = "never-seen"
     """Added, but its agent never wrote a beat."""
 
+    @property
+    def up(self) -> bool:
+        """It beats and nobody misses it, whether or not anything new is placed there."""
+        return self in (NodeState.UP, NodeState.MAINTENANCE, NodeState.QUARANTINED)
+
 
 @dataclass(frozen=True, slots=True)
 class MoveRequest:

@@ -79,8 +79,9 @@ async def node_state(draft: Draft, node_id: str, *, rely: bool = False) -> NodeS
 async def require_up(draft: Draft, spec: NodeSpec, purpose: str) -> None:
     state = await node_state(draft, spec.id)
     if state is not NodeState.UP:
+        words = "in maintenance" if state is NodeState.MAINTENANCE else state
         raise Conflict(
-            f"node `{spec.id}` is {state}, but {purpose} needs it up",
+            f"node `{spec.id}` is {words}, but {purpose} needs it up",
             f"Look at `holdfast node show {spec.id}`, bring it up first or choose another node.",
         )
 

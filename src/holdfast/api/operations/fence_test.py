@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Draft
-from holdfast.core.model import FenceDeviceSpec, NodeState
+from holdfast.core.model import FenceDeviceSpec
 from holdfast.errors import Conflict, HoldfastError
 from holdfast.ports import PowerFences, Store
 
@@ -30,7 +30,7 @@ async def test(store: Store, node_id: str, fences: PowerFences | None) -> list[D
         raise Conflict(f"node `{node_id}` has no fence device", f"Set one: holdfast node fence set {node_id} …")
     if fences is None:
         raise Conflict("this process cannot reach fence devices", "Ask the API of a management node.")
-    up = await checks.node_state(draft, node_id) is NodeState.UP
+    up = (await checks.node_state(draft, node_id)).up
     return [await _test(device, fences, up=up) for device in devices]
 
 

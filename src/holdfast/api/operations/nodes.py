@@ -7,6 +7,7 @@ from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_addresses, check_node_id
 from holdfast.core.model import (
+    Beat,
     DeathConfirmation,
     Exclusivity,
     Fence,
@@ -16,6 +17,7 @@ from holdfast.core.model import (
     NodeState,
     Placement,
     Role,
+    ShutdownPolicy,
 )
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import PowerFences, Store
@@ -148,6 +150,9 @@ async def remove(store: Store, actor: Actor, node_id: str) -> Outcome:
         draft.delete(keys.beat(node_id))
         await draft.fetch(keys.death_confirmation(node_id))
         draft.delete(keys.death_confirmation(node_id))
+        for leftover in (keys.maintenance(node_id), keys.bring_back(node_id), keys.health(node_id)):
+            if await draft.fetch(leftover) is not None:
+                draft.delete(leftover)
         draft.warn(f"The machine still holds the cluster's certificate: wipe /etc/holdfast on {node_id}.")
         # The fence record stays, so that a later node of the same id begins with a higher epoch.
         return f"node {node_id} removed"
@@ -186,6 +191,9 @@ async def confirm_dead(store: Store, actor: Actor, node_id: str, *, reason: str 
     async def operation(draft: Draft) -> str:
         checks.node(draft, node_id)
         state = await checks.node_state(draft, node_id, rely=True)
+        beat = await draft.read(keys.beat(node_id), Beat, rely=True)
+        if state is NodeState.RELEASED and beat is not None and beat.leaving == ShutdownPolicy.FREEZE:
+            return await _give_up_frozen(draft, actor, node_id, reason)
         _refuse_confirmation(node_id, state)
         warning = death_warning(node_id, await _strict_on(draft, node_id))
         if not yes:
@@ -199,12 +207,27 @@ async def confirm_dead(store: Store, actor: Actor, node_id: str, *, reason: str 
     return await transact(store, actor, operation)
 
 
+async def _give_up_frozen(draft: Draft, actor: Actor, node_id: str, reason: str) -> str:
+    """Do not wait for the return of a node that was shut down by the policy `freeze`. Nothing can run twice: it released
+    itself after every stop was confirmed."""
+    fence = await draft.read(keys.fence(node_id), Fence, rely=True)
+    beat = await draft.read(keys.beat(node_id), Beat, rely=True)
+    if fence is None or beat is None or beat.fence_epoch != fence.epoch:
+        _refuse_confirmation(node_id, NodeState.RELEASED)
+    await draft.fetch(keys.death_confirmation(node_id))
+    revision = draft.mod_revision(keys.beat(node_id))
+    draft.put(keys.death_confirmation(node_id), DeathConfirmation(actor.name, revision, reason))
+    return f"{node_id} is not waited for any more; its instances are started elsewhere"
+
+
 def _refuse_confirmation(node_id: str, state: NodeState) -> None:
     reasons = {
         NodeState.UP: (
             "is up",
             f"Nothing is wrong with it. To take it out of service shut it down on {node_id} itself.",
         ),
+        NodeState.MAINTENANCE: ("is up, in maintenance", "Nothing is wrong with it: its instances are moved off."),
+        NodeState.QUARANTINED: ("is up, in quarantine", f"Return it: holdfast node return {node_id}."),
         NodeState.JOINING: ("is joining: it answers and runs nothing yet", "Wait until it is up."),
         NodeState.CLAIMED: (
             "is claimed already",

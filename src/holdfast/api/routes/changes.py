@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from holdfast.api import requests
 from holdfast.api.http import actor_of, answer, context_of, done
-from holdfast.api.operations import cluster, fence_test, ha, nfs, nodes, services
+from holdfast.api.operations import cluster, fence_test, ha, nfs, nodes, services, upkeep
 from holdfast.api.operations.draft import Actor
 from holdfast.core.model import FenceDeviceSpec
 
@@ -20,6 +20,12 @@ async def update_cluster(request: Request, caller: Caller, body: requests.Update
     context = context_of(request)
     outcome = await cluster.update(context.store, caller, dead_node_power_on=body.dead_node_power_on)
     return await done(context, outcome)
+
+
+@router.put("/cluster/shutdown-policy")
+async def set_shutdown_policy(request: Request, caller: Caller, body: requests.SetShutdownPolicy) -> Response:
+    context = context_of(request)
+    return await done(context, await cluster.set_shutdown_policy(context.store, caller, body.policy))
 
 
 # --- nodes ---
@@ -74,6 +80,31 @@ async def confirm_dead(request: Request, caller: Caller, node_id: str, body: req
     return await done(context, outcome)
 
 
+@router.post("/nodes/{node_id}/maintenance")
+async def enter_maintenance(
+    request: Request, caller: Caller, node_id: str, body: requests.EnterMaintenance
+) -> Response:
+    """The answer's warnings name what cannot leave the node."""
+    context = context_of(request)
+    outcome = await upkeep.enter_maintenance(context.store, caller, node_id, bring_back=body.bring_back)
+    return await done(context, outcome)
+
+
+@router.delete("/nodes/{node_id}/maintenance")
+async def exit_maintenance(
+    request: Request, caller: Caller, node_id: str, bring_back: Annotated[bool | None, Query()] = None
+) -> Response:
+    context = context_of(request)
+    return await done(context, await upkeep.exit_maintenance(context.store, caller, node_id, bring_back=bring_back))
+
+
+@router.post("/nodes/{node_id}/return")
+async def return_node(request: Request, caller: Caller, node_id: str) -> Response:
+    """End a node's quarantine."""
+    context = context_of(request)
+    return await done(context, await upkeep.return_node(context.store, caller, node_id))
+
+
 def _devices(devices: list[requests.FenceDevice]) -> list[FenceDeviceSpec]:
     return [FenceDeviceSpec(device.name, device.type, dict(device.options)) for device in devices]
 
@@ -120,6 +151,19 @@ async def update_ha(request: Request, caller: Caller, body: requests.UpdateHa) -
 async def disable_ha(request: Request, caller: Caller, keep: Annotated[str, Query()]) -> Response:
     context = context_of(request)
     return await done(context, await ha.disable(context.store, caller, keep=keep))
+
+
+@router.post("/ha/pause")
+async def pause_ha(request: Request, caller: Caller, body: requests.Pause) -> Response:
+    """Nothing is fenced, claimed, placed or moved until it ends."""
+    context = context_of(request)
+    return await done(context, await upkeep.pause(context.store, caller, mode=body.mode, reason=body.reason))
+
+
+@router.delete("/ha/pause")
+async def resume_ha(request: Request, caller: Caller) -> Response:
+    context = context_of(request)
+    return await done(context, await upkeep.resume(context.store, caller))
 
 
 # --- NFS ---

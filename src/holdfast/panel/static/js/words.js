@@ -6,6 +6,8 @@ const NODE = {
   suspect: { tone: "warn", icon: "question", label: "Suspect" },
   claimed: { tone: "bad", icon: "skull", label: "Dead, claimed" },
   released: { tone: "idle", icon: "power", label: "Shut down" },
+  maintenance: { tone: "busy", icon: "pause", label: "Maintenance" },
+  quarantined: { tone: "warn", icon: "alert", label: "Quarantined" },
   "never-seen": { tone: "idle", icon: "question", label: "Never seen" },
 };
 

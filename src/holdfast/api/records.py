@@ -1,0 +1,138 @@
+"""The store's entries decoded for the picture that people see, incrementally, change by change. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from holdfast.core.history import Event, Incident, ManagerView
+from holdfast.core.model import (
+    Beat,
+    ClusterSpec,
+    DeathConfirmation,
+    Fence,
+    InstanceSpec,
+    InstanceStatus,
+    ManagementSpec,
+    NodeSpec,
+    Placement,
+    ServiceSpec,
+)
+from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth
+from holdfast.errors import StoreError
+from holdfast.ports import Entry
+from holdfast.store import codec, keys
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerInfo:
+    """Where the leading manager runs; both empty/0 while there is none."""
+
+    node: str = ""
+    term: int = 0
+
+
+# Prefix (or whole key) → what its value is. Users, sessions and secrets are deliberately never decoded.
+_KINDS: tuple[tuple[str, type[Any]], ...] = (
+    (keys.CLUSTER, ClusterSpec),
+    (keys.MANAGEMENT, ManagementSpec),
+    (keys.MANAGER_VIEW, ManagerView),
+    (keys.NODE_SPECS, NodeSpec),
+    (keys.SERVICES, ServiceSpec),
+    (keys.KINDS, ServiceSpec),
+    (keys.INSTANCES, InstanceSpec),
+    (keys.PLACEMENTS, Placement),
+    (keys.STATUSES, InstanceStatus),
+    (keys.EVENTS, Event),
+    (keys.INCIDENTS, Incident),
+    (keys.PAUSE, HaPause),
+    (keys.MAINTENANCE, Maintenance),
+    (keys.BRING_BACK, BringBack),
+)
+_NODE_KINDS: dict[str, type[Any]] = {
+    "beat": Beat,
+    "fence": Fence,
+    "confirmed-dead": DeathConfirmation,
+    "health": NodeHealth,
+}
+
+
+def _kind_of(key: str) -> type[Any] | None:
+    if key.startswith(keys.NODES):
+        return _NODE_KINDS.get(keys.last_part(key))
+    for prefix, kind in _KINDS:
+        if key == prefix or (prefix.endswith("/") and key.startswith(prefix)):
+            return kind
+    return None
+
+
+class Records:
+    """Decoded entries by key; each value is decoded once, when it changes."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.values: dict[str, Any] = {}
+        self.revisions: dict[str, int] = {}
+        self.problems: dict[str, str] = {}
+        for entry in entries:
+            self.put(entry)
+
+    def put(self, entry: Entry) -> bool:
+        """False if people would see no difference: an ordinary beat, a sign of life, a key that is never shown."""
+        key, old = entry.key, self.values.get(entry.key)
+        self.revisions[key] = entry.mod_revision
+        if key == keys.MANAGER_TERM:
+            self.values[key] = _manager_term(entry)
+        elif key.startswith(keys.MOVES):
+            self.values[key] = _move_target(entry)
+        else:
+            kind = _kind_of(key)
+            if kind is None:
+                return False
+            try:
+                self.values[key] = codec.decode(entry.value, kind, key)
+            except StoreError as error:
+                self.values.pop(key, None)
+                self.problems[key] = error.message
+                return True
+        self.problems.pop(key, None)
+        return not (isinstance(old, Beat) and self._is_next_beat(key, old))
+
+    def _is_next_beat(self, key: str, old: Beat) -> bool:
+        new: Beat = self.values[key]
+        confirmed = keys.death_confirmation(keys.node_of(key)) in self.values
+        return not confirmed and replace(old, sequence=new.sequence) == new
+
+    def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+        self.revisions.pop(key, None)
+        self.problems.pop(key, None)
+
+    def clear(self) -> None:
+        self.values.clear()
+        self.revisions.clear()
+        self.problems.clear()
+
+    def under(self, prefix: str) -> list[tuple[str, Any]]:
+        """(key, value) in the order of the keys."""
+        return sorted((key, value) for key, value in self.values.items() if key.startswith(prefix))
+
+
+def _manager_term(entry: Entry) -> ManagerInfo:
+    """The manager's leadership record; the term is what the record says, else the revision that made it."""
+    try:
+        raw = msgspec.json.decode(entry.value)
+    except msgspec.DecodeError:
+        raw = None
+    if not isinstance(raw, dict):
+        return ManagerInfo(term=entry.mod_revision)
+    term, node = raw.get("term"), raw.get("node")
+    return ManagerInfo(node if isinstance(node, str) else "", term if isinstance(term, int) else entry.mod_revision)
+
+
+def _move_target(entry: Entry) -> str:
+    try:
+        raw = msgspec.json.decode(entry.value)
+    except msgspec.DecodeError:
+        return "*"
+    return (raw.get("node") if isinstance(raw, dict) else "") or "*"
