@@ -19,7 +19,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (
         "holdfast.cli.sim",
-        "Simulated clusters under a virtual clock: scenarios, and random faults by the thousand.",
+        "Simulated clusters: scenarios and random faults.",
     ),
     "lab": ("holdfast.cli.lab", "Real nodes on this one machine, to be killed."),
     "demo": ("holdfast.cli.demo", "See it work: a real cluster here, and a node that dies."),

@@ -41,7 +41,12 @@ def text(outcome: Outcome, unmet: Sequence[str]) -> str:
     """All of it. `unmet`: how it differs from what its file expects, its violations included."""
     lines = [*time_line(outcome.events), "", "At the end:", *final_lines(outcome.final)]
     if outcome.violations:
-        lines += ["", "Violations:", *(f"  {violation}" for violation in outcome.violations)]
+        expected = not any(sentence.startswith("violation: ") for sentence in unmet)
+        lines += [
+            "",
+            "Violations, as the file expects:" if expected else "Violations:",
+            *(f"  {violation}" for violation in outcome.violations),
+        ]
     differing = [sentence for sentence in unmet if not sentence.startswith("violation: ")]
     if differing:
         lines += ["", "Not as expected:", *(f"  {sentence}" for sentence in differing)]
