@@ -428,6 +428,25 @@ async def test_a_node_that_is_stopping_when_a_pause_comes_stops_and_stays_idle()
         assert node.workload.running
 
 
+async def test_a_beat_under_way_does_not_undo_the_end_of_a_session_that_distrusts_the_store() -> None:
+    async with active() as node:
+        node.put(keys.PAUSE, PAUSE)
+        node.faults.request_delay_s = 0.4
+        await node.run_for(2)
+        sequence = node.beat().sequence
+        while node.beat().sequence == sequence:
+            await node.run_for(STEP_S)
+        await node.run_for(T.H - 0.2)
+        node.session.distrust("it went back in time")  # the next beat is under way for 0.2 s
+        states: list[SessionState] = []
+        node.session.on_state = states.append
+        await node.run_for(2)
+        assert node.beat().sequence == sequence + 2
+        assert SessionState.ACTIVE not in states
+        assert not node.workload.running
+        assert not node.session.validity.paused
+
+
 # --- leaving ------------------------------------------------------------------------------------------------------------
 
 

@@ -268,6 +268,8 @@ class Session:
         attempt = await self._renewal.write(
             phase, self.fence_epoch, watchdog=watchdog, leaving=self._leaving, paused=paused
         )
+        if active and self._distrusts:
+            return Outcome.UNKNOWN  # it was under way, and is not believed any more
         if active and attempt.outcome is Outcome.COMMITTED:
             self.last_commit = max(self.last_commit, attempt.sent_at)
             self._attested = watchdog is not None
