@@ -33,8 +33,8 @@ def test_scenario(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_scenario_file(path: Path) -> None:
-    """One reason each, a directory for each group, and nothing lost when it is written back. A file that expects nothing more
-    expects that no invariant is broken."""
+    """One reason each, a directory for each group, and nothing lost when it is written back. (A file without `expect`
+    expects that no invariant is broken.)"""
     scenario = load(path)
     assert scenario.why, "say in one line why this scenario is there"
     assert path.parent.parent == ROOT
