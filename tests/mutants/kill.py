@@ -98,7 +98,7 @@ def command(killer: str, scratch: Path) -> list[str]:
         _, first, count = killer.split()
         out = ["--first-seed", first, "--seeds", count, "--jobs", "1", "--shrink", "0", "--out", str(scratch / "found")]
         return [python, "-c", HOLDFAST, "sim", "fuzz", "--json", *out]
-    return [python, "-c", HOLDFAST, "sim", "run", "--json", "--skip", str(SCENARIOS / f"{killer}.yaml")]
+    return [python, "-c", HOLDFAST, "sim", "run", "--json", str(SCENARIOS / f"{killer}.yaml")]
 
 
 def replay(killer: str) -> str:

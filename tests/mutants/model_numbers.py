@@ -17,7 +17,7 @@ from holdfast.core.timing import PROFILES
 def main() -> int:
     for name, t in PROFILES.items():
         seconds = floor(t.T_wait * (1 - t.rho) / (1 + t.rho))
-        config = Config(F=int(t.F), G=int(t.G), W=int(t.W), j=int(t.j), beats=False, T=seconds)
+        config = Config(F=int(t.F), G=int(t.G), W=int(t.W), j=int(t.j), late_device=True, beats=False, T=seconds)
         result = check(config)
         if result.violation:
             print(f"profile {name}, T_wait {t.T_wait:.0f} s: {result.violation} after {len(result.trace) - 1} steps")

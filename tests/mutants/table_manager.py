@@ -17,27 +17,29 @@ LOOP = "manager/loop.py"
 POWER = "manager/power.py"
 SEQUENCE = "fencing/power/sequence.py"
 
+BOUND = "return self.F + self.G + 2 * (self.W + self.j)"
+
 MANAGER_MUTANTS = (
     # --- T_wait
     mutant(
         "one-W",
-        "the bound counts the watchdog's time-out once",
+        "the bound counts the watchdog once",
         "INV-2",
-        (TIMING, "return self.F + self.G + 2 * self.W + self.j", "return self.F + self.G + self.W + self.j"),
+        (TIMING, BOUND, "return self.F + self.G + self.W + self.j"),
         by=("model",),
     ),
     mutant(
         "no-grace",
         "the bound leaves out the stop grace",
         "INV-2",
-        (TIMING, "return self.F + self.G + 2 * self.W + self.j", "return self.F + 2 * self.W + self.j"),
+        (TIMING, BOUND, "return self.F + 2 * (self.W + self.j)"),
         by=("model",),
     ),
     mutant(
-        "no-jitter",
-        "the bound leaves out the watchdog's lateness",
+        "single-jitter",
+        "the bound counts the watchdog's lateness once",
         "INV-2",
-        (TIMING, "return self.F + self.G + 2 * self.W + self.j", "return self.F + self.G + 2 * self.W"),
+        (TIMING, BOUND, "return self.F + self.G + 2 * self.W + self.j"),
         by=("model",),
     ),
     mutant(
@@ -92,7 +94,7 @@ MANAGER_MUTANTS = (
         (
             OBSERVE,
             "        self._beat_seen.clear()\n",
-            '        self._beat_seen = {n: (r, float("-inf")) for n, (r, _) in self._beat_seen.items()}\n',
+            "        self._beat_seen = {n: (r, self._clock.now() - 1000.0) for n, (r, _) in self._beat_seen.items()}\n",
         ),
         by=("proofs/leader-and-node-lost-together",),
     ),
@@ -175,9 +177,10 @@ MANAGER_MUTANTS = (
     ),
     mutant(
         "claim-ignores-fence",
-        "the claim does not compare the fence record",
+        "the claim compares neither the fence record nor the record of failures that it writes",
         "INV-3",
         (COMMIT, "            Compare(keys.fence(intent.node), intent.fence_revision),\n", ""),
+        (COMMIT, "compare.append(Compare(keys.health(intent.node), intent.health_revision))", "pass"),
         by=("proofs/claim-seen-late",),
     ),
     mutant(
@@ -241,7 +244,7 @@ MANAGER_MUTANTS = (
             "        if placement is None or word is None:\n            return False",
             "        if placement is None or word is None:\n            return placement is not None",
         ),
-        by=("failing-stops/fails-once",),
+        by=("node-failures/agent-restart-adopts",),
     ),
     mutant(
         "failed-is-stopped",
@@ -322,7 +325,7 @@ MANAGER_MUTANTS = (
             "if 2 * len(missed_by) <= len(votes) or len(missed_by) < min(2, len(votes)):",
             "if 2 * len(missed_by) < len(votes) or not missed_by:",
         ),
-        by=("network/one-broken-link-is-no-death",),
+        by=("proofs/half-of-the-observers-miss",),
     ),
     mutant(
         "self-suspicion-ignored",

@@ -10,8 +10,8 @@ EXECUTOR = "agent/executor.py"
 VALIDITY = "core/validity.py"
 GUARD = "fencing/guard/core.py"
 
-DECLARED = "return await self._guard.set_idle() or not self._guard.connected"
-BELIEVED = "return await self._guard.set_idle() is not None"
+DECLARED = "return await self._guard.set_idle() or not"
+BELIEVED = "return await self._guard.set_idle() is not None or not"
 
 NODE_MUTANTS = (
     # --- the deadline
@@ -31,9 +31,16 @@ NODE_MUTANTS = (
     ),
     mutant(
         "late-success-extends",
-        "an earlier beat found to be applied after all extends the deadline as if it had been sent now",
+        "a beat that turns out to be committed when it is read again extends the deadline from that moment",
         "DEADLINE, INV-1",
-        (RENEWAL, "return Outcome.BEHIND", "return Outcome.COMMITTED"),
+        (
+            RENEWAL,
+            "                await self.read(joining=False)\n",
+            "                _, found = await self.read(joining=False)\n"
+            "                if found and found.session == self._identity.session and found.sequence > self._sequence:\n"
+            "                    self._sequence = found.sequence\n"
+            "                    return Attempt(Outcome.COMMITTED, self._clock.now())\n",
+        ),
         by=("proofs/answers-get-lost-before-a-cut",),
     ),
     mutant(
@@ -99,7 +106,7 @@ NODE_MUTANTS = (
         ),
         (SESSION, "if not await self._workload.stop_strict(0.0):", "if False:"),
         (SESSION, DECLARED, BELIEVED),
-        by=("node-failures/agent-restart-adopts",),
+        by=("proofs/agent-is-away-for-a-while",),
     ),
     mutant(
         "clone-joins",
@@ -138,7 +145,7 @@ NODE_MUTANTS = (
             "*(t(x, e.IDLE_REFUSED, x, populated, refused=True) for x in State),",
             "*(t(x, e.IDLE_REFUSED, s.IDLE, populated) for x in State),",
         ),
-        by=("failing-stops/fails-for-good",),
+        by=("proofs/failed-stops-at-the-deadline",),
     ),
     mutant(
         "failed-stop-is-stopped",
@@ -156,7 +163,7 @@ NODE_MUTANTS = (
         "a stop is reported as done before it was tried",
         "INV-1",
         (DUTIES, "self._say(InstanceState.STOPPING)", "self._say(InstanceState.STOPPED)"),
-        by=("failing-stops/fails-once",),
+        by=("proofs/stop-hangs-in-a-move",),
     ),
     # --- the guard
     mutant(
@@ -182,15 +189,15 @@ NODE_MUTANTS = (
         by=("node-failures/agent-stays-away-without-fencing",),
     ),
     mutant(
-        "late-deadline-believed",
-        "a deadline that has passed when it arrives starts the time anew",
-        "INV-2",
+        "guard-has-a-reserve",
+        "the guard adds a reserve to the deadline it is told",
+        "DEADLINE, INV-2",
         (
             GUARD,
-            "event = Event.DEADLINE if deadline > now else Event.DEADLINE_PAST",
-            "event, deadline = Event.DEADLINE, max(deadline, now + 12.0)",
+            "deadline=max(gate.deadline, deadline), grace=grace",
+            "deadline=max(gate.deadline, deadline + 3.0), grace=grace",
         ),
-        by=(),
+        by=("proofs/agent-dies-for-good",),
     ),
     mutant(
         "grace-without-end",
