@@ -10,12 +10,6 @@ from holdfast.sim.scenario import dump, load, loads
 ROOT = Path(__file__).resolve().parents[1] / "scenarios"
 FILES = sorted(ROOT.rglob("*.yaml"))
 SEED = 1
-HOLD_IS_LATE = (
-    "nodes that vanish together become suspect up to 1.5 s apart, and a quick fence device switches the first ones off "
-    "before they are more than half"
-)
-KNOWN = {"node-failures/more-than-half-hold": HOLD_IS_LATE, "network/minority-with-the-leader": HOLD_IS_LATE}
-"""Scenario → what the product does not do as it should yet. Whether it shows depends on the seed."""
 
 
 def name(path: Path) -> str:
@@ -26,8 +20,6 @@ def name(path: Path) -> str:
 def test_scenario(path: Path) -> None:
     scenario = load(path)
     differing = scenario.unmet(run(scenario, seed=SEED))
-    if differing and name(path) in KNOWN:
-        pytest.xfail(KNOWN[name(path)])
     assert not differing, "\n".join([scenario.why, *differing, f"holdfast sim run {path} --seed {SEED}"])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from holdfast.core.fencing import proof_of_death, waiting_for_proof, wants_power_fencing
+from holdfast.core.fencing import CLEAR_S, MATURE_S, proof_of_death, waiting_for_proof, wants_power_fencing
 from holdfast.core.health import after_failure, is_failure
 from holdfast.core.intents import BringHome, CancelPower, Claim, FencePower, Intent, NoteMoved
 from holdfast.core.model import Desired, Proof
@@ -55,9 +55,19 @@ def node_intents(view: View, node: NodeView, now: float, hold: bool) -> Iterator
             health,
             node.health_revision,
         )
-    elif evidence is None and not hold and view.settled and wants_power_fencing(node, timing, now):
+    elif evidence is None and not hold and _clear(view, node, now) and wants_power_fencing(node, timing, now):
         yield FencePower(node.id, node.beat_revision)
     yield from _maintenance_intents(view, node, now)
+
+
+def _clear(view: View, node: NodeView, now: float) -> bool:
+    """Nodes that vanish together become suspect one after another: the first ones are not switched off before it is clear
+    whether to hold. That takes a datagram period, and longer while more than half are missed by somebody."""
+    if not view.settled or node.suspicion is None:
+        return view.settled
+    members = [other for other in view.nodes.values() if other.member]
+    wide = 2 * sum(other.missed or other.down(view.timing, now) for other in members) > len(members)
+    return now - node.suspicion.since >= (MATURE_S if wide else CLEAR_S)
 
 
 def _maintenance_intents(view: View, node: NodeView, now: float) -> Iterator[Intent]:

@@ -61,6 +61,13 @@ CONTRADICTION_S = Detection().miss_after
 the last thing before the node died."""
 
 
+CLEAR_S = Detection().miss_after + Detection().period + 0.1
+"""So long after its first missed datagram every other node that vanished with it is missed too, by some living observer."""
+MATURE_S = Detection().miss_after + Detection().report_valid + Detection().report_period
+"""So long after its first missed datagram a node is suspect at the latest, whichever of its observers died with it: reports
+of the dead count until they are too old."""
+
+
 def wants_power_fencing(node: NodeView, timing: Timing, now: float) -> bool:
     """Should its fence devices be used now? Only for a member that is down, has devices, and has not beaten since it
     became suspect (a beat that came later contradicts the suspicion)."""

@@ -6,7 +6,7 @@ probe's answer) and wakes the manager by itself. So a manager of a calm cluster 
 
 from collections.abc import Iterator
 
-from holdfast.core.fencing import POWER_RETRY_S
+from holdfast.core.fencing import CLEAR_S, MATURE_S, POWER_RETRY_S
 from holdfast.core.reasons import UNHEALTHY_MOVE_S
 from holdfast.core.view import HEALTHY_S, View
 
@@ -27,6 +27,9 @@ def _moments(view: View) -> Iterator[float]:
         if node.power is not None:
             yield node.power.ended_at + POWER_RETRY_S
         yield node.up_since + HEALTHY_S
+        if node.suspicion is not None:
+            yield node.suspicion.since + CLEAR_S
+            yield node.suspicion.since + MATURE_S
     for instance in view.instances.values():
         if instance.unhealthy_since is not None:
             yield instance.unhealthy_since + UNHEALTHY_MOVE_S

@@ -62,6 +62,8 @@ class NodeView:
     """When this process saw that revision arrive as news; minus infinity if it was there when it began to look. A hint: only
     tells whether the node was still heard of after it became suspect."""
     suspicion: Suspicion | None = None
+    missed: bool = False
+    """At least one of its observers misses it: less than a suspicion."""
     lost_networks: tuple[str, ...] = ()
     """Networks other than management on which a majority of observers misses the node."""
     power: PowerEvidence | None = None

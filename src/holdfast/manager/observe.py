@@ -52,6 +52,7 @@ class Observations:
         self._clock = clock
         self._detector = detector
         self._domains: dict[str, str] | None = None
+        self._missed: frozenset[str] = frozenset()
         self._standing: dict[str, tuple[object, ...]] = {}
         """Node → its last beat, without what changes each time."""
         self._beat_seen: dict[str, tuple[int, float]] = {}
@@ -107,6 +108,7 @@ class Observations:
         now = self._clock.now()
         timing = self.timing()
         nodes = {}
+        self._missed = self._detector.missed(self._members())
         for entry in self._mirror.below(keys.NODE_SPECS):
             node = self._node(keys.last_part(entry.key), power, power_running, now)
             if node is not None:
@@ -206,6 +208,7 @@ class Observations:
             beat_seen_at=seen[1],
             beat_arrived_at=self._beat_arrived.get(name, float("-inf")),
             suspicion=missed,
+            missed=name in self._missed,
             lost_networks=() if missed else tuple(net for net in others if self.suspicion(name, net)),
             power=power.get(name),
             power_running=name in power_running,

@@ -97,15 +97,7 @@ class PowerDesk:
         self._done()
 
     async def _fence(self, node: NodeSpec, beat_revision: int) -> FenceOutcome:
-        # A late power-off must not hit a node that came back: look once more, linearizably, before the first command.
-        # If the store cannot be asked (its own election is under way) the devices are still only asked to switch off a
-        # node that a majority of observers misses; the claim afterwards compares the beat.
-        try:
-            entry = await self._store.get(keys.beat(node.id), timeout=0.3)
-            if entry is not None and entry.mod_revision != beat_revision:
-                raise HoldfastError(f"{node.id} has beaten again; it is not switched off")
-        except StoreError as error:
-            log.info("fencing without a fresh look at the beat", node=node.id, error=str(error))
+        await self._look_again(node.id, beat_revision)
         opened: list[tuple[str, PowerFence]] = []
         try:
             for device in node.fence_devices:
@@ -120,6 +112,22 @@ class PowerDesk:
         finally:
             for _, device_open in opened:
                 await device_open.close()
+
+    async def _look_again(self, node: str, beat_revision: int) -> None:
+        """A late power-off must not hit a node that came back, and a manager on the smaller side of a split must not switch
+        off the larger side: ask the store, linearizably, before the first command. While nobody there answers (members elect
+        their leader) nothing is switched; the claim would need the store anyway."""
+        give_up = self._clock.now() + BUDGET_S
+        while True:
+            try:
+                entry = await self._store.get(keys.beat(node), timeout=0.3)
+                break
+            except StoreError:
+                if self._clock.now() >= give_up:
+                    raise
+                await self._clock.sleep(0.05)
+        if entry is not None and entry.mod_revision != beat_revision:
+            raise HoldfastError(f"{node} has beaten again; it is not switched off")
 
     def power_on(self, node: str, devices: Sequence[FenceDeviceSpec]) -> None:
         """Switch a node that we switched off on again, in the background, by the first device that does it."""

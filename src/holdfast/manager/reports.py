@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from holdfast.core.observers import Report, Suspicion, observers_of, suspicion
+from holdfast.core.observers import MANAGEMENT, Report, Suspicion, observers_of, suspicion
 from holdfast.core.timing import Detection
 from holdfast.ports import Clock
 
@@ -16,6 +16,10 @@ class Detector(Protocol):
 
     def suspicion(self, node: str, network: str, domains: Domains) -> Suspicion | None:
         """Does a majority of the node's live observers miss it on this network?"""
+        ...
+
+    def missed(self, domains: Domains) -> frozenset[str]:
+        """Members that at least one of their observers misses on the management network: less than a suspicion."""
         ...
 
     @property
@@ -57,6 +61,12 @@ class Reports:
             return None
         observers = observers_of(node, domains, self._detection.observers)
         return suspicion(node, network, observers, self._reports, self._clock.now(), self._detection)
+
+    def missed(self, domains: Domains) -> frozenset[str]:
+        trusted = [o for o, report in self._reports.items() if not report.self_suspect and self._fresh(o)]
+        return frozenset(
+            node for o in trusted for node, network in self._missed[o] if network == MANAGEMENT and node in domains
+        )
 
     @property
     def settled(self) -> bool:

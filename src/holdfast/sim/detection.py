@@ -151,6 +151,16 @@ class ModelDetector:
                 reports[observer] = Report(now, hearing.suspects_self(observer), {node: {network: silence}})
         return suspicion(node, network, observers, reports, now, hearing.detection)
 
+    def missed(self, domains: Domains) -> frozenset[str]:
+        hearing = self._world.hearing
+        trusted = [o for o in domains if self._told_by(o) and not hearing.suspects_self(o)]
+        return frozenset(
+            node
+            for node in domains
+            for o in observers_of(node, domains, hearing.detection.observers)
+            if o in trusted and hearing.observation(o, node, MANAGEMENT) >= 0
+        )
+
     def _told_by(self, observer: str) -> bool:
         """Do its reports come in, or did they until a moment ago?"""
         machine = self._world.machines[observer]

@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+WIND_DOWN_ROUNDS = 5
+"""A task may catch its cancellation and wait again; so often it is cancelled anew."""
+
 
 class Life:
     """One run of one simulated process."""
@@ -69,8 +72,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._sequence = 0
         self._ready: deque[Handle] = deque()
         self._timers: list[tuple[float, int, Handle]] = []
-        self._stopping = False
-        self._running = False
+        self._dropped: list[Handle] = []
+        """What dead processes would have done next."""
         self.failures: list[BaseException] = []
         """Exceptions that left a callback: a bug of the simulator or of what is simulated."""
 
@@ -133,6 +136,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         life = handle.life
         if life is not None:
             if not life.alive:
+                self._dropped.append(handle)
                 return
             if life.frozen:
                 life.kept.append(handle)
@@ -141,6 +145,32 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             handle.run()
         except Exception as error:
             self.failures.append(error)
+
+    def drop(self, life: Life) -> None:
+        """The process is dead; what was kept back for it is never done."""
+        self._dropped.extend(life.kept)
+        life.kept.clear()
+
+    def wind_down(self) -> None:
+        """The run is over: let every task end, the dead ones' too, so that nothing of them is left in memory."""
+        lives = {handle.life for handle in (*self._dropped, *self._ready) if handle.life}
+        lives |= {handle.life for _, _, handle in self._timers if handle.life}
+        self._ready.extend(self._dropped)
+        for life in lives:
+            self._ready.extend(life.kept)
+            life.alive, life.frozen = True, False
+        asyncio._set_running_loop(self)
+        try:
+            for _ in range(WIND_DOWN_ROUNDS):
+                left = asyncio.all_tasks(self)
+                for task in left:
+                    task.cancel()
+                while self._ready:
+                    self._dispatch(self._ready.popleft())
+                if not left:
+                    return
+        finally:
+            asyncio._set_running_loop(None)
 
     def thaw(self, life: Life, slept_s: float = 0.0) -> None:
         """Let a frozen process go on with what it was about to do. `slept_s`: its machine was suspended for so long,
@@ -151,7 +181,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             life.kept.clear()
             return
         mine = [timer for timer in self._timers if timer[2].life is life]
-        self._timers = [timer for timer in self._timers if timer[2].life is not life]
+        self._timers[:] = [timer for timer in self._timers if timer[2].life is not life]
         heapq.heapify(self._timers)
         # What became due meanwhile has a smaller number than what is made now: the order stays.
         for handle in [*life.kept, *(handle for _, _, handle in sorted(mine, key=lambda timer: timer[:2]))]:

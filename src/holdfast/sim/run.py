@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ import structlog
 from holdfast.core.history import ManagerView
 from holdfast.core.model import InstanceStatus
 from holdfast.sim.actions import perform
+from holdfast.sim.episodes import step
 from holdfast.sim.events import Event
 from holdfast.sim.scenario import Scenario
 from holdfast.sim.world import LIVE_BOUND_S, World
@@ -23,6 +24,8 @@ from holdfast.store.codec import decode
 PHASE_S = 3.0
 """After a skip the last up to this many seconds are simulated, so that faults meet every phase of the periodic work."""
 MAX_VIOLATIONS = 20
+LOOK_S = 0.05
+"""How often `Simulation.until` looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +54,75 @@ def run(scenario: Scenario, *, seed: int = 0, skip_quiet: bool = False) -> Resul
 
 
 def _run(scenario: Scenario, seed: int, skip_quiet: bool) -> Result:
+    """In a function of its own, so that nothing holds the world any more when the silence ends."""
     runner = _Runner(scenario, seed, skip_quiet)
     runner.go()
-    return runner.result()
+    result = runner.result()
+    runner.world.loop.wind_down()
+    return result
+
+
+@contextmanager
+def simulation(scenario: Scenario, *, seed: int = 0) -> Iterator["Simulation"]:
+    """The scenario's cluster at t = 0, for a program that says what happens next; the scenario's own timeline is left out."""
+    with _quiet():
+        steered = Simulation(scenario, seed)
+        steered.world.start()
+        try:
+            yield steered
+        finally:
+            steered.world.loop.wind_down()
+            del steered.world  # thrown away while nobody listens to its tasks' complaints
+
+
+class Simulation:
+    """Made by `simulation`. Between two calls the simulated world stands still and can be looked at."""
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.world = World(scenario, seed)
+
+    def do(self, verb: str, **fields: Any) -> None:
+        """A verb of a timeline, now. `one_way`, `from_` and `for_` stand for the names that Python cannot spell."""
+        perform(self.world, step(self.world.log.now(), verb, **fields))
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass. Raises what the simulated daemons and the simulator itself raised."""
+        self.world.loop.run_until(self.world.loop.time() + seconds)
+        if self.world.loop.failures:
+            raise self.world.loop.failures[0]
+
+    def until(self, condition: Callable[[], bool], within: float) -> float:
+        """Let time pass until the condition holds; gives the seconds it took. Raises TimeoutError after `within` seconds."""
+        began = self.world.loop.time()
+        while not condition():
+            if self.world.loop.time() - began >= within:
+                raise TimeoutError(f"not within {within:g} simulated seconds")
+            self.advance(LOOK_S)
+        return self.world.loop.time() - began
+
+    @property
+    def violations(self) -> list[str]:
+        """Broken invariants so far."""
+        return list(self.world.checks.violations)
 
 
 class _Runner:
     def __init__(self, scenario: Scenario, seed: int, skip_quiet: bool) -> None:
         self._scenario = scenario
         self._skip = skip_quiet
-        self._world = World(scenario, seed)
+        self.world = World(scenario, seed)
         self._done_at = 0.0
         """Scenario time of the last action."""
         self._judged = False
 
     def go(self) -> None:
-        self._world.start()
-        for step in self._scenario.timeline:
-            if step.at > self._scenario.until or self._broken():
+        self.world.start()
+        for line in self._scenario.timeline:
+            if line.at > self._scenario.until or self._broken():
                 break
-            self._advance(step.at)
-            perform(self._world, step)
-            self._done_at, self._judged = step.at, False
+            self._advance(line.at)
+            perform(self.world, line)
+            self._done_at, self._judged = line.at, False
         if not self._broken():
             self._advance(self._scenario.until)
 
@@ -81,18 +131,18 @@ class _Runner:
         due = self._done_at + LIVE_BOUND_S
         if not self._judged and due <= until:
             self._run_to(due)
-            if not self._world.pending and not self._judged:
+            if not self.world.pending and not self._judged:
                 self._judge()
         self._run_to(until)
 
     def _judge(self) -> None:
         self._judged = True
-        self._world.checks.alive()
-        self._world.checks.affinity_kept()
+        self.world.checks.alive()
+        self.world.checks.affinity_kept()
 
     def _run_to(self, until: float) -> None:
         """Run to that scenario time."""
-        world = self._world
+        world = self.world
         end = until - world.log.skipped_s
         world.loop.run_until(end, self._stop)
         while world.loop.time() < end and not self._broken():
@@ -108,13 +158,13 @@ class _Runner:
                 break
 
     def _stop(self) -> bool:
-        return self._broken() or (self._skip and self._world.calm())
+        return self._broken() or (self._skip and self.world.calm())
 
     def _broken(self) -> bool:
-        return bool(self._world.loop.failures) or len(self._world.checks.violations) >= MAX_VIOLATIONS
+        return bool(self.world.loop.failures) or len(self.world.checks.violations) >= MAX_VIOLATIONS
 
     def result(self) -> Result:
-        world = self._world
+        world = self.world
         violations = list(world.checks.violations)
         violations += [f"CRASH: {error!r}" for error in world.loop.failures]
         log = world.log

@@ -215,7 +215,7 @@ class World:
     def bury(self, life: Life) -> None:
         """The process ends without running another line. Its tasks are kept, so that nothing is cleaned up either."""
         life.alive = False
-        life.kept.clear()
+        self.loop.drop(life)
         self._graves.append(asyncio.all_tasks(self.loop))
         for address, bus in list(self.sockets.items()):
             if bus.life is life:
