@@ -37,6 +37,8 @@ class Hearing:
         """When that became so."""
         self._known: set[tuple[str, str, str]] = set()
         """The observer's present run has heard the target at least once."""
+        self.complete = True
+        """Everybody hears everybody whom it ever heard: nothing to look for."""
         self._runs: dict[str, int] = {}
         self._domains: dict[str, str] | None = None
         self.beacons: dict[str, ModelBeacon] = {}
@@ -58,6 +60,7 @@ class Hearing:
                         self._audible[key], self._since[key], changed = audible, now, True
                     if audible:
                         self._known.add(key)
+        self.complete = all(self._audible[key] for key in self._known)
         if changed:
             for delay in LOOKS_S:
                 self._world.loop.hardware(delay, self._look)
@@ -112,6 +115,8 @@ class Hearing:
 
     def missing_since(self, observer: str) -> float | None:
         """True time since which the observer misses most of its targets; None if it does not."""
+        if self.complete:
+            return None
         targets = targets_of(observer, self.domains(), self.detection.observers)
         known = {name: self.observation(observer, name, MANAGEMENT) for name in targets}
         seen = {name: silence for name, silence in known.items() if silence != NEVER}
@@ -140,6 +145,8 @@ class ModelDetector:
         world.hearing.wakes[node] = wake
 
     def suspicion(self, node: str, network: str, domains: Domains) -> Suspicion | None:
+        if self._world.hearing.complete:
+            return None
         hearing, now = self._world.hearing, self._world.machines[self._node].clock.now()
         observers = observers_of(node, domains, hearing.detection.observers)
         seen = {observer: hearing.observation(observer, node, network) for observer in observers}
@@ -153,6 +160,8 @@ class ModelDetector:
 
     def missed(self, domains: Domains) -> frozenset[str]:
         hearing = self._world.hearing
+        if hearing.complete:
+            return frozenset()
         trusted = [o for o in domains if self._told_by(o) and not hearing.suspects_self(o)]
         return frozenset(
             node

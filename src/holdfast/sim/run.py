@@ -64,7 +64,7 @@ def _run(scenario: Scenario, seed: int, skip_quiet: bool) -> Result:
 
 @contextmanager
 def simulation(scenario: Scenario, *, seed: int = 0) -> Iterator["Simulation"]:
-    """The scenario's cluster at t = 0, for a program that says what happens next; the scenario's own timeline is left out."""
+    """The scenario's cluster at t = 0, for a program that says what happens next; its own timeline is left out."""
     with _quiet():
         steered = Simulation(scenario, seed)
         steered.world.start()
