@@ -26,6 +26,10 @@ CAMPAIGN_S = 0.3
 """Time-out of one campaign: while the store elects its own leader a write is lost, and the next one must come soon."""
 OUTAGE_S = 2.0
 """A gap this long between two renewals means that the leader may have been blind; it starts its observations anew."""
+UNSEEN_S = 5.0
+"""A leader whose committed sign of life does not come back through its watch for so long hears nothing of the cluster (the
+watch is silently dead), and leaves the lead to others. Whoever hears as little cannot take it: its campaign compares a term
+that is out of date."""
 
 
 class LostLeadership(Exception):
@@ -73,6 +77,8 @@ class Election:
         self._alive_seen_at = clock.now()
         self._sequence = 0
         self._renewed_at = clock.now()
+        self._unseen_since: float | None = None
+        """When the first sign of life was committed that the watch has not delivered yet."""
         self.term = 0
         self.term_revision = 0
         mirror.on_change(self._changed)
@@ -80,6 +86,7 @@ class Election:
     def _changed(self, change: Change) -> None:
         if change.key == keys.MANAGER_ALIVE:
             self._alive_seen_at = self._clock.now()
+            self._unseen_since = None
 
     def next_look(self) -> float:
         """When a standby has to look again, if nothing happens before: when the leader's sign of life is overdue."""
@@ -113,7 +120,7 @@ class Election:
             return False
         if result.succeeded:
             self.term, self.term_revision = new.term, result.revision
-            self._renewed_at, self._sequence = self._clock.now(), 0
+            self._renewed_at, self._sequence, self._unseen_since = self._clock.now(), 0, None
             log.info("leading", term=new.term, node=self._node)
         return result.succeeded
 
@@ -132,8 +139,13 @@ class Election:
         """Sign of life. False if the renewals had a gap: observations must start anew. Raises LostLeadership."""
         self._sequence += 1
         await self.commit([], [Put(keys.MANAGER_ALIVE, encode(Alive(self.term, self._sequence)))], timeout=1.0)
-        gap = self._clock.now() - self._renewed_at
-        self._renewed_at = self._clock.now()
+        now = self._clock.now()
+        gap, self._renewed_at = now - self._renewed_at, now
+        if self._unseen_since is None:
+            self._unseen_since = now
+        elif now - self._unseen_since > UNSEEN_S:
+            await self.resign()
+            raise LostLeadership(f"the watch has delivered nothing for {now - self._unseen_since:.0f} s")
         return gap <= OUTAGE_S
 
     def blind(self) -> bool:
