@@ -192,7 +192,14 @@ def test_after_a_live_migration_that_failed_it_is_stopped_and_started() -> None:
 
 def test_what_does_not_run_is_not_migrated() -> None:
     freed = replace(N1, maintenance=Maintenance(moved=("vm/a",)))
-    assert only(decided([freed, N2], vm(state=InstanceState.STARTING))).placement.goal is Goal.STOP
+    assert only(decided([freed, N2], vm(state=InstanceState.FAILED))).placement.goal is Goal.STOP
+
+
+def test_what_is_about_to_run_is_migrated_a_moment_later_and_not_stopped() -> None:
+    freed = replace(N1, maintenance=Maintenance(moved=("vm/a",)))
+    decision = decided([freed, N2], vm(state=InstanceState.STARTING))
+    assert decision.intents == ()
+    assert "as soon as it runs" in decision.waiting["vm/a"]
 
 
 def test_a_request_that_is_fulfilled_already_ends() -> None:

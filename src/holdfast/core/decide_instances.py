@@ -165,6 +165,10 @@ def _reconsider(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
         return
     for leave in reasons_to_leave(batch, instance, node):
         hindrance, choice = _way_out(batch, instance, node, leave)
+        if not hindrance and leave.live and _about_to_run(instance):
+            # It has just come here, or its agent begins anew: a moment later it can go live, and need not be stopped.
+            batch.waiting[instance.id] = f"should leave {node.id} ({leave.why}), and does as soon as it runs"
+            return
         if not hindrance:
             yield _go(batch, instance, node, leave, choice)
             return
@@ -204,6 +208,12 @@ def _exhausted(instance: InstanceView, node: NodeView, leave: Leave, choice: Cho
         f"{leave.why}; {why}. It is tried again on {node.id} now and then, and at once when it is changed or a node joins. "
         f"See its log on {node.id}"
     )
+
+
+def _about_to_run(instance: InstanceView) -> bool:
+    """Of a kind that can be migrated live; its agent has not said yet that it runs, and not that it failed."""
+    word = instance.word
+    return instance.spec.kind in LIVE_KINDS and (word is None or word.state is InstanceState.STARTING)
 
 
 def _go(batch: Batch, instance: InstanceView, node: NodeView, leave: Leave, choice: Choice) -> Place:

@@ -71,6 +71,15 @@ class Excuses:
             return False
         return self.working(machine) and machine.name not in self._world.history.quarantined
 
+    def settled(self, machine: "Machine") -> bool:
+        """It works, or everybody knows that it does not: no time-out of the protocol runs against it."""
+        if self.working(machine):
+            return True
+        beat = self._world.history.beats.get(machine.name)
+        if beat is None or beat.phase is BeatPhase.RELEASED:
+            return True
+        return beat.fence_epoch < self._world.history.fence_epoch(machine.name)
+
     def working(self, machine: "Machine") -> bool:
         """It runs, its agent too, and it reaches the store and most of the others."""
         if not machine.powered or machine.booting or machine.frozen or machine.agent is None or machine.guard is None:

@@ -44,6 +44,8 @@ from holdfast.store.codec import encode
 LIVE_BOUND_S = 150.0
 """When nothing was done for so long every instance that may run must run (LIVE-1): T_wait, a boot, a start that hangs, the
 slow pace of retries."""
+SETTLED_S = 16.0
+"""Longer than F and G of any profile: enough when every node works, or is known to be out."""
 CALM_S = 8.0
 """Beyond T_wait: with this margin every time-out below the hour is over."""
 BACKUP_S = 60.0
@@ -257,9 +259,11 @@ class World:
         nothing has happened for so long that nothing will."""
         now = self.loop.time()
         quiet_s = now - self.log.busy_at
-        if quiet_s <= self._calm_after_s or self.pending or now < self._look_at:
+        if quiet_s <= SETTLED_S or self.pending or now < self._look_at:
             return False
         self._look_at = now + 1.0
+        if quiet_s <= self._calm_after_s and not all(map(self.excuses.settled, self.machines.values())):
+            return False
         return quiet_s > LIVE_BOUND_S or not self.checks.missing()
 
     def next_run(self, instance: str) -> int:
