@@ -22,6 +22,7 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.core.policy import RuleSpec
+from holdfast.errors import StoreFull
 from holdfast.net.memory import MemoryNetwork
 from holdfast.ports import Change, Op, Put
 from holdfast.sim import daemons
@@ -164,7 +165,10 @@ class World:
     def write(self, values: dict[str, object]) -> None:
         """As an operator, without any fault."""
         ops: list[Op] = [Put(key, encode(value)) for key, value in values.items()]
-        self.store.cluster.txn([], ops, [])
+        try:
+            self.store.cluster.txn([], ops, [])
+        except StoreFull as error:
+            self.log.say("operator-refused", str(error))
 
     def start(self) -> None:
         """t = 0: what is on has been on for a long time, its daemons start now."""
