@@ -53,6 +53,6 @@ def _breaks(history: "History", rule: RuleSpec, instance: str, node: str) -> str
     if rule.kind is RuleKind.ANTI_AFFINITY:
         clash = sorted(name for name, p in others.items() if node in (p.node, p.migrate_to))
         return f"rule {rule.id} keeps it apart from {', '.join(clash)}" if clash else ""
-    # A group moves live one after another: who is on the way to this node counts as being there.
-    apart = sorted(name for name, p in others.items() if node not in (p.node, p.migrate_to))
-    return f"rule {rule.id} keeps it with {', '.join(apart)}" if apart else ""
+    # A group moves live, or is gathered, one after another: it has to be brought nearer to somebody of it.
+    together = any(node in (p.node, p.migrate_to) for p in others.values())
+    return f"rule {rule.id} keeps it with {', '.join(sorted(others))}" if others and not together else ""
