@@ -48,10 +48,13 @@ class Eyes:
     settled = True
 
     def __init__(self) -> None:
-        self.missed: set[str] = set()
+        self.silent: set[str] = set()
 
     def suspicion(self, node: str, network: str, domains: Mapping[str, str]) -> Suspicion | None:
-        return Suspicion(0.0, ("x", "y"), network) if node in self.missed else None
+        return Suspicion(0.0, ("x", "y"), network) if node in self.silent else None
+
+    def missed(self, domains: Mapping[str, str]) -> frozenset[str]:
+        return frozenset(self.silent & domains.keys())
 
     def next_look(self) -> float:
         return float("inf")
@@ -222,10 +225,10 @@ async def test_a_manager_that_has_not_seen_the_pause_decides_in_vain() -> None:
 async def test_a_node_that_was_missed_counts_as_well_only_after_a_while() -> None:
     async with managed() as cluster:
         await cluster.run_for(HEALTHY_S)
-        cluster.eyes.missed = {"n2"}
+        cluster.eyes.silent = {"n2"}
         await cluster.run_for(1)
         assert cluster.state("n2") is NodeState.SUSPECT
-        cluster.eyes.missed = set()
+        cluster.eyes.silent = set()
         await cluster.run_for(1)
         view = cluster.manager.observations.view({}, frozenset())
         now = cluster.clock.now()

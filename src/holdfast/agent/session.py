@@ -20,6 +20,8 @@ from holdfast.core.validity import SessionEvent, SessionState, Validity, session
 from holdfast.errors import StoreError
 from holdfast.ports import Change, Clock, Entry, GuardLink, Store
 from holdfast.store import keys
+from holdfast.store.forward import ForwardStore
+from holdfast.store.mirror import WENT_BACK
 
 log = structlog.get_logger("holdfast.agent")
 
@@ -68,7 +70,8 @@ class Session:
         self._identity = identity
         self._workload = workload
         self._orders = orders if orders is not None else NoOrders()
-        self._renewal = Renewal(node, store, clock, timing, identity, capacity)
+        forward = ForwardStore(store, lambda: self.distrust(WENT_BACK))
+        self._renewal = Renewal(node, forward, clock, timing, identity, capacity)
         self.state = SessionState.JOINING
         self.validity = Validity(timing)
         self.fence_epoch = 0

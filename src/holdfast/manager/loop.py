@@ -22,6 +22,7 @@ from holdfast.manager.reports import Detector, Reports
 from holdfast.ports import Clock, Compare, Delete, HealthProbe, Op, PowerFences, Put, Store
 from holdfast.store import keys
 from holdfast.store.codec import encode
+from holdfast.store.forward import ForwardStore
 from holdfast.store.mirror import WENT_BACK, Mirror
 
 log = structlog.get_logger("holdfast.manager")
@@ -55,7 +56,7 @@ class Manager:
         detector: Detector | None = None,
     ) -> None:
         """`detector`: where suspicions come from; by default from the observers' reports (`report`)."""
-        self._store = store
+        self._store = store = ForwardStore(store, self._store_went_back)
         self._clock = clock
         self._node = node
         self._mirror = Mirror(store, notable=lambda change: self.observations.notable(change))  # noqa: PLW0108 – made below
