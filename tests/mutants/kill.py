@@ -71,8 +71,10 @@ def try_to_kill(mutant: Mutant, *, fuzz: bool = True) -> Outcome:
             outcome.tried.append(f"{killer}: {verdict.said or 'nothing'}")
             outcome.seconds += verdict.seconds
             if verdict.killed:
-                outcome.killer, outcome.said = killer, verdict.said
+                outcome.killer, outcome.said, outcome.error = killer, verdict.said, ""
                 break
+            if verdict.broken:
+                outcome.error = f"{killer}: {verdict.said}"
     return outcome
 
 
@@ -128,7 +130,7 @@ def run(killer: str, copy: Path, scratch: Path) -> Verdict:
     seconds = time.monotonic() - began
     if done.returncode == 0:
         return Verdict(False, "", seconds)
-    if done.returncode != 1 or "Traceback (most recent call last)" in done.stderr:
+    if done.returncode != 1:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         return Verdict(False, f"exit status {done.returncode}: {last}", seconds, broken=True)
     try:

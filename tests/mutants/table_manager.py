@@ -19,6 +19,8 @@ SEQUENCE = "fencing/power/sequence.py"
 
 BOUND = "return self.F + self.G + 2 * (self.W + self.j)"
 
+LOOK_AGAIN = "        await self._look_again(node.id, beat_revision)\n"
+
 MANAGER_MUTANTS = (
     # --- T_wait
     mutant(
@@ -206,15 +208,16 @@ MANAGER_MUTANTS = (
     ),
     mutant(
         "decides-while-blind",
-        "a manager decides though the store has not answered it for long",
+        "a manager decides, and fences, though the store has not answered it for long",
         "LIVE-1",
         (LOOP, "if self.election.blind():", "if False:"),
+        (POWER, LOOK_AGAIN, ""),
         (
             LOOP,
             "                    self.observations.begin_term()\n                    self.wake()",
             "                    self.wake()",
         ),
-        by=("store-outages/long",),
+        by=("proofs/blind-manager",),
     ),
     # --- placements
     mutant(
