@@ -11,7 +11,7 @@ from holdfast.sim.findings import investigate, most_telling
 from holdfast.sim.fuzz import Shape, generate
 from holdfast.sim.scenario import loads
 from holdfast.sim.setup import Scenario
-from holdfast.sim.shrink import Shrinker, parse_violation, without_nodes
+from holdfast.sim.shrink import Shrinker, Violation, parse_violation, without_nodes
 
 MINIMAL = """\
 nodes:
@@ -119,8 +119,9 @@ def test_the_last_node_stays() -> None:
 def test_violations_name_their_invariant_and_time() -> None:
     violation = parse_violation("INV-2 at 12.500 s: node1 was claimed")
     assert (violation.invariant, violation.at) == ("INV-2", 12.5)
-    assert parse_violation("CRASH: KeyError('x')").invariant == "CRASH"
-    assert parse_violation("CRASH: KeyError('x')").at is None
+    assert parse_violation("CRASH: KeyError('x')") == Violation("CRASH: KeyError", None, "CRASH: KeyError('x')")
+    assert parse_violation("CRASH: StoreFull: the store").invariant == "CRASH: StoreFull"
+    assert parse_violation("LIVE-1: so it is").invariant == "LIVE-1"
 
 
 def report(seed: int, *violations: str) -> SeedReport:

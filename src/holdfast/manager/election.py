@@ -143,9 +143,10 @@ class Election:
         gap, self._renewed_at = now - self._renewed_at, now
         if self._unseen_since is None:
             self._unseen_since = now
-        elif now - self._unseen_since > UNSEEN_S:
+        unseen_s = now - self._unseen_since
+        if unseen_s > UNSEEN_S:
             await self.resign()
-            raise LostLeadership(f"the watch has delivered nothing for {now - self._unseen_since:.0f} s")
+            raise LostLeadership(f"the watch has delivered nothing for {unseen_s:.0f} s")
         return gap <= OUTAGE_S
 
     def blind(self) -> bool:

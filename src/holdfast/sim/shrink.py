@@ -26,12 +26,12 @@ ROUNDINGS_S = (60.0, 10.0, 1.0, 0.1)
 """Times are rounded to the coarsest of these that keeps the violation."""
 GAPS_S = (5.0, 30.0, 60.0, 150.0)
 """Waits between steps are shortened to the least of these that keeps the violation."""
-_NAMED = re.compile(r"(?P<invariant>\S+)( at (?P<at>[0-9.]+) s)?")
+_NAMED = re.compile(r"(?P<invariant>CRASH: \w+|[^\s:]+)( at (?P<at>[0-9.]+) s)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What a text of `Result.violations` names: INV-1, LIVE-1 …, and when."""
+    """What a text of `Result.violations` names: INV-1, LIVE-1, the kind of a crash …, and when."""
 
     invariant: str
     at: float | None
@@ -42,7 +42,7 @@ def parse_violation(text: str) -> Violation:
     found = _NAMED.match(text)
     assert found is not None, "a violation begins with the name of its invariant"
     at = found["at"]
-    return Violation(found["invariant"].rstrip(":"), float(at) if at else None, text)
+    return Violation(found["invariant"], float(at) if at else None, text)
 
 
 Find = Callable[[Scenario], Sequence[str]]
