@@ -150,7 +150,8 @@ class World:
         self.nodes = {name: Node(name) for name in NODES}
         self.managers = [Manager(), Manager()]
         self.term = 0
-        self.suspects: set[str] = set()
+        self.suspects: dict[str, float] = {}
+        """Since when, rightly or not."""
         self.happened: Counter[str] = Counter()
         self._epochs: dict[tuple[str, str], int] = {}
         self.records.write(
@@ -278,7 +279,8 @@ class World:
         devices = (FenceDeviceSpec("bmc", "abstract"),) if name in WITH_DEVICE else ()
         fence, beat = records.read("fence", name), records.read("beat", name)
         confirmation = records.read("confirmed", name)
-        suspicion = Suspicion(self.now, ("n1", "n2"), "management") if name in self.suspects else None
+        since = self.suspects.get(name)
+        suspicion = Suspicion(since, ("n1", "n2"), "management") if since is not None else None
         assert isinstance(fence, Fence) and isinstance(beat, Beat | None)
         return NodeView(
             spec=NodeSpec(name, (Role.STORAGE,), {"management": "10.0.0.1"}, fence_devices=devices),
@@ -346,7 +348,8 @@ class World:
         mod, name, placement = self.records.mod, intent.instance, intent.placement
         expected = (intent.previous_revision, intent.spec_revision)
         fence_stands = intent.node_fence_revision in (0, mod("fence", placement.node))
-        if (mod("placement", name), mod("spec", name)) != expected or not fence_stands:
+        word_stands = intent.status_revision in (0, mod("status", name))
+        if (mod("placement", name), mod("spec", name)) != expected or not fence_stands or not word_stands:
             self.happened["placement lost its race"] += 1
             return
         self.check_placement(name, placement)

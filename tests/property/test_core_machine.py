@@ -43,7 +43,7 @@ class CoreMachine(RuleBasedStateMachine):
     def comes_back(self, name: str) -> None:
         node = self.node(name)
         node.cut = False
-        self.world.suspects.discard(name)
+        self.world.suspects.pop(name, None)
         if not node.power:
             self.world.boot(node)
         self.registers(name)
@@ -110,7 +110,10 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(name=NODE, suspect=st.booleans())
     def suspicion(self, name: str, suspect: bool) -> None:
         """Right or wrong: it is only a hint."""
-        (self.world.suspects.add if suspect else self.world.suspects.discard)(name)
+        if suspect:
+            self.world.suspects.setdefault(name, self.world.now)
+        else:
+            self.world.suspects.pop(name, None)
 
     @rule(index=MANAGER, works=st.sampled_from([True, True, False]), returns=st.booleans())
     def power_fencing_ends(self, index: int, works: bool, returns: bool) -> None:
@@ -190,8 +193,10 @@ class CoreMachine(RuleBasedStateMachine):
         """The ordinary beginning of a failure (not always a true one), what may come before the manager acts on it, and
         (`again`) a return followed by a false alarm."""
         node, manager = self.node(name), self.world.managers[index]
-        self.world.suspects.add(name)
+        self.suspicion(name, True)
+        self.everybody_beats()
         self.world.catch_up(manager)
+        self.world.advance(1.5)
         self.decides(index, [False] * 12)
         if then in ("returns", "confirmed"):
             node.go_off()
@@ -210,7 +215,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.decides(index, lost)
         if again:
             self.comes_back(name)
-            self.world.suspects.add(name)
+            self.suspicion(name, True)
             self.world.catch_up(manager)
             self.decides(index, [False] * 12)
 
