@@ -6,60 +6,13 @@ would say nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from random import Random
-from typing import Any
 
-from holdfast.core.timing import Timing
+from holdfast.sim.cast import LONGEST_S, Cast, begin_and_end, step
 from holdfast.sim.setup import Step
-from holdfast.sim.verbs import STORE_FAULTS, VERBS
+from holdfast.sim.verbs import STORE_FAULTS
 
-LONGEST_S = 130.0
-"""An episode is over after so long; the operators' mending follows (sim.fuzz)."""
 AFTER_S = 0.01
 """Distance of steps of which the second must find the first done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Who and what an episode may choose from. Everything it chooses comes from `random`."""
-
-    random: Random
-    timing: Timing
-    nodes: tuple[str, ...]
-    fenced: tuple[str, ...]
-    """Nodes with a fence device."""
-    instances: tuple[str, ...]
-    """Those that are there all the time."""
-    virtual: tuple[str, ...]
-    """Those of them that can migrate live; all if none can."""
-
-    @property
-    def node(self) -> str:
-        return self.random.choice(self.nodes)
-
-    @property
-    def instance(self) -> str:
-        return self.random.choice(self.instances)
-
-    def several(self, least: int = 1, most: int = 0) -> tuple[str, ...]:
-        """Different nodes, in the order of the file; `most` 0: all but one."""
-        most = min(most or len(self.nodes) - 1, len(self.nodes))
-        chosen = set(self.random.sample(self.nodes, self.random.randint(min(least, most), most)))
-        return tuple(node for node in self.nodes if node in chosen)
-
-    def seconds(self) -> float:
-        """How long something lasts: often close to a number of the protocol, where mistakes would show."""
-        t = self.timing
-        if self.random.random() < 0.5:
-            numbers = (t.H, t.Q, t.E, t.F, t.F + t.G, t.F + t.G + t.W, t.W, t.W + t.j, t.B, t.T_wait)
-            return min(LONGEST_S, max(0.2, self.random.choice(numbers) + self.random.uniform(-1.5, 1.5)))
-        return min(LONGEST_S, 10 ** self.random.uniform(-0.5, 2.1))
-
-    def moment(self, seconds: float = 3.0) -> float:
-        return self.random.uniform(0.0, seconds)
-
-
 STORE_MODES = tuple(mode for mode in (*STORE_FAULTS, "unknown") if mode not in ("restore", "none"))
 """Unknown outcomes twice: they are what goes wrong most."""
 POWER = ("power-off", "power-on")
@@ -71,27 +24,13 @@ Episode = Callable[[Cast, float], Iterator[Step]]
 """Steps of an episode that begins at that time, in any order."""
 
 
-def step(at: float, verb: str, **given: Any) -> Step:
-    """A step with the defaults of its verb. `one_way`, `from_` and `for_` stand for the names Python cannot spell."""
-    spelled = {{"one_way": "one-way", "from_": "from", "for_": "for"}.get(name, name): v for name, v in given.items()}
-    fields = {field.name: field.default for field in VERBS[verb].fields}
-    assert not spelled.keys() - fields.keys(), f"{verb} has no field {spelled.keys() - fields.keys()}"
-    return Step(round(at, 2), verb, {name: spelled.get(name, default) for name, default in fields.items()})
-
-
-def _for(cast: Cast, at: float, begin: str, end: str, **fields: Any) -> Iterator[Step]:
-    """A fault and, some time later, its end."""
-    yield step(at, begin, **fields)
-    yield step(at + cast.seconds(), end, **{name: v for name, v in fields.items() if name != "mode"})
-
-
 # --- machines -----------------------------------------------------------------------------------------------------------
 
 
 def power_loss(cast: Cast, at: float) -> Iterator[Step]:
     """One node, or several within moments of each other."""
     for node in cast.several(1, cast.random.choice((1, 1, 1, 2, 0))):
-        yield from _for(cast, at + cast.moment(), "power-off", "power-on", node=node)
+        yield from begin_and_end(cast, at + cast.moment(), "power-off", "power-on", node=node)
 
 
 def site_power_loss(cast: Cast, at: float) -> Iterator[Step]:
@@ -130,7 +69,7 @@ def stutter(cast: Cast, at: float) -> Iterator[Step]:
 
 
 def agent_gone(cast: Cast, at: float) -> Iterator[Step]:
-    yield from _for(cast, at, "agent-stop", "agent-start", node=cast.node)
+    yield from begin_and_end(cast, at, "agent-stop", "agent-start", node=cast.node)
 
 
 def agent_gone_and_cut(cast: Cast, at: float) -> Iterator[Step]:
@@ -146,10 +85,10 @@ def clean_end(cast: Cast, at: float) -> Iterator[Step]:
     if cast.random.random() < 0.5:
         yield step(at, "reboot", node=node)
     else:
-        yield from _for(cast, at, "shutdown", "power-on", node=node)
+        yield from begin_and_end(cast, at, "shutdown", "power-on", node=node)
     if cast.random.random() < 0.3:  # and it fails in the middle of it
         begin, end = cast.random.choice((POWER, CUT, FROZEN, ("agent-stop", "agent-start")))
-        yield from _for(cast, at + cast.moment(6.0), begin, end, node=node)
+        yield from begin_and_end(cast, at + cast.moment(6.0), begin, end, node=node)
 
 
 def flapping(cast: Cast, at: float) -> Iterator[Step]:
@@ -176,7 +115,7 @@ def clocks(cast: Cast, at: float) -> Iterator[Step]:
 def cut(cast: Cast, at: float) -> Iterator[Step]:
     network = cast.random.choice(("all", "all", "management", "public"))
     for node in cast.several(1, cast.random.choice((1, 1, 2, 0))):
-        yield from _for(cast, at + cast.moment(1.0), "network-off", "network-on", node=node, network=network)
+        yield from begin_and_end(cast, at + cast.moment(1.0), "network-off", "network-on", node=node, network=network)
 
 
 def partition(cast: Cast, at: float) -> Iterator[Step]:
@@ -195,7 +134,9 @@ def one_way_links(cast: Cast, at: float) -> Iterator[Step]:
     """Some links carry in one direction only."""
     for _ in range(cast.random.randint(1, len(cast.nodes))):
         sender, receiver = cast.random.sample(cast.nodes, 2)
-        yield from _for(cast, at + cast.moment(), "link-off", "link-on", from_=sender, to=receiver, one_way=True)
+        yield from begin_and_end(
+            cast, at + cast.moment(), "link-off", "link-on", from_=sender, to=receiver, one_way=True
+        )
 
 
 def bad_network(cast: Cast, at: float) -> Iterator[Step]:
@@ -216,7 +157,7 @@ def bad_network(cast: Cast, at: float) -> Iterator[Step]:
 def store_away(cast: Cast, at: float) -> Iterator[Step]:
     """Members stop: few of them, or all."""
     nodes = cast.several() if cast.random.random() < 0.5 else cast.nodes
-    yield from _for(cast, at, "store-off", "store-on", nodes=nodes)
+    yield from begin_and_end(cast, at, "store-off", "store-on", nodes=nodes)
 
 
 def store_anomalies(cast: Cast, at: float) -> Iterator[Step]:
@@ -285,7 +226,7 @@ def maintenance(cast: Cast, at: float) -> Iterator[Step]:
     yield step(at, "maintenance-on", node=node)
     yield step(at + length, "maintenance-off", node=node)
     if cast.random.random() < 0.4:
-        yield from _for(cast, at + cast.moment(20.0), "power-off", "power-on", node=cast.node)
+        yield from begin_and_end(cast, at + cast.moment(20.0), "power-off", "power-on", node=cast.node)
 
 
 def paused(cast: Cast, at: float) -> Iterator[Step]:
@@ -311,7 +252,7 @@ def moves(cast: Cast, at: float) -> Iterator[Step]:
         yield step(at, verb, instance=instance, to=to)
     if cast.random.random() < 0.5:
         begin, end = cast.random.choice((POWER, CUT, FROZEN))
-        yield from _for(cast, at + cast.moment(), begin, end, node=to or cast.node)
+        yield from begin_and_end(cast, at + cast.moment(), begin, end, node=to or cast.node)
 
 
 def states(cast: Cast, at: float) -> Iterator[Step]:
@@ -332,13 +273,13 @@ def visitors(cast: Cast, at: float) -> Iterator[Step]:
         yield step(at + max(1.0, cast.seconds()), "remove", instance=name)
         at += cast.moment(10.0)
     if cast.random.random() < 0.4:
-        yield from _for(cast, at, "network-off", "network-on", node=cast.node)
+        yield from begin_and_end(cast, at, "network-off", "network-on", node=cast.node)
 
 
 def locks(cast: Cast, at: float) -> Iterator[Step]:
     """What is locked is not moved on purpose, and recovered all the same."""
     instance = cast.instance
-    yield from _for(cast, at, "lock", "unlock", instance=instance)
+    yield from begin_and_end(cast, at, "lock", "unlock", instance=instance)
     yield step(at + AFTER_S, "relocate", instance=instance)
     if cast.random.random() < 0.5:
         yield from power_loss(cast, at + 1)
@@ -388,11 +329,11 @@ def failing_stops(cast: Cast, at: float) -> Iterator[Step]:
     if chosen == 0:
         yield step(at + 1, "relocate", instance=instance)
     elif chosen == 1:
-        yield from _for(cast, at + 1, "store-off", "store-on", nodes=cast.nodes)
+        yield from begin_and_end(cast, at + 1, "store-off", "store-on", nodes=cast.nodes)
     elif chosen == 2:
-        yield from _for(cast, at + 1, "network-off", "network-on", node=node)
+        yield from begin_and_end(cast, at + 1, "network-off", "network-on", node=node)
     else:
-        yield from _for(cast, at + 1, "maintenance-on", "maintenance-off", node=node)
+        yield from begin_and_end(cast, at + 1, "maintenance-on", "maintenance-off", node=node)
 
 
 EPISODES: Sequence[tuple[int, Episode]] = (

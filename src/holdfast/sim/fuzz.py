@@ -9,7 +9,8 @@ from holdfast.core.model import Exclusivity, Role, ShutdownPolicy
 from holdfast.core.policy import RuleKind, RuleSpec
 from holdfast.core.timing import PROFILES, profile
 from holdfast.errors import InvalidInput
-from holdfast.sim.episodes import LONGEST_S, Cast, play, step
+from holdfast.sim.cast import LONGEST_S, Cast, step
+from holdfast.sim.episodes import play
 from holdfast.sim.scenario import DETECTION
 from holdfast.sim.setup import KINDS, ClusterSetup, InstanceSetup, NodeSetup, Scenario, Step, instance_setup
 

@@ -14,7 +14,7 @@ import structlog
 from holdfast.core.history import ManagerView
 from holdfast.core.model import InstanceStatus
 from holdfast.sim.actions import perform
-from holdfast.sim.episodes import step
+from holdfast.sim.cast import step
 from holdfast.sim.events import Event
 from holdfast.sim.scenario import Scenario
 from holdfast.sim.world import LIVE_BOUND_S, World
