@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.model import DeathConfirmation, MoveRequest
+from holdfast.fencing.guard.core import State
 from holdfast.sim.loop import spawn
 from holdfast.store import keys
 
@@ -56,4 +57,7 @@ async def _release(world: "World", machine: "Machine", again: bool, down: Any) -
     agent = machine.agent
     assert agent is not None
     await agent.release("reboot" if again else "shutdown")
+    guard = machine.guard
+    if guard is not None and guard.life.alive and guard.gate.state not in (State.WAITING, State.IDLE):
+        world.checks.violated("INV-5", f"{machine.name} was released, and its guard would still have it reset")
     world.loop.hardware(0.5, down)
