@@ -227,7 +227,7 @@ class CoreMachine(RuleBasedStateMachine):
 def test_the_invariants_hold_whatever_happens() -> None:
     happened.clear()
     run_state_machine_as_test(
-        CoreMachine, settings=settings(max_examples=120, stateful_step_count=40, deadline=None, derandomize=True)
+        CoreMachine, settings=settings(max_examples=240, stateful_step_count=40, deadline=None, derandomize=True)
     )
     wanted = {f"claim {proof}" for proof in ("P1", "P2", "P3", "P4", "P5")} | {
         "moved",
