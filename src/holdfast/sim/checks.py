@@ -71,6 +71,8 @@ class Checks:
             self.begun
             and new.goal is Goal.RUN
             and (old is None or old.node != new.node or old.fence_epoch != new.fence_epoch)
+            # The word that a live migration is over is a fact and no choice; its group may still be on the way.
+            and (old is None or old.migrate_to != new.node)
         ):
             self._legal(instance, new)
 
