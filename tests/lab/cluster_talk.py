@@ -8,11 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.errors import HoldfastError
 from holdfast.lab import LabClient
+from holdfast.lab.demo import talk
 
 PYTHON = sys.executable
 NFS_FIRST, NFS_LAST = "10.78.0.101", "10.78.0.150"
@@ -82,6 +85,9 @@ class Cluster:
     lab: LabClient
     running: list[Background] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.api = talk.Cluster(self.lab)
+
     # --- as an operator
 
     def ask(self, node: str, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
@@ -102,24 +108,16 @@ class Cluster:
 
     def speaker(self) -> str:
         """A management node whose API answers."""
-        return self._look()[0]
+        self.status()
+        return self.api.node
 
     def status(self) -> dict[str, Any]:
-        return self._look()[1]
-
-    def _look(self) -> tuple[str, dict[str, Any]]:
-        """The first management node that answers, and its picture of the cluster."""
+        """The picture that the first management node that answers has of the cluster."""
         end = time.monotonic() + HANG_S
         while time.monotonic() < end:
-            for node in self.lab.nodes[:3]:
-                if self.lab.state(node)["power"] != "on":
-                    continue
-                try:
-                    done = self.lab.exec(node, ["holdfast", "status", "--json"], 5)
-                    if done.returncode == 0:
-                        return node, json.loads(done.stdout)
-                except (subprocess.TimeoutExpired, json.JSONDecodeError):
-                    continue
+            with suppress(HoldfastError):
+                self.api.close()  # another one may be the first now
+                return dict(self.api.get("/status"))
             time.sleep(0.3)
         raise AssertionError("no management node answers")
 
@@ -199,6 +197,7 @@ class Cluster:
                 client.process.wait()
             client.join()
         self.running.clear()
+        self.api.close()
 
 
 def longest_gap(panel: Background, since: float) -> float:

@@ -36,12 +36,17 @@ class Until(StrEnum):
     CLAIMED = "claimed"
     OFF = "off"
     MOVED = "moved"
+    EMPTIED = "emptied"
     DRAWN = "a drawn time"
+
+
+OPERATIONS = ("move", "maintenance")
+"""What operators do through the API: a planned move of the role's instance; maintenance of a node, until it is undone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """One fault of the lab, or `move`: a planned move of the role's instance, as an operator does it."""
+    """One fault of the lab, or one of OPERATIONS."""
 
     how: str
     details: Details = field(default_factory=dict)
@@ -49,7 +54,7 @@ class Strike:
     """`to`: once for each other node, as target of the cut; `from`: once on each other node, with the victim as target."""
 
     def __post_init__(self) -> None:
-        assert self.how in HOWS or self.how == "move"
+        assert self.how in HOWS or self.how in OPERATIONS
 
     def describe(self, variants: tuple[Details, ...]) -> str:
         """In the lab's own words; what is drawn is told with all its possibilities."""
@@ -265,6 +270,7 @@ ALPHABET: tuple[Kind, ...] = (
     ),
     # What operators do
     Kind("move", "a planned move", (Role.PANEL, Role.VOLUME, Role.VOLUME), (Strike("move"),), 5, Until.MOVED, light=True),
+    Kind("maintenance", "maintenance of a node", ANYBODY, (Strike("maintenance"),), 3, Until.EMPTIED),
     # More than is tolerated
     Kind(
         "store-outage",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.lab.campaign.alphabet import Role
+from holdfast.lab.campaign.alphabet import OPERATIONS, Role
 from holdfast.lab.campaign.plan import Planned
 from holdfast.lab.client import LabClient
 from holdfast.lab.demo import stage
@@ -55,7 +55,7 @@ class Cast:
                 key: value.format(instance=self.instance, other=self.other) if isinstance(value, str) else value
                 for key, value in {**strike.details, **self.planned.details}.items()
             }
-            if strike.how == "move":
+            if strike.how in OPERATIONS:
                 yield Blow("", strike.how)
             elif strike.everybody == "to":
                 yield from (Blow(node, strike.how, {**details, "to": other}) for other in others)
@@ -67,7 +67,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Blow:
-    """One request to the lab, or to the cluster (`move`)."""
+    """One request to the lab, or to the cluster (OPERATIONS)."""
 
     node: str
     how: str

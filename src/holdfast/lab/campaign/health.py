@@ -13,12 +13,9 @@ from holdfast.lab import cgroups, processes
 from holdfast.lab.client import LabClient
 from holdfast.lab.demo import stage
 from holdfast.lab.demo.talk import Cluster, unsettled
-from holdfast.store import keys
 
 NODE_DAEMONS = ("holdfast-guard", "holdfast-agent")
 MANAGEMENT_DAEMONS = ("etcd", "holdfast-manager", "holdfast-panel")
-PREFIX = "/holdfast/"
-"""Of every key in the lab's etcd."""
 STORE_LOOK_S = 10.0
 BEHIND = 1000
 """A member of the store that has so many entries less than another one has not caught up."""
@@ -54,9 +51,7 @@ class Health:
     def _return_quarantined(self, status: dict[str, Any]) -> None:
         for node in status["nodes"]:
             if node["state"] == "quarantined":
-                members = [member["client_url"] for member in status["management"]["members"]]
-                key = PREFIX + keys.health(node["id"])
-                self._lab.exec(self._member(status), [*stage.etcdctl(*members), "del", key], STORE_LOOK_S, check=True)
+                self._cluster.post(f"/nodes/{node['id']}/return", {})
                 self.returned += 1
 
     def _unarmed(self, status: dict[str, Any]) -> str:

@@ -41,7 +41,15 @@ class _Before:
     """How things were before a fault."""
 
     fence_epochs: dict[str, int]
+    sessions: dict[str, str]
     boots: dict[str, int]
+
+    def is_over(self, node: dict[str, Any]) -> bool:
+        """The node was claimed. One that carried nothing needs no claim when its watchdog has started it anew: it is up in
+        another session."""
+        name = node["id"]
+        anew = bool(node["state"] == "up" and node["session"] != self.sessions[name])
+        return anew or int(node["fence_epoch"]) > self.fence_epochs[name]
 
 
 class Campaign:
@@ -154,7 +162,9 @@ class Campaign:
     def _before(self) -> _Before:
         status, hosts = self._cluster.get("/status"), self._lab.status()
         return _Before(
-            {node["id"]: node["fence_epoch"] for node in status["nodes"]}, {h["name"]: h["boots"] for h in hosts}
+            {node["id"]: node["fence_epoch"] for node in status["nodes"]},
+            {node["id"]: node["session"] for node in status["nodes"]},
+            {host["name"]: host["boots"] for host in hosts},
         )
 
     def _strike(self, cast: Cast, turn: Turn) -> None:
@@ -167,6 +177,8 @@ class Campaign:
     def _blow(self, blow: Blow, cast: Cast) -> None:
         if blow.how == "move":
             self._cluster.post(f"/instances/{cast.instance}/move", {"node": cast.target})
+        elif blow.how == "maintenance":
+            self._cluster.post(f"/nodes/{cast.nodes[0]}/maintenance", {"bring_back": False})
         else:
             self._lab.fail(blow.node, blow.how, **blow.details)
 
@@ -203,12 +215,15 @@ class Campaign:
         nodes = {node["id"]: node for node in status["nodes"]}
         match main.planned.kind.until:
             case Until.CLAIMED:
-                left = [n for n in main.nodes if nodes[n]["fence_epoch"] <= before.fence_epochs[n]]
+                left = [n for n in main.nodes if not before.is_over(nodes[n])]
                 if left:
                     return f"the claim of {', '.join(left)} ({nodes[left[0]]['state']}: {nodes[left[0]]['note']})"
             case Until.ELECTED:
                 if status["manager"]["node"] in ("", *main.nodes):
                     return "another manager to lead"
+            case Until.EMPTIED:
+                if carried := nodes[main.nodes[0]]["instances"]:
+                    return f"{', '.join(carried)} to leave {main.nodes[0]}"
             case Until.MOVED:
                 if alone and stage.instance(status, main.instance)["node"] != main.target:
                     return f"{main.instance} to move to {main.target}"
@@ -227,6 +242,16 @@ class Campaign:
         self._cluster.avoid = set()
         for node in sorted({blow.node for one in casts for blow in one.strikes(self._lab.nodes) if blow.node}):
             self._lab.heal(node)
+        for one in casts:
+            if one.planned.kind.until is Until.EMPTIED:
+                self._wait(lambda one=one: self._end_maintenance(one.nodes[0]), CAST_S)  # type: ignore[misc]
+
+    def _end_maintenance(self, node: str) -> str:
+        try:
+            self._cluster.delete(f"/nodes/{node}/maintenance")
+        except HoldfastError as error:
+            return error.message
+        return ""
 
     def _wait_off(self, cast: Cast) -> None:
         with suppress(HoldfastError):

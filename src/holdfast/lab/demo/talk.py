@@ -45,6 +45,8 @@ class Cluster:
         self._lab = lab
         self._timeout = timeout
         self._link: _Unix | None = None
+        self.node = ""
+        """The node that was asked last."""
         self.avoid: set[str] = set()
         """Nodes not to ask: they are to die."""
 
@@ -53,6 +55,9 @@ class Cluster:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("POST", path, body)
+
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path)
 
     def warm(self, nodes: Iterable[str]) -> str:
         """The first of these nodes whose own panel process does not answer yet; empty if all do."""
@@ -78,27 +83,30 @@ class Cluster:
         """Raises Silent; LabError with the API's own words if it refuses."""
         payload = None if body is None else json.dumps(body).encode()
         headers = {"X-Holdfast-Request": "1", "Content-Type": "application/json"}
-        for _ in range(2):  # the kept connection may be that of a node that died
-            link = self._link = self._link or self._open()
+        silent: set[str] = set()
+        while True:
+            kept = self._link is not None  # it may be that of a node that died, or whose panel was started anew
+            link = self._link = self._link or self._open(silent)
             try:
                 link.request(method, f"/api/v1{path}", payload, headers)
                 answer = link.getresponse()
                 content = json.loads(answer.read())
             except (OSError, http.client.HTTPException, ValueError):
                 self.close()
+                silent |= set() if kept else {self.node}
                 continue
             if answer.status >= 400:
                 raise LabError(str(content.get("detail", answer.status)), str(content.get("advice", "")))
             return content
-        raise Silent(f"the API does not answer ({method} {path})", "See `holdfast lab status`.")
 
-    def _open(self) -> _Unix:
+    def _open(self, silent: Container[str]) -> _Unix:
         for host in self._lab.status():
-            path = Path(f"/proc/{host['pid']}/root", SOCKET)
-            if host["power"] == "on" and host["name"] not in self.avoid and path.exists():
+            path, name = Path(f"/proc/{host['pid']}/root", SOCKET), host["name"]
+            if host["power"] == "on" and name not in self.avoid and name not in silent and path.exists():
                 link = _Unix(path, self._timeout)
                 with suppress(OSError):
                     link.connect()
+                    self.node = name
                     return link
         raise Silent("no management node answers", "See `holdfast lab status`.")
 
