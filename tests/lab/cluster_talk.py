@@ -116,8 +116,10 @@ class Cluster:
         end = time.monotonic() + HANG_S
         while time.monotonic() < end:
             with suppress(HoldfastError):
-                self.api.close()  # another one may be the first now
-                return dict(self.api.get("/status"))
+                try:
+                    return dict(self.api.get("/status"))
+                finally:
+                    self.api.close()  # another node may be the first to answer then
             time.sleep(0.3)
         raise AssertionError("no management node answers")
 
@@ -197,7 +199,6 @@ class Cluster:
                 client.process.wait()
             client.join()
         self.running.clear()
-        self.api.close()
 
 
 def longest_gap(panel: Background, since: float) -> float:

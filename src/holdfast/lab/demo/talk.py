@@ -104,10 +104,13 @@ class Cluster:
             path, name = Path(f"/proc/{host['pid']}/root", SOCKET), host["name"]
             if host["power"] == "on" and name not in self.avoid and name not in silent and path.exists():
                 link = _Unix(path, self._timeout)
-                with suppress(OSError):
+                try:
                     link.connect()
-                    self.node = name
-                    return link
+                except OSError:
+                    link.close()
+                    continue
+                self.node = name
+                return link
         raise Silent("no management node answers", "See `holdfast lab status`.")
 
 
