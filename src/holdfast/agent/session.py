@@ -124,8 +124,8 @@ class Session:
             self.hurry()
 
     def distrust(self, reason: str) -> None:
-        """What the store says may contradict what it said before: stop everything strict, and do not join again in this run of
-        the agent. `reason` tells people what to do."""
+        """What the store says may contradict what it said before: stop everything strict, and do not join again in this run
+        of the agent. `reason` tells people what to do."""
         log.error("the store is not believed any more", node=self._node, reason=reason)
         self._distrusts = self.problem = reason
         self.validity.revoke(self._clock.now())

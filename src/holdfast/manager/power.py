@@ -17,6 +17,8 @@ log = structlog.get_logger("holdfast.manager")
 
 BUDGET_S = 20.0
 """One attempt, over all devices of a node."""
+LOOK_TIMEOUT_S = 0.3
+"""Of the first look at the store before a power-off: short, because a read gets lost while the store elects its leader."""
 POWER_ON_TIMEOUT_S = 10.0
 
 
@@ -118,13 +120,15 @@ class PowerDesk:
         off the larger side: ask the store, linearizably, before the first command. While nobody there answers (members elect
         their leader) nothing is switched; the claim would need the store anyway."""
         give_up = self._clock.now() + BUDGET_S
+        timeout = LOOK_TIMEOUT_S
         while True:
             try:
-                entry = await self._store.get(keys.beat(node), timeout=0.3)
+                entry = await self._store.get(keys.beat(node), timeout=timeout)
                 break
             except StoreError:
                 if self._clock.now() >= give_up:
                     raise
+                timeout = min(2 * timeout, BUDGET_S / 4)  # it may be slow, and not away
                 await self._clock.sleep(0.05)
         if entry is not None and entry.mod_revision != beat_revision:
             raise HoldfastError(f"{node} has beaten again; it is not switched off")

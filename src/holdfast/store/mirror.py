@@ -21,7 +21,9 @@ class Mirror:
     """Everything below a prefix as it was last delivered. May lag behind the store: decisions that matter compare
     revisions when they commit."""
 
-    def __init__(self, store: Store, prefix: str = "", notable: Callable[[Change], bool] = lambda _change: True) -> None:
+    def __init__(
+        self, store: Store, prefix: str = "", notable: Callable[[Change], bool] = lambda _change: True
+    ) -> None:
         """`notable(change)`: is this change, which was just applied, worth a wake-up of who waits for `changed`?"""
         self._store = store
         self._prefix = prefix
