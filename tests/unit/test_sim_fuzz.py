@@ -16,14 +16,15 @@ from holdfast.sim.setup import Scenario
 from holdfast.sim.verbs import VERBS
 from holdfast.sim.writing import dump
 
-SEEDS = range(200)
-NEVER = {"watchdog-off", "watchdog-slow", "suspend", "clone", "watchdog-taken", "late-start", "guard-stop", "guard-start"}
-"""They break a premise of the protocol, or belong to one trap each (tests/scenarios/traps). Others are generated only in some
-of their modes."""
+SEEDS = range(400)
+NEVER = {"watchdog-off", "watchdog-slow", "suspend", "clone", "watchdog-taken", "late-start"}
+"""They break a premise of the protocol, or belong to one trap each (tests/scenarios/traps). Of others only some modes are
+generated."""
 ENDS = {
     "freeze": "thaw",
     "network-off": "network-on",
     "agent-stop": "agent-start",
+    "guard-stop": "guard-start",
     "link-off": "link-on",
     "store-off": "store-on",
     "maintenance-on": "maintenance-off",

@@ -27,8 +27,11 @@ def perform(world: World, step: Step) -> None:
     """Do it now."""
     asyncio._set_running_loop(world.loop)
     try:
+        named = step.args.get("instance")
         if step.verb == "add":
             world.write(world.instance_records(step.instance))
+        elif named and named not in world.history.instances:
+            world.log.say("operator-refused", "there is no such instance: it could not be added", instance=named)
         else:
             _ACTIONS[step.verb](world, step.args)
         world.log.touch()

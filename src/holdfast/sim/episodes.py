@@ -77,7 +77,18 @@ def agent_gone_and_cut(cast: Cast, at: float) -> Iterator[Step]:
     yield step(at, "agent-stop", node=node)
     yield step(at + cast.moment(), "network-off", node=node)
     yield step(at + length, "agent-start", node=node)
-    yield step(at + length + cast.moment(10.0), "network-on", node=node)
+    yield step(at + 3.2 + length + cast.moment(10.0), "network-on", node=node)
+
+
+def guard_gone(cast: Cast, at: float) -> Iterator[Step]:
+    """Mostly systemd starts it again at once; if not, the watchdog counts. Sometimes the agent or the store is away, too."""
+    node = cast.node
+    length = cast.moment(2.0) if cast.random.random() < 0.5 else cast.seconds()
+    yield step(at, "guard-stop", node=node)
+    yield step(at + length, "guard-start", node=node)
+    if cast.random.random() < 0.5:
+        begin, end = cast.random.choice((("agent-stop", "agent-start"), CUT, FROZEN))
+        yield from begin_and_end(cast, at + cast.random.uniform(-3.0, 3.0), begin, end, node=node)
 
 
 def clean_end(cast: Cast, at: float) -> Iterator[Step]:
@@ -344,6 +355,7 @@ EPISODES: Sequence[tuple[int, Episode]] = (
     (4, stutter),
     (6, agent_gone),
     (4, agent_gone_and_cut),
+    (5, guard_gone),
     (6, clean_end),
     (3, flapping),
     (3, clocks),
