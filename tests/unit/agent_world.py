@@ -93,6 +93,8 @@ class WorldDriver:
         await self._clock.sleep(0.1)
         if self._world.fails("stop"):
             raise DriverError("in state D")
+        if self._world.fails("stop-unsaid"):
+            return
         self._world.doors.discard((instance.id, self._node))
         if self._here(instance.id):
             self._world.end(instance.id)

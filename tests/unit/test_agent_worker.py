@@ -47,6 +47,21 @@ async def test_a_relocation_finds_a_worker_that_confirms_the_stop_at_once() -> N
         assert world.says() == (STOPPED, 11)
 
 
+async def test_a_stop_is_believed_only_when_nothing_of_it_runs_any_more() -> None:
+    async with agents("n1") as world:
+        world.place("n1", 10)
+        await world.run_for(2)
+        world.real.failing["stop-unsaid"] = 99
+        world.place("n1", 11, Goal.STOP)
+        await world.run_for(3)
+        assert (world.word.state, world.where) == (FAILED, "n1")
+        assert "still runs here" in world.word.detail
+        world.real.failing["stop-unsaid"] = 0
+        await world.run_for(10)
+        assert (world.says(), world.where) == ((STOPPED, 11), "")
+        assert (world.says(), world.where) == ((STOPPED, 11), "")
+
+
 async def test_a_change_by_its_operator_is_tried_at_once() -> None:
     async with agents("n1") as world:
         world.real.failing["start"] = 2
