@@ -234,8 +234,27 @@ def test_a_whole_group_moves_where_it_fits() -> None:
 def test_a_group_does_not_move_without_its_ignored_member() -> None:
     specs = [vm("a"), vm("b", desired=Desired.IGNORED)]
     cluster = Cluster(three(), specs, together("ab"), runs={"a": "n1", "b": "n1"})
-    assert (
-        cluster.choose("a", moving=True).why_not() == "b, which must share its node, is ignored and stays where it is"
+    del cluster.nodes["n1"]
+    assert cluster.choose("a", moving=True).node == ""
+    assert cluster.choose("a", moving=True).reasons["n2"] == "does not run b, with which a must share a node"
+
+
+def test_a_group_gathers_where_its_ignored_member_stays() -> None:
+    specs = [vm("a"), vm("b", desired=Desired.IGNORED), vm("c")]
+    cluster = Cluster(three(), specs, together("abc"), runs={"a": "n3", "b": "n1"})
+    assert cluster.misplaced("a") == "does not run b, with which a must share a node"
+    assert cluster.choose("a", moving=True).node == "n1"
+    cluster.where["a"] = frozenset(("n1",))
+    assert cluster.place("c") == "n1"
+
+
+def test_a_group_does_not_gather_where_there_is_no_room() -> None:
+    specs = [vm("a", 4000), vm("b", desired=Desired.IGNORED), vm("c", 4000)]
+    nodes = [node("n1", memory=6000), node("n2"), node("n3")]
+    cluster = Cluster(nodes, specs, together("abc"), runs={"a": "n3", "b": "n1"})
+    assert cluster.misplaced("a") == "", "all of it would have to fit"
+    assert cluster.choose("c").why_not() == (
+        "waiting until those which must share its node are on one themselves: a on n3, b on n1"
     )
 
 

@@ -103,8 +103,8 @@ def choose(
 
     A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
     run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
-    are waited for. `moving` asks for the whole group instead, wherever its members are: may it move, and where to? Leave
-    out of `nodes` what it is to leave.
+    are waited for. `moving` asks for the whole group instead, wherever its members are: may it move, and where to? Only what
+    is ignored stays, and is joined. Leave out of `nodes` what it is to leave.
     """
     search = _Search(spec, loads, timing, now, rules, where, leaving, moving)
     if search.waits:
@@ -148,13 +148,16 @@ class _Search:
         self._group = rules.group(spec.id)
         mates = [name for name in self._group.members if name != spec.id]
         running = {name: where[name] for name in mates if where.get(name)}
-        self.waits = rules.blocked.get(spec.id, "") or _wait(running, rules, leaving, moving)
+        if moving:  # everybody but those who are left alone
+            specs = {name: rules.specs[name] for name in running if name in rules.specs}
+            running = {name: running[name] for name, mate in specs.items() if mate.desired is Desired.IGNORED}
+        self.waits = rules.blocked.get(spec.id, "") or _wait(running, leaving)
         """Why it cannot be placed at all now."""
-        self._host = min(running, default="") if not moving else ""
-        """A member that runs and is to be joined; "" if the whole group is to be placed."""
+        self._host = min(running, default="")
+        """A member that stays where it runs and is to be joined; "" if the whole group is to be placed."""
         self._party = [spec]
         """All that must fit on the node together."""
-        if not self._host:
+        if moving or not self._host:
             self._party += [
                 rules.specs[name]
                 for name in mates
@@ -205,13 +208,8 @@ class _Search:
         )
 
 
-def _wait(running: Where, rules: Rules, leaving: Collection[str], moving: bool) -> str:
+def _wait(running: Where, leaving: Collection[str]) -> str:
     """Why an instance must wait for the running members of its group, whatever the nodes can carry."""
-    if moving:
-        for name in running:
-            if name in rules.specs and rules.specs[name].desired is Desired.IGNORED:
-                return f"{name}, which must share its node, is ignored and stays where it is"
-        return ""
     for name, nodes in running.items():
         if name in leaving:
             return f"waiting until {name}, which must share its node, has stopped on {_listed(nodes)}"
