@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.errors import HoldfastError
 from holdfast.lab import kernel
@@ -15,7 +15,7 @@ from holdfast.lab.campaign.alphabet import Until
 from holdfast.lab.campaign.cast import Blow, Cast, choose, volume_name
 from holdfast.lab.campaign.clients import Clients
 from holdfast.lab.campaign.health import Health, services_missing
-from holdfast.lab.campaign.plan import Planned, Step
+from holdfast.lab.campaign.plan import Step
 from holdfast.lab.campaign.record import TOGETHER, Outcome, Turn
 from holdfast.lab.campaign.report import Teller
 from holdfast.lab.client import LabClient
@@ -29,7 +29,9 @@ WHOLE_S = 120.0
 """Everything is as before within so long after a fault was undone: LIVE-1."""
 LOOK_S = 0.1
 OFF_S = 60.0
-CAST_S = 20.0
+PATIENCE_S = 20.0
+"""For an answer of the API when nothing is wrong with the cluster."""
+Answer = TypeVar("Answer")
 
 
 class Broken(HoldfastError):
@@ -78,8 +80,8 @@ class Campaign:
                     if step.number > wanted:
                         break
                     self._turn(step, outcome)
-            except Broken as error:
-                outcome.violations.append(error.message)
+            except HoldfastError as error:  # what was seen so far is told, and kept
+                outcome.violations.append(str(error))
             outcome.seconds = kernel.boottime() - self._began
             self._tell.step("reading back every write that was acknowledged")
             outcome.readbacks = self._clients.stop()
@@ -111,8 +113,9 @@ class Campaign:
 
     def _turn(self, step: Step, outcome: Outcome) -> None:
         time.sleep(step.pause_s)
-        casts = [self._cast(planned) for planned in (step.first, step.second) if planned is not None]
-        before = self._before()
+        drawn = [planned for planned in (step.first, step.second) if planned is not None]
+        casts = self._answered(lambda: [choose(planned, self._lab, self._cluster) for planned in drawn])
+        before = self._answered(self._before)
         offset = story.wall_offset(time.time(), kernel.boottime())
         turn = Turn(
             number=step.number,
@@ -144,20 +147,6 @@ class Campaign:
         self._tell.turn(turn)
         if not turn.whole:
             raise Broken(f"the campaign ended with fault {turn.number}")
-
-    def _cast(self, planned: Planned) -> Cast:
-        found: list[Cast] = []
-
-        def attempt() -> str:
-            try:
-                found.append(choose(planned, self._lab, self._cluster))
-            except HoldfastError as error:
-                return error.message
-            return ""
-
-        if missing := self._wait(attempt, CAST_S):
-            raise Broken(f"nobody can be chosen for {planned.kind.name}: {missing}")
-        return found[0]
 
     def _before(self) -> _Before:
         status, hosts = self._cluster.get("/status"), self._lab.status()
@@ -244,14 +233,9 @@ class Campaign:
             self._lab.heal(node)
         for one in casts:
             if one.planned.kind.until is Until.EMPTIED:
-                self._wait(lambda one=one: self._end_maintenance(one.nodes[0]), CAST_S)  # type: ignore[misc]
-
-    def _end_maintenance(self, node: str) -> str:
-        try:
-            self._cluster.delete(f"/nodes/{node}/maintenance")
-        except HoldfastError as error:
-            return error.message
-        return ""
+                path = f"/nodes/{one.nodes[0]}/maintenance"
+                with suppress(HoldfastError):  # a node that stays in maintenance will not be whole
+                    self._answered(lambda path=path: self._cluster.delete(path))  # type: ignore[misc]
 
     def _wait_off(self, cast: Cast) -> None:
         with suppress(HoldfastError):
@@ -306,6 +290,17 @@ class Campaign:
             self._evidence = Path(tempfile.mkdtemp(prefix="holdfast-campaign-"))
         self._health.dump(self._evidence / name, why, self._watcher.path)
         return self._evidence
+
+    def _answered(self, question: Callable[[], Answer]) -> Answer:
+        """The answer to a question that nobody may be able to answer at this moment. Raises HoldfastError."""
+        end = kernel.boottime() + PATIENCE_S
+        while True:
+            try:
+                return question()
+            except HoldfastError:
+                if kernel.boottime() > end:
+                    raise
+            time.sleep(LOOK_S)
 
     def _wait(self, missing: Callable[[], str], bound_s: float) -> str:
         """Wait until nothing is missing; what still is after the bound."""
