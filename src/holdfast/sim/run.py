@@ -16,7 +16,7 @@ from holdfast.core.model import InstanceStatus
 from holdfast.sim.actions import perform
 from holdfast.sim.cast import step
 from holdfast.sim.events import Event
-from holdfast.sim.scenario import Scenario
+from holdfast.sim.scenario import Scenario, Step
 from holdfast.sim.world import LIVE_BOUND_S, World
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -121,10 +121,17 @@ class _Runner:
             if line.at > self._scenario.until or self._broken():
                 break
             self._advance(line.at)
-            perform(self.world, line)
+            self._perform(line)
             self._done_at, self._judged = line.at, False
         if not self._broken():
             self._advance(self._scenario.until)
+
+    def _perform(self, line: Step) -> None:
+        """A mistake of the simulator is told like any crash, with all that happened before."""
+        try:
+            perform(self.world, line)
+        except Exception as error:
+            self.world.loop.failures.append(error)
 
     def _advance(self, until: float) -> None:
         """Run to that scenario time, with a look at LIVE-1 on the way."""
