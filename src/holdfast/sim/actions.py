@@ -233,7 +233,8 @@ def _delete(world: World, key: str) -> None:
 
 def _crash(world: World, args: Args) -> None:
     for machine in world.everything():
-        machine.end(args["instance"], "its process ended by itself")
+        if not machine.frozen:  # where everything stands still nothing ends
+            machine.end(args["instance"], "its process ended by itself")
 
 
 def _late_start(world: World, args: Args) -> None:
@@ -243,6 +244,14 @@ def _late_start(world: World, args: Args) -> None:
 def _fail(action: str) -> Callable[[World, Args], None]:
     def arm(world: World, args: Args) -> None:
         world.trouble.times[action, args["instance"], args.get("node") or ""] = args["times"]
+
+    return arm
+
+
+def _lie(action: str) -> Callable[[World, Args], None]:
+    def arm(world: World, args: Args) -> None:
+        world.trouble.lying.add((action, args["instance"]))
+        _later(world, args, lambda: world.trouble.lying.discard((action, args["instance"])))
 
     return arm
 
@@ -317,4 +326,6 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "fail-migrate": _fail("migrate"),
     "hang-start": _hang("start"),
     "hang-stop": _hang("stop"),
+    "lie-start": _lie("start"),
+    "lie-stop": _lie("stop"),
 }
