@@ -17,7 +17,7 @@ from holdfast.sim.verbs import VERBS
 from holdfast.sim.writing import dump
 
 SEEDS = range(400)
-NEVER = {"watchdog-off", "watchdog-slow", "suspend", "clone", "watchdog-taken", "late-start"}
+NEVER = {"lie-start", "lie-stop", "watchdog-off", "watchdog-slow", "suspend", "clone", "watchdog-taken", "late-start"}
 """They break a premise of the protocol, or belong to one trap each (tests/scenarios/traps). Of others only some modes are
 generated."""
 ENDS = {

@@ -51,7 +51,8 @@ class SimDriver:
         if self._world.random.random() < LATE_START:
             await clock.sleep(self._world.random.uniform(0.0, LATE_START_S))
         self._machine.receiving.pop(instance.id, None)
-        self._machine.execute(instance, asked_at)
+        if not trouble.lies("start", instance.id):
+            self._machine.execute(instance, asked_at)
         steps.step("server")
 
     async def _slowly(self, seconds: float) -> None:

@@ -158,6 +158,8 @@ _TABLE = (
     Verb("fail-migrate", "The next live migrations of an instance fail.", (_INSTANCE, _TIMES, _ON_NODE)),
     Verb("hang-start", "Starts of an instance hang, from now on or for a time.", (_INSTANCE, _ON_NODE, _FOR)),
     Verb("hang-stop", "Stops of an instance hang, from now on or for a time.", (_INSTANCE, _ON_NODE, _FOR)),
+    Verb("lie-start", "Starts of an instance are said to be done, and nothing runs.", (_INSTANCE, _FOR)),
+    Verb("lie-stop", "Stops of an instance are said to be done, and it runs on.", (_INSTANCE, _FOR)),
     Verb("hang-kill", "Not even the guard can kill an instance: it hangs in the kernel.", (_INSTANCE, _FOR)),
 )
 VERBS = {verb.name: verb for verb in _TABLE}
