@@ -21,7 +21,7 @@ PROBE_TIMEOUT_S = 1.0
 
 
 class IncidentKeeper:
-    """One manager's open incidents. `puts()` gives what is to be written since the last call."""
+    """One manager's open incidents. `puts()` gives what is to be written, `written()` says that it was."""
 
     def __init__(
         self, mirror: Mirror, clock: Clock, probes: Mapping[str, HealthProbe], news: Callable[[], None]
@@ -33,6 +33,8 @@ class IncidentKeeper:
         self._open: dict[str, Running] = {}
         self._written: dict[str, Incident] = {}
         self._pending: dict[str, Incident] = {}
+        self._offered: dict[str, Incident] = {}
+        """What the last `puts` gave."""
         self._probing: dict[str, asyncio.Task[None]] = {}
         self._news = news
 
@@ -44,6 +46,8 @@ class IncidentKeeper:
         self._probing.clear()
         self._open.clear()
         self._written.clear()
+        self._pending.clear()
+        self._offered.clear()
         for entry in self._mirror.below(keys.INCIDENTS):
             incident = decode(entry.value, Incident, entry.key)
             if incident.state == "open":
@@ -169,15 +173,17 @@ class IncidentKeeper:
         self._pending[running.incident.id] = running.incident
 
     def puts(self) -> list[Put]:
-        """Incidents that changed since the last call."""
-        changed: list[Put] = []
-        for incident_id, incident in list(self._pending.items()):
-            if self._written.get(incident_id) != incident:
-                changed.append(Put(keys.incident(incident_id), encode(incident)))
-                self._written[incident_id] = incident
-            if incident.state == "closed":
-                self._pending.pop(incident_id)
-        return changed
+        """Incidents whose present state is not written yet; the same ones again until `written` is called."""
+        self._offered = {name: it for name, it in self._pending.items() if self._written.get(name) != it}
+        return [Put(keys.incident(name), encode(incident)) for name, incident in self._offered.items()]
+
+    def written(self) -> None:
+        """What `puts` gave last is committed."""
+        self._written.update(self._offered)
+        for name, incident in self._offered.items():
+            if incident.state == "closed" and self._pending.get(name) == incident:
+                self._pending.pop(name)
+        self._offered = {}
 
 
 def _steps(steps: Mapping[str, float]) -> str:

@@ -115,6 +115,7 @@ class Manager:
         helpers = [asyncio.create_task(self._renew()), asyncio.create_task(self._change_members())]
         try:
             await self._caught_up(self.election.term_revision)
+            self._incidents.begin_term()  # now the former leader's last word on its incidents is known
             while not any(helper.done() for helper in helpers):
                 await self._wait(await self._turn())
             for helper in helpers:
@@ -130,7 +131,6 @@ class Manager:
 
     def _begin_term(self) -> None:
         self.observations.begin_term(self.election.term)
-        self._incidents.begin_term()
         self._power.stop()
         self._published = None
         self._said.clear()
@@ -230,6 +230,7 @@ class Manager:
         try:
             if (await self.election.commit([], ops)).succeeded:
                 self._published = published
+                self._incidents.written()
                 return True
         except StoreError as error:
             log.warning("view not published", error=str(error))
