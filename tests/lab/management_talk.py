@@ -34,8 +34,16 @@ print(*names.get_values_for_type(x509.IPAddress))
 
 
 def ha(cluster: Cluster, node: str = "") -> dict[str, Any]:
-    """`ha show` as programs read it."""
-    shown: dict[str, Any] = json.loads(cluster.do("ha", "show", "--json", node=node))
+    """`ha show` as programs read it. A node that answered a moment ago may have been relieved of the management since."""
+    said: list[str] = []
+
+    def answered() -> bool:
+        done = cluster.ask(node or cluster.speaker(), "ha", "show", "--json")
+        said[:] = [done.stdout] if done.returncode == 0 else []
+        return bool(said)
+
+    cluster.until(answered, "`ha show` answers")
+    shown: dict[str, Any] = json.loads(said[0])
     return shown
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from cluster_talk import Cluster
@@ -21,14 +22,18 @@ def cluster(watched: Cluster, cluster_lab: LabClient) -> Iterator[Cluster]:
     watched.end()
 
 
-def stop_store(cluster: Cluster, seconds: float) -> None:
-    """Every member of the store stands still for so long."""
+@contextmanager
+def store_stopped(cluster: Cluster, seconds: float) -> Iterator[None]:
+    """Every member of the store stands still for so long, and until the body is done."""
     members = cluster.lab.nodes[:3]
     for node in members:
         cluster.lab.fail(node, "hang", unit="etcd")
     time.sleep(seconds)
-    for node in members:
-        cluster.lab.heal(node)
+    try:
+        yield
+    finally:
+        for node in members:
+            cluster.lab.heal(node)
 
 
 def test_an_outage_shorter_than_the_validity_goes_unnoticed(cluster: Cluster) -> None:
@@ -36,7 +41,8 @@ def test_an_outage_shorter_than_the_validity_goes_unnoticed(cluster: Cluster) ->
     before = cluster.pids(node, "ganesha.nfsd")
     boots = [cluster.boots(name) for name in cluster.lab.nodes]
     client = cluster.journal("vol1", ADDRESS)
-    stop_store(cluster, FAST.F - FAST.H - FAST.Q - 1)
+    with store_stopped(cluster, FAST.F - FAST.H - FAST.Q - 1):
+        pass
     time.sleep(3)
     nothing_lost(client.stop())
     cluster.until(lambda: cluster.where(VOLUME) == node, "the volume runs where it was")
@@ -49,8 +55,8 @@ def test_a_longer_outage_stops_cleanly_comes_back_by_itself_and_reboots_nobody(c
     node = cluster.where(VOLUME)
     boots = [cluster.boots(name) for name in cluster.lab.nodes]
     client = cluster.journal("vol1", ADDRESS)
-    stop_store(cluster, FAST.F + FAST.G + 2 * FAST.W + FAST.j + 4)
-    assert cluster.pids(node, "ganesha.nfsd") == [], "stopped at the deadline"
+    with store_stopped(cluster, FAST.F + FAST.G + 2 * FAST.W + FAST.j + 4):
+        assert cluster.pids(node, "ganesha.nfsd") == [], "stopped at the deadline"
     cluster.until(lambda: cluster.where(VOLUME), "the volume came back by itself")
     cluster.until(lambda: all(n["state"] == "up" for n in cluster.status()["nodes"]), "every node is up")
     nothing_lost(client.stop())
