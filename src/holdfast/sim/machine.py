@@ -301,8 +301,11 @@ class Machine:
             if self.boots == boots:
                 self.receiving.clear()
             for name, run in victims:
-                hangs = self.world.trouble.hangs("kill", name)
-                if self.boots == boots and self.live.get(name) is run and not hangs:
+                if self.boots != boots or self.live.get(name) is not run:
+                    continue
+                if self.world.trouble.hangs("kill", name):
+                    self.world.premises.survived(name)
+                else:
                     self.end(name, "killed by the guard")
 
         self.world.loop.hardware(self.world.random.uniform(0.0, KILL_S), kill)

@@ -27,6 +27,8 @@ class Premises:
         self._world = world
         self._term = 0
         self._session = ""
+        self._survivors: set[str] = set()
+        """Instances whose present execution hangs in the kernel, or did when it was killed."""
 
     def beaten(self, node: str, beat: Beat) -> None:
         """A beat is committed."""
@@ -43,15 +45,20 @@ class Premises:
 
     def started(self, machine: "Machine", instance: InstanceSpec, asked_at: float) -> None:
         """An execution begins."""
+        self._survivors.discard(instance.id)
         late_s = asked_at - machine.valid_until
         if instance.exclusivity is Exclusivity.STRICT and late_s > 1e-6:
             self._violated("DEADLINE", f"{instance.id} was started on {machine.name} {late_s:.2f} s after its deadline")
+
+    def survived(self, instance: str) -> None:
+        """The guard killed it, and it did not end (a fault of the scenario): only the watchdog is left."""
+        self._survivors.add(instance)
 
     def ended(self, machine: "Machine", instance: str) -> None:
         """An execution of something strict ends on a machine that is not frozen."""
         now = machine.clock.now()
         late_s = now - machine.valid_until - self._world.timing.G
-        excused = now - machine.thawed_at < AFTER_THAW_S or self._world.trouble.hangs("kill", instance)
+        excused = now - machine.thawed_at < AFTER_THAW_S or instance in self._survivors
         if late_s > AFTER_GRACE_S and not excused:
             self._violated("DEADLINE", f"{instance} went on on {machine.name} for {late_s:.2f} s after D + G")
 
