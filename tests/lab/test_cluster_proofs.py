@@ -93,6 +93,7 @@ def test_a_node_that_crashed_and_returns_is_its_own_proof(cluster: Cluster) -> N
     cluster.lab.fail(victim, "power")
     cluster.until(lambda: cluster.node_state(victim) == "suspect", "the node is missed")
     cluster.lab.heal(victim)
+    cluster.until(lambda: cluster.incidents(victim)[-1]["proof"], "the node is claimed")
     took = cluster.until(lambda: cluster.where(VOLUME), "the volume runs again")
     assert cluster.incidents(victim)[-1]["proof"] == "P2"
     print(f"returned node: volume back after {took:.1f} s, T_wait is {FAST.T_wait:.0f} s")
