@@ -31,3 +31,11 @@ async def store_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBenc
 @pytest.fixture
 def store(store_bench: StoreBench) -> Store:
     return store_bench.client()
+
+
+@pytest.fixture(autouse=True)
+async def _calls_end_before_the_loop() -> AsyncIterator[None]:
+    """gRPC's poller is one for all event loops of a process: the end of a call that is delivered to a loop which is closed
+    already is an exception in the poller, and the next test's calls starve. So each test's loop stays for a moment."""
+    yield
+    await asyncio.sleep(0.05)
