@@ -266,6 +266,8 @@ class Duties:
                 # Whoever stops it next must not meet an attempt that is still under way.
                 attempt.cancel()
                 await asyncio.wait([attempt])
+            if not attempt.cancelled():
+                attempt.exception()  # of one that failed in the moment it was broken off; what follows decides anew
 
     async def _receive(self) -> None:
         """Open the door for what comes, and keep it open. Closed by a stop, or by the start that adopts what came."""
