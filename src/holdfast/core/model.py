@@ -82,6 +82,8 @@ class NetworkSpec:
     name: str
     cidrs: tuple[str, ...]
     """IPv4 and/or IPv6 prefixes, e.g. ("10.77.0.0/24", "fd77::/64")."""
+    bridge: str = ""
+    """Name of the Linux bridge that joins guests to it, the same on every node; empty: guests cannot use it."""
 
 
 class ShutdownPolicy(StrEnum):
@@ -186,6 +188,10 @@ class InstanceSpec:
     """It is tried on so many other nodes before it waits where it is (and is tried again now and then)."""
     failback: bool = True
     """Return to a node that its affinity rules prefer as soon as that node is there again."""
+    ha: bool = True
+    """False: after its node's death it waits for that node's return instead of being recovered elsewhere."""
+    preemptible: bool = False
+    """Its owner allows that it is stopped, and waits, where something of higher priority needs the room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +328,8 @@ class InstanceStatus:
     """Failed starts in a row under this placement."""
     stable: bool = False
     """It ran for a stable time under this placement: earlier failures count no more."""
+    powered_off: bool = False
+    """STOPPED by its own will: a guest that was shut down from inside, which is no failure."""
     migrate_error: str = ""
     """Why the live migration that this placement asks for failed: it still runs here, and certainly not on the target."""
 

@@ -11,6 +11,8 @@ class RuleKind(StrEnum):
     """The instances run on the same node."""
     ANTI_AFFINITY = "anti-affinity"
     """The instances run on different nodes."""
+    START_ORDER = "start-order"
+    """The instances are started only when those named in `after` are ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,25 @@ class RuleSpec:
     """node-affinity: node → priority; the highest that is there wins."""
     strict: bool = True
     """True: never broken, the instance rather waits. False: a preference."""
+    after: tuple[str, ...] = ()
+    """start-order: the instances of the tier before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSpec:
+    """The compute cluster (key spec/compute); its absence means there is none."""
+
+    nodes: tuple[str, ...]
+    ha: bool = True
+    """Virtual machines are recovered on other nodes."""
+    tolerate: int = 1
+    """So many node failures must leave room for everything that is to run; operations that would break it are refused."""
+    reserve_cpu: float = 0.0
+    """Cores of each node that instances may not use."""
+    reserve_memory_mib: int = 512
+    """Memory of each node that instances may not use."""
+    rebalance: str = "off"
+    """`off`, or `auto`: even out the load by live migration when that is worth its cost."""
 
 
 class PauseMode(StrEnum):

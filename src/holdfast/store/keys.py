@@ -1,6 +1,7 @@
 """Every key of the store, in one place. Keys are text below the root prefix, which the stores add themselves."""
 
 CLUSTER = "spec/cluster"
+COMPUTE = "spec/compute"
 MANAGEMENT = "spec/management"
 
 MANAGER_TERM = "manager/term"
