@@ -65,7 +65,7 @@ class StatusWriter:
             dict(steps),
             failures,
             stable,
-            migrate_error,
+            migrate_error=migrate_error,
         )
         if self._last is None or status != self._last[0]:
             self._last = (status, target)
