@@ -1,7 +1,7 @@
-"""A guest machine with Linux's own NFS client: what clients of a cluster really run, which a namespace cannot have where the
-kernel of the build machine has no NFS."""
+"""Guest machines: one with Linux's own NFS client (what clients of a cluster really run, and a namespace cannot have where
+the kernel of the build machine has no NFS), and one to be the virtual machine of a cluster."""
 
 from holdfast.lab.guest.client import GuestNfsClient
-from holdfast.lab.guest.image import GuestError, GuestImage, build
+from holdfast.lab.guest.image import VM, VM_COMMAND_LINE, GuestError, GuestImage, build
 
-__all__ = ["GuestError", "GuestImage", "GuestNfsClient", "build"]
+__all__ = ["VM", "VM_COMMAND_LINE", "GuestError", "GuestImage", "GuestNfsClient", "build"]

@@ -7,52 +7,24 @@
  * Settings come from the kernel's command line, hf.<name>=<value>: ip plen server export file interval_ms opens_ms.
  * Times are seconds of CLOCK_BOOTTIME in the guest.
  */
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
+#include "machine.h"
+
 #include <linux/ipv6.h>
-#include <net/if.h>
 #include <net/route.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/reboot.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define RECORD 64
 #define MAX_RECORDS 1000000
 
-static char command_line[4096];
 static int port = -1;
 static pthread_mutex_t port_lock = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int stopping;
 static atomic_int errors;
 static double *sent_at; /* of each acknowledged record: it is part of the record's text */
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static void pause_s(double seconds)
-{
-	struct timespec t = { (time_t)seconds, (long)((seconds - (time_t)seconds) * 1e9) };
-
-	if (seconds > 0)
-		nanosleep(&t, NULL);
-}
 
 /* One whole line at a time; the host reads all the time, so this does not block for long. */
 static void say(const char *format, ...)
@@ -80,39 +52,7 @@ static void failed(const char *what)
 		    strerror(number), now());
 }
 
-static const char *setting(const char *name, const char *otherwise)
-{
-	static char values[16][256];
-	static int used;
-	char key[64], *found, *end;
-
-	snprintf(key, sizeof key, "hf.%s=", name);
-	found = strstr(command_line, key);
-	if (!found || used == 16)
-		return otherwise;
-	found += strlen(key);
-	end = found + strcspn(found, " \n");
-	snprintf(values[used], sizeof values[used], "%.*s", (int)(end - found), found);
-	return values[used++];
-}
-
 /* --- from an empty machine to a mounted volume ---------------------------------------------------------------- */
-
-static void load_modules(void)
-{
-	char name[128], path[160];
-	FILE *order = fopen("/modules/order", "r");
-
-	while (order && fscanf(order, "%127s", name) == 1) {
-		snprintf(path, sizeof path, "/modules/%s", name);
-		int file = open(path, O_RDONLY | O_CLOEXEC);
-		if (file < 0 || (syscall(SYS_finit_module, file, "", 0) != 0 && errno != EEXIST))
-			printf("guest: module %s: %s\n", name, strerror(errno));
-		close(file);
-	}
-	if (order)
-		fclose(order);
-}
 
 /* The number in the device's name is that of the virtio device, which depends on the machine's other devices. */
 static int open_port(void)
@@ -127,34 +67,6 @@ static int open_port(void)
 		pause_s(0.005);
 	}
 	return -1;
-}
-
-static void interface_up(const char *name)
-{
-	struct ifreq request = { 0 };
-	int control = socket(AF_INET, SOCK_DGRAM, 0);
-
-	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-	if (ioctl(control, SIOCGIFFLAGS, &request) == 0) {
-		request.ifr_flags |= IFF_UP;
-		ioctl(control, SIOCSIFFLAGS, &request);
-	}
-	close(control);
-}
-
-static int set_address_v4(const char *ip, int prefix)
-{
-	struct ifreq request = { .ifr_name = "eth0" };
-	struct sockaddr_in *address = (struct sockaddr_in *)&request.ifr_addr;
-	int control = socket(AF_INET, SOCK_DGRAM, 0), bad;
-
-	address->sin_family = AF_INET;
-	inet_pton(AF_INET, ip, &address->sin_addr);
-	bad = ioctl(control, SIOCSIFADDR, &request);
-	address->sin_addr.s_addr = htonl(prefix ? ~0u << (32 - prefix) : 0);
-	bad |= ioctl(control, SIOCSIFNETMASK, &request);
-	close(control);
-	return bad;
 }
 
 static int set_address_v6(const char *ip, int prefix)
@@ -173,18 +85,7 @@ static int set_address_v6(const char *ip, int prefix)
 
 static void boot(void)
 {
-	FILE *file;
-
-	mkdir("/proc", 0755);
-	mkdir("/dev", 0755);
-	mount("proc", "/proc", "proc", 0, NULL);
-	mount("dev", "/dev", "devtmpfs", 0, NULL);
-	if ((file = fopen("/proc/cmdline", "r"))) {
-		if (!fgets(command_line, sizeof command_line, file))
-			command_line[0] = 0;
-		fclose(file);
-	}
-	load_modules();
+	begin();
 	port = open_port();
 	sethostname(setting("name", "hf-guest"), strlen(setting("name", "hf-guest")));
 	interface_up("lo");

@@ -1,4 +1,4 @@
-"""Builds the guest: Debian's kernel as it is, and an initramfs of its NFS modules and one static program of ours.
+"""Builds guests: Debian's kernel as it is, and an initramfs of the modules it needs and one static program of ours.
 
 Kept in HOLDFAST_CACHE (default /var/cache/holdfast) and built again only if a source changed. The kernel package is
 downloaded once, by apt-get.
@@ -21,7 +21,7 @@ CACHE = Path("/var/cache/holdfast")
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 """A package that only depends on the present kernel's; the cloud kernel is small and has the NFS client."""
 
-_MODULES = (
+_VIRTIO = (
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
     "drivers/virtio/virtio_pci_legacy_dev",
@@ -31,17 +31,47 @@ _MODULES = (
     "drivers/net/net_failover",
     "drivers/net/virtio_net",
     "drivers/char/virtio_console",
-    "net/sunrpc/sunrpc",
-    "fs/nfs_common/grace",
-    "fs/lockd/lockd",
-    "fs/netfs/netfs",
-    "fs/fscache/fscache",
-    "fs/nfs/nfs",
-    "net/dns_resolver/dns_resolver",
-    "fs/nfs/nfsv4",
 )
-"""In the order in which they are loaded (each after those it depends on)."""
-_SOURCE = Path(__file__).with_name("guest.c")
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a guest is made of."""
+
+    name: str
+    source: str
+    """Its program, a C file beside this one."""
+    modules: tuple[str, ...]
+    """In the order in which they are loaded (each after those it depends on)."""
+
+    def fingerprint(self) -> bytes:
+        return (
+            b"".join((_HERE / file).read_bytes() for file in (self.source, "machine.h")) + repr(self.modules).encode()
+        )
+
+
+NFS_CLIENT = Recipe(
+    "nfs",
+    "guest.c",
+    (
+        *_VIRTIO,
+        "net/sunrpc/sunrpc",
+        "fs/nfs_common/grace",
+        "fs/lockd/lockd",
+        "fs/netfs/netfs",
+        "fs/fscache/fscache",
+        "fs/nfs/nfs",
+        "net/dns_resolver/dns_resolver",
+        "fs/nfs/nfsv4",
+    ),
+)
+VM = Recipe("vm", "vm.c", (*_VIRTIO, "drivers/block/virtio_blk", "drivers/input/evdev", "drivers/acpi/button"))
+"""A machine for the kind `vm`: boots by kernel and initrd, needs 96 MiB and a disk of 4 MiB or more."""
+VM_COMMAND_LINE = (
+    "console=ttyS0 quiet loglevel=4 tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on"
+)
+"""To it belong hvm.name=NAME hvm.ip=ADDRESS/PREFIX (see vm.c)."""
 _TIMEOUT_S = 300
 
 
@@ -55,17 +85,17 @@ class GuestImage:
     initrd: Path
 
 
-def build(cache: Path | None = None) -> GuestImage:
+def build(cache: Path | None = None, recipe: Recipe = NFS_CLIENT) -> GuestImage:
     """The image, built if need be: about 5 s with the download, 1 s without, nothing if it is there. Raises GuestError."""
     directory = (cache or Path(os.environ.get("HOLDFAST_CACHE") or CACHE)) / "guest"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         kernel = _kernel(directory)
-        key = hashlib.sha256(kernel.name.encode() + _SOURCE.read_bytes() + repr(_MODULES).encode()).hexdigest()[:16]
-        initrd = directory / f"initrd-{key}"
+        key = hashlib.sha256(kernel.name.encode() + recipe.fingerprint()).hexdigest()[:16]
+        initrd = directory / f"initrd-{recipe.name}-{key}"
         if not initrd.exists():
-            _write(initrd, _initrd(kernel))
+            _write(initrd, _initrd(kernel, recipe))
         return GuestImage(_vmlinuz(kernel), initrd)
 
 
@@ -104,14 +134,14 @@ def _vmlinuz(kernel: Path) -> Path:
     return next((kernel / "boot").glob("vmlinuz-*"))
 
 
-def _initrd(kernel: Path) -> bytes:
+def _initrd(kernel: Path, recipe: Recipe) -> bytes:
     modules = next((kernel / "lib/modules").iterdir()) / "kernel"
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "init"
-        _run(["gcc", "-static", "-O2", "-Wall", "-s", "-o", str(program), str(_SOURCE), "-lpthread"])
+        _run(["gcc", "-static", "-O2", "-Wall", "-s", "-o", str(program), str(_HERE / recipe.source), "-lpthread"])
         members = [Member("init", program.read_bytes()), Member("modules")]
         names = []
-        for module in _MODULES:
+        for module in recipe.modules:
             source, stripped = modules / f"{module}.ko", Path(temporary) / "module.ko"
             if not source.exists():
                 raise GuestError(

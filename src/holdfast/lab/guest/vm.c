@@ -1,0 +1,253 @@
+/* The only program of the lab's virtual machines: it is /init of a Linux kernel with nothing else in user space.
+ *
+ * On its disk it journals a counter (O_DIRECT, each write on stable storage before the next): sector 0 holds the last record,
+ * the sectors after it the journal. A record that another machine has written since ours is a second writer: `split`.
+ * It answers its state as JSON on TCP port 80, writes a line to the virtio-serial port org.holdfast.heartbeat.0 each second,
+ * and powers off at the ACPI button, at GET /off and at the console line "off". GET /hang stops all work, GET /crash the kernel.
+ *
+ * Settings come from the kernel's command line, hvm.<name>=<value>: name ip (address/prefix length) period_ms.
+ */
+#define SETTING_PREFIX "hvm."
+#include "machine.h"
+
+#include <dirent.h>
+#include <linux/input.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/reboot.h>
+
+#define SECTOR 512
+#define JOURNAL 8000
+
+struct state {
+	char boot[9], previous[64];
+	long first, count, split, errors;
+};
+
+static struct state state;
+static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
+static volatile int hung;
+
+static void power_off(void)
+{
+	printf("HVM-OFF\n");
+	sync();
+	reboot(RB_POWER_OFF);
+}
+
+/* --- the disk ---------------------------------------------------------------------------------------------------- */
+
+static char sector[SECTOR] __attribute__((aligned(4096)));
+
+/* The boot whose record is the last one; its counter in *count. */
+static const char *last_record(int disk, long *count)
+{
+	static char boot[64];
+
+	boot[0] = 0;
+	*count = 0;
+	if (pread(disk, sector, SECTOR, 0) == SECTOR) {
+		sector[SECTOR - 1] = 0;
+		if (sscanf(sector, "%ld %63s", count, boot) < 1)
+			*count = 0;
+	}
+	return boot;
+}
+
+static int write_record(int disk, long number)
+{
+	memset(sector, ' ', SECTOR);
+	int length = snprintf(sector, SECTOR, "%ld %s %s %.3f", number, state.boot, setting("name", "vm"), now());
+	sector[length] = ' ';
+	sector[SECTOR - 1] = '\n';
+	return pwrite(disk, sector, SECTOR, (number % JOURNAL + 1) * SECTOR) == SECTOR &&
+	       pwrite(disk, sector, SECTOR, 0) == SECTOR && fdatasync(disk) == 0;
+}
+
+static void *keep_journal(void *unused)
+{
+	int disk = open("/dev/vda", O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC), written = 0;
+	double period = atoi(setting("period_ms", "200")) / 1e3;
+	long found;
+
+	if (disk < 0)
+		return NULL;
+	const char *before = last_record(disk, &found);
+	pthread_mutex_lock(&state_lock);
+	state.first = state.count = found;
+	snprintf(state.previous, sizeof state.previous, "%s", before);
+	pthread_mutex_unlock(&state_lock);
+	for (;; pause_s(period)) {
+		if (hung)
+			continue;
+		int foreign = written && strcmp(last_record(disk, &found), state.boot) != 0;
+		int done = write_record(disk, state.count + 1);
+		pthread_mutex_lock(&state_lock);
+		state.split |= foreign;
+		state.count += done;
+		state.errors += !done;
+		pthread_mutex_unlock(&state_lock);
+		written |= done;
+	}
+}
+
+/* --- heartbeat, power button, console ---------------------------------------------------------------------------- */
+
+static int open_heartbeat(void)
+{
+	char path[300], name[64];
+	struct dirent *entry;
+	DIR *ports = opendir("/sys/class/virtio-ports");
+
+	while (ports && (entry = readdir(ports))) {
+		snprintf(path, sizeof path, "/sys/class/virtio-ports/%.200s/name", entry->d_name);
+		int file = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t length = file < 0 ? -1 : read(file, name, sizeof name - 1);
+		close(file);
+		if (length > 0 && strncmp(name, "org.holdfast.heartbeat.0", 24) == 0) {
+			snprintf(path, sizeof path, "/dev/%.200s", entry->d_name);
+			return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		}
+	}
+	return -1;
+}
+
+static void *beat(void *unused)
+{
+	char line[64];
+	int port = open_heartbeat();
+
+	for (long n = 1; port >= 0; n++, pause_s(1)) {
+		int length = snprintf(line, sizeof line, "beat %ld\n", n);
+
+		/* Nobody may listen just now; the next line tells as much as this one. */
+		if (!hung && write(port, line, length) != length)
+			continue;
+	}
+	return NULL;
+}
+
+static void *watch_button(void *argument)
+{
+	struct input_event event;
+	int file = open(argument, O_RDONLY | O_CLOEXEC);
+
+	while (file >= 0 && read(file, &event, sizeof event) == sizeof event)
+		if (!hung && event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
+			power_off();
+	return NULL;
+}
+
+static void *watch_console(void *unused)
+{
+	char line[64];
+
+	while (fgets(line, sizeof line, stdin))
+		if (strncmp(line, "off", 3) == 0)
+			power_off();
+	return NULL;
+}
+
+/* --- what others may ask ------------------------------------------------------------------------------------------ */
+
+static void answer(int client)
+{
+	char request[512] = "", body[512], reply[800];
+	ssize_t length = read(client, request, sizeof request - 1);
+
+	if (length <= 0)
+		return;
+	if (strncmp(request, "GET /hang", 9) == 0)
+		hung = 1;
+	pthread_mutex_lock(&state_lock);
+	snprintf(body, sizeof body,
+		 "{\"name\":\"%s\",\"boot\":\"%s\",\"prev\":\"%s\",\"n0\":%ld,\"n\":%ld,\"up\":%.3f,\"split\":%ld,\"werr\":%ld}\n",
+		 setting("name", "vm"), state.boot, state.previous, state.first, state.count, now(), state.split, state.errors);
+	pthread_mutex_unlock(&state_lock);
+	int size = snprintf(reply, sizeof reply,
+			    "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+			    strlen(body), body);
+	if (write(client, reply, size) != size)
+		return;
+	if (strncmp(request, "GET /off", 8) == 0) {
+		shutdown(client, SHUT_WR);
+		pause_s(0.05);
+		power_off();
+	}
+	if (strncmp(request, "GET /crash", 10) == 0) {
+		FILE *trigger = fopen("/proc/sysrq-trigger", "w");
+		fputc('c', trigger);
+		fclose(trigger);
+	}
+}
+
+static void serve(void)
+{
+	struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(80) };
+	struct timeval patience = { .tv_sec = 2 };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(listener, (struct sockaddr *)&here, sizeof here) != 0 || listen(listener, 16) != 0)
+		printf("HVM-NO-SERVER %s\n", strerror(errno));
+	for (;;) {
+		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (client < 0 || hung) {
+			pause_s(0.01);
+			continue;
+		}
+		setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+		answer(client);
+		close(client);
+	}
+}
+
+static void set_up_network(void)
+{
+	char address[64];
+	FILE *file = fopen("/proc/sys/net/ipv4/conf/all/arp_notify", "w");
+
+	/* Announce the address when it comes up: neighbours may still know the node where this machine was before. */
+	if (file) {
+		fputc('1', file);
+		fclose(file);
+	}
+	snprintf(address, sizeof address, "%s", setting("ip", ""));
+	char *slash = strchr(address, '/');
+	if (slash)
+		*slash = 0;
+	if (address[0] && set_address_v4(address, slash ? atoi(slash + 1) : 24) != 0)
+		printf("HVM-NO-ADDRESS %s\n", strerror(errno));
+	interface_up("lo");
+	interface_up("eth0");
+}
+
+static void spawn(void *(*task)(void *), void *argument)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, task, argument);
+}
+
+int main(void)
+{
+	static char buttons[2][20] = { "/dev/input/event0", "/dev/input/event1" };
+	FILE *file;
+
+	begin();
+	mkdir("/sys", 0755);
+	mount("sys", "/sys", "sysfs", 0, NULL);
+	sethostname(setting("name", "vm"), strlen(setting("name", "vm")));
+	if ((file = fopen("/proc/sys/kernel/random/boot_id", "r")) && fgets(state.boot, sizeof state.boot, file))
+		fclose(file);
+	set_up_network();
+	printf("HVM-UP name=%s boot=%s up=%.3f\n", setting("name", "vm"), state.boot, now());
+	fflush(stdout);
+	spawn(keep_journal, NULL);
+	spawn(beat, NULL);
+	spawn(watch_button, buttons[0]);
+	spawn(watch_button, buttons[1]);
+	spawn(watch_console, NULL);
+	serve();
+	return 0;
+}
