@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from holdfast.core.model import BeatPhase, Placement
-from holdfast.sim.legal import why_not
+from holdfast.sim.legal import why_not, why_not_together
 from holdfast.store import keys
 
 if TYPE_CHECKING:
@@ -60,9 +60,11 @@ class Excuses:
         return "more than half of the nodes are down" if 2 * len(down) > len(members) else ""
 
     def _no_room(self, instance: str) -> str:
-        """No working node that may carry it by the hard rules."""
+        """No working node that may carry it, and whom it must share its node with, by the hard rules."""
+        history = self._world.history
         able = [name for name, machine in self._world.machines.items() if self.takes(machine)]
-        return "" if any(not why_not(self._world.history, instance, name) for name in able) else "no node may carry it"
+        free = [n for n in able if not why_not(history, instance, n) and not why_not_together(history, instance, n)]
+        return "" if free else "no node may carry it"
 
     def takes(self, machine: "Machine") -> bool:
         """Does the node work, and may instances be placed there?"""

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from holdfast.core.model import Desired, InstanceSpec
 from holdfast.core.policy import RuleKind, RuleSpec
 
 if TYPE_CHECKING:
@@ -17,29 +18,76 @@ def why_not(history: "History", instance: str, node: str) -> str:
         return f"the node has no role {spec.role}"
     if spec.nodes and node not in spec.nodes:
         return "it is not one of its nodes"
-    return _room(history, instance, node) or next(
+    return _room(history, [spec], node) or next(
         (text for rule in history.rules.values() if rule.strict and (text := _breaks(history, rule, instance, node))),
         "",
     )
 
 
-def _room(history: "History", instance: str, node: str) -> str:
-    spec, beat = history.instances[instance], history.beats.get(node)
+def why_not_together(history: "History", instance: str, node: str) -> str:
+    """Why the instance's group of strict affinity cannot be on this node; "" if it can. A group that does not run on one
+    node already comes to one as a whole or not at all; members that are ignored stay where they are."""
+    names = _group(history, instance)
+    members = [history.instances[name] for name in sorted(names) if name in history.instances]
+    refused = next((text for member in members if (text := _listed(history, names, member, node))), "")
+    if refused:
+        return refused
+    places = {member.id: p.node for member in members if (p := history.running(member.id)) is not None}
+    if set(places.values()) == {node}:
+        return ""
+    stay = [m.id for m in members if m.desired is Desired.IGNORED and places.get(m.id, node) != node]
+    if stay:
+        return f"{', '.join(stay)} stays elsewhere"
+    party = [member for member in members if member.desired is Desired.STARTED]
+    role = next((member.role for member in party if member.role not in history.nodes[node].roles), "")
+    return f"the node has no role {role}" if role else _room(history, party, node)
+
+
+def _listed(history: "History", group: set[str], member: InstanceSpec, node: str) -> str:
+    """Is the node closed to the whole group because of this member, which need not be one that is to run?"""
+    if member.nodes and node not in member.nodes:
+        return f"it is not one of the nodes of {member.id}"
+    for rule in history.rules.values():
+        if rule.strict and member.id in rule.instances:
+            if rule.kind is RuleKind.NODE_AFFINITY and node not in rule.nodes:
+                return f"rule {rule.id} names other nodes"
+            strangers = [name for name in rule.instances if name not in group]
+            placed = [p for name in strangers if (p := history.running(name)) is not None]
+            if rule.kind is RuleKind.ANTI_AFFINITY and any(node in (p.node, p.migrate_to) for p in placed):
+                return f"rule {rule.id} keeps {member.id} away"
+    return ""
+
+
+def _group(history: "History", instance: str) -> set[str]:
+    """Everybody whom rules of strict affinity keep with it, directly or through others."""
+    group = {instance}
+    rules = [rule for rule in history.rules.values() if rule.strict and rule.kind is RuleKind.AFFINITY]
+    while True:
+        wider = group.union(*(rule.instances for rule in rules if group & set(rule.instances)))
+        if wider == group:
+            return group
+        group = wider
+
+
+def _room(history: "History", party: list[InstanceSpec], node: str) -> str:
+    """Has the node room for all of them, besides everybody else who is there?"""
+    beat = history.beats.get(node)
     if beat is None:
         return "the node never said what it has"
+    coming = {spec.id for spec in party}
     there = [
         history.instances[name]
         for name in history.placements
-        if name != instance
+        if name not in coming
         and name in history.instances
         and (p := history.running(name)) is not None
         and p.node == node
     ]
-    memory = sum(other.memory_mib for other in there) + spec.memory_mib
-    cpu = sum(other.cpu for other in there) + spec.cpu
-    if spec.memory_mib and memory > beat.memory_mib:
+    memory = sum(other.memory_mib for other in (*there, *party))
+    cpu = sum(other.cpu for other in (*there, *party))
+    if any(spec.memory_mib for spec in party) and memory > beat.memory_mib:
         return f"{memory} MiB would be used of {beat.memory_mib}"
-    if spec.cpu and cpu > beat.cpu + 1e-9:
+    if any(spec.cpu for spec in party) and cpu > beat.cpu + 1e-9:
         return f"{cpu:g} cores would be used of {beat.cpu:g}"
     return ""
 
