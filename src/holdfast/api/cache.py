@@ -11,9 +11,11 @@ import structlog
 from holdfast.api.auth import Session
 from holdfast.api.records import Records
 from holdfast.api.status import ClusterStatus, build_status
+from holdfast.core.view import View
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Change, Clock, Store, WatchBatch
 from holdfast.store import codec, keys
+from holdfast.store.view import people_view
 
 _log = structlog.get_logger()
 
@@ -45,6 +47,10 @@ class StatusCache:
             picture = build_status(self._records, self._revision)
             self._status = replace(picture, store_problem=self._store_problem)
         return self._status
+
+    def view(self) -> View:
+        """What the planner takes, from the same memory."""
+        return people_view(self._records, self._revision, self._clock.now())
 
     @property
     def version(self) -> int:

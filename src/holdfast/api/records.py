@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,14 +15,17 @@ from holdfast.core.model import (
     InstanceSpec,
     InstanceStatus,
     ManagementSpec,
+    MoveRequest,
     NodeSpec,
     Placement,
     ServiceSpec,
 )
-from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth
+from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
 from holdfast.errors import StoreError
 from holdfast.ports import Entry
 from holdfast.store import codec, keys
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.PAUSE, HaPause),
     (keys.MAINTENANCE, Maintenance),
     (keys.BRING_BACK, BringBack),
+    (keys.MOVES, MoveRequest),
+    (keys.RULES, RuleSpec),
+    (keys.LOCKS, InstanceLock),
+    (keys.COMPUTE, ComputeSpec),
 )
 _NODE_KINDS: dict[str, type[Any]] = {
     "beat": Beat,
@@ -83,8 +90,6 @@ class Records:
         self.revisions[key] = entry.mod_revision
         if key == keys.MANAGER_TERM:
             self.values[key] = _manager_term(entry)
-        elif key.startswith(keys.MOVES):
-            self.values[key] = _move_target(entry)
         else:
             kind = _kind_of(key)
             if kind is None:
@@ -102,6 +107,17 @@ class Records:
         new: Beat = self.values[key]
         confirmed = keys.death_confirmation(keys.node_of(key)) in self.values
         return not confirmed and replace(old, sequence=new.sequence) == new
+
+    def read(self, key: str, kind: type[T]) -> T | None:
+        """The value, which is of the kind that belongs to the key (`holdfast.store.view.Source`)."""
+        value = self.values.get(key)
+        return value if isinstance(value, kind) else None
+
+    def revision_of(self, key: str) -> int:
+        return self.revisions.get(key, 0)
+
+    def keys_below(self, prefix: str) -> list[str]:
+        return sorted(key for key in self.values if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
         self.values.pop(key, None)
@@ -128,11 +144,3 @@ def _manager_term(entry: Entry) -> ManagerInfo:
         return ManagerInfo(term=entry.mod_revision)
     term, node = raw.get("term"), raw.get("node")
     return ManagerInfo(node if isinstance(node, str) else "", term if isinstance(term, int) else entry.mod_revision)
-
-
-def _move_target(entry: Entry) -> str:
-    try:
-        raw = msgspec.json.decode(entry.value)
-    except msgspec.DecodeError:
-        return "*"
-    return (raw.get("node") if isinstance(raw, dict) else "") or "*"

@@ -22,6 +22,7 @@ from holdfast.core.model import (
     InstanceState,
     InstanceStatus,
     ManagementSpec,
+    MoveRequest,
     NodeSpec,
     NodeState,
     Placement,
@@ -268,6 +269,7 @@ def _instance(
         status = None  # the word of an earlier run of the agent says nothing about now
     state, healthy = (UNKNOWN, False) if claimed else _state(spec, placement, status, states)
     address = spec.address or ServiceAddress("", "")
+    move: MoveRequest | None = records.values.get(keys.move(spec.id))
     return InstanceView(
         id=spec.id,
         kind=spec.kind,
@@ -285,7 +287,7 @@ def _instance(
         healthy=healthy,
         detail=status.detail if status and placement and status.epoch == placement.epoch else "",
         waiting=view.waiting.get(spec.id, "") if view else "",
-        moving_to=records.values.get(keys.move(spec.id), ""),
+        moving_to=(move.node or "*") if move else "",
     )
 
 

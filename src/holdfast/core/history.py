@@ -73,3 +73,5 @@ class ManagerView:
     """Why the manager holds (more than half of the nodes suspect), else empty."""
     failed: dict[str, str] = field(default_factory=dict)
     """Instance → how its starts failed, once its restarts in place are used up."""
+    lost_networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Node → the networks other than management that a majority of its observers misses it on."""

@@ -19,7 +19,7 @@ from holdfast.core.model import (
     ShutdownPolicy,
 )
 from holdfast.core.observers import Suspicion
-from holdfast.core.policy import BringBack, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
+from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
 from holdfast.core.timing import Timing
 
 HEALTHY_S = 5.0
@@ -243,3 +243,5 @@ class View:
     """When it began (manager's CLOCK_BOOTTIME): what happened in an earlier term is at least as old."""
     rules: tuple[RuleSpec, ...] = ()
     """Placement rules, in the order of their ids."""
+    compute: ComputeSpec | None = None
+    """The compute cluster; None: there is none."""

@@ -219,7 +219,14 @@ class Manager:
         notes = {name: _steady(text) for name, text in decision.notes.items()}
         waiting = {name: _steady(text) for name, text in decision.waiting.items()}
         published = ManagerView(
-            self._node, self.election.term, states, notes, waiting, decision.hold, dict(decision.failed)
+            self._node,
+            self.election.term,
+            states,
+            notes,
+            waiting,
+            decision.hold,
+            dict(decision.failed),
+            {name: node.lost_networks for name, node in view.nodes.items() if node.lost_networks},
         )
         ops: list[Op] = [*self._incidents.puts(), *self._fence_failures(view)]
         if published != self._published:

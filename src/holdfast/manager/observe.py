@@ -4,27 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from holdfast.core.model import (
-    Beat,
-    BeatPhase,
-    ClusterSpec,
-    DeathConfirmation,
-    Fence,
-    InstanceSpec,
-    InstanceStatus,
-    MoveRequest,
-    NodeSpec,
-    Placement,
-    ServiceSpec,
-)
+from holdfast.core.model import Beat, BeatPhase, ClusterSpec, Fence, NodeSpec
 from holdfast.core.observers import MANAGEMENT, Suspicion
-from holdfast.core.policy import BringBack, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
-from holdfast.core.timing import Timing, profile
+from holdfast.core.timing import Timing
 from holdfast.core.view import InstanceView, NodeView, PowerEvidence, View, is_member
 from holdfast.manager.reports import Detector
 from holdfast.ports import Change, Clock
 from holdfast.store import keys
 from holdfast.store.mirror import Mirror
+from holdfast.store.view import instance_view, node_view, timing_of, view_of
 
 T = TypeVar("T")
 
@@ -80,8 +68,7 @@ class Observations:
         return self.read(keys.CLUSTER, ClusterSpec)
 
     def timing(self) -> Timing:
-        cluster = self.cluster()
-        return profile(cluster.profile if cluster else "default")
+        return timing_of(self._mirror)
 
     def suspicion(self, node: str, network: str = MANAGEMENT) -> Suspicion | None:
         """Whether a majority of the node's live observers misses it on this network."""
@@ -94,7 +81,7 @@ class Observations:
 
     def beat_revision(self, node: str) -> int:
         """mod_revision of the node's last beat, as far as the watch delivered it."""
-        return self._revision(keys.beat(node))
+        return self._mirror.revision_of(keys.beat(node))
 
     def gone(self, node: str) -> bool:
         """The node was released, or claimed and has not joined again."""
@@ -115,32 +102,19 @@ class Observations:
                 nodes[node.id] = self._with_age(node, timing, now)
                 self._remember_down(node, timing, now)
         instances = {}
-        for entry in self._mirror.below(keys.INSTANCES):
-            instance = self._instance(entry.key, now)
+        for key in self._mirror.keys_below(keys.INSTANCES):
+            instance = self._instance(key, now)
             instances[instance.id] = instance
-        return View(
-            timing,
-            self._mirror.revision,
-            nodes,
-            instances,
-            self._detector.settled,
-            pause=self.read(keys.PAUSE, HaPause),
+        return replace(
+            view_of(self._mirror, self._mirror.revision, nodes, instances),
+            settled=self._detector.settled,
             term=self._term,
             term_since=self._term_since,
-            rules=self._rules(),
         )
-
-    def _rules(self) -> tuple[RuleSpec, ...]:
-        read = (self.read(entry.key, RuleSpec) for entry in self._mirror.below(keys.RULES))
-        return tuple(sorted((rule for rule in read if rule is not None), key=lambda rule: rule.id))
 
     def read(self, key: str, kind: type[T]) -> T | None:
         """Decoded value of a key."""
         return self._mirror.read(key, kind)
-
-    def _revision(self, key: str) -> int:
-        entry = self._mirror.entries.get(key)
-        return entry.mod_revision if entry else 0
 
     def notable(self, change: Change) -> bool:
         """Can this change alter a decision? A beat that says nothing new of a node that nobody missed cannot."""
@@ -190,21 +164,16 @@ class Observations:
     def _node(
         self, name: str, power: Mapping[str, PowerEvidence], power_running: frozenset[str], now: float
     ) -> NodeView | None:
-        spec, beat, fence = self._records(name)
-        if spec is None or fence is None:
+        node = node_view(self._mirror, name)
+        if node is None:
             return None
-        revision = self._revision(keys.beat(name))
         seen = self._beat_seen.get(name)
-        if seen is None or seen[0] != revision:
-            seen = self._beat_seen[name] = (revision, now)
-        others = [net for net in spec.addresses if net != MANAGEMENT]
+        if seen is None or seen[0] != node.beat_revision:
+            seen = self._beat_seen[name] = (node.beat_revision, now)
+        others = [net for net in node.spec.addresses if net != MANAGEMENT]
         missed = self.suspicion(name)
-        return NodeView(
-            spec=spec,
-            fence=fence,
-            fence_revision=self._revision(keys.fence(name)),
-            beat=beat,
-            beat_revision=revision,
+        return replace(
+            node,
             beat_seen_at=seen[1],
             beat_arrived_at=self._beat_arrived.get(name, float("-inf")),
             suspicion=missed,
@@ -212,15 +181,8 @@ class Observations:
             lost_networks=() if missed else tuple(net for net in others if self.suspicion(name, net)),
             power=power.get(name),
             power_running=name in power_running,
-            confirmation=self.read(keys.death_confirmation(name), DeathConfirmation),
             was_down=name in self._was_down,
             up_since=self._up_since.get(name, float("-inf")),
-            maintenance=self.read(keys.maintenance(name), Maintenance),
-            maintenance_revision=self._revision(keys.maintenance(name)),
-            bring_back=self.read(keys.bring_back(name), BringBack),
-            bring_back_revision=self._revision(keys.bring_back(name)),
-            health=self.read(keys.health(name), NodeHealth),
-            health_revision=self._revision(keys.health(name)),
         )
 
     def _with_age(self, node: NodeView, timing: Timing, now: float) -> NodeView:
@@ -239,40 +201,19 @@ class Observations:
         elif node.up(timing, now) and self._was_down.get(node.id) != node.beat_revision:
             self._was_down.pop(node.id, None)
 
-    def _status(self, instance: str, placement: Placement | None) -> InstanceStatus | None:
-        """What the agent said, if it is the word of its present run: an earlier one says nothing about now."""
-        status = self.read(keys.status(instance), InstanceStatus)
-        beat = self.read(keys.beat(placement.node), Beat) if placement else None
-        return status if status and beat and status.session == beat.session else None
-
     def _placed_at(self, instance: str, now: float) -> float:
-        revision = self._revision(keys.placement(instance))
+        revision = self._mirror.revision_of(keys.placement(instance))
         seen = self._placement_seen.get(instance)
         if seen is None or seen[0] != revision:
             seen = self._placement_seen[instance] = (revision, now)
         return seen[1]
 
     def _instance(self, key: str, now: float) -> InstanceView:
-        spec = self.read(key, InstanceSpec)
-        assert spec is not None
-        service = self.read(keys.service(spec.kind, spec.service), ServiceSpec)
-        placement = self.read(keys.placement(spec.id), Placement)
-        instance = InstanceView(
-            spec=spec,
-            spec_revision=self._revision(key),
-            deleting=bool(service and service.config.get("deleting")),
-            placement=placement,
-            placement_revision=self._revision(keys.placement(spec.id)),
-            status=self._status(spec.id, placement),
-            move=self.read(keys.move(spec.id), MoveRequest),
-            move_revision=self._revision(keys.move(spec.id)),
-            status_revision=self._revision(keys.status(spec.id)),
-            placed_at=self._placed_at(spec.id, now),
-            lock=self.read(keys.lock(spec.id), InstanceLock),
-        )
+        placed_at = self._placed_at(key.removeprefix(keys.INSTANCES), now)
+        instance = instance_view(self._mirror, key, placed_at=placed_at)
         status = instance.status
         # Without a detail it only has not been checked yet.
         if instance.running() and status is not None and not status.healthy and status.detail:
-            return replace(instance, unhealthy_since=self._unhealthy.setdefault(spec.id, now))
-        self._unhealthy.pop(spec.id, None)
+            return replace(instance, unhealthy_since=self._unhealthy.setdefault(instance.id, now))
+        self._unhealthy.pop(instance.id, None)
         return instance

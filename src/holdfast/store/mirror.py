@@ -1,7 +1,7 @@
 """A local copy of a part of the store, kept current by a watch."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from holdfast.ports import Change, Entry, Store, WatchBatch
@@ -66,12 +66,21 @@ class Mirror:
             known = self._decoded[key] = (entry.mod_revision, decode(entry.value, kind, key))
         return known[1]
 
-    def below(self, prefix: str) -> Iterator[Entry]:
-        """Entries under a prefix, in the order of their keys."""
+    def revision_of(self, key: str) -> int:
+        """The key's mod_revision; 0 if there is none."""
+        entry = self.entries.get(key)
+        return entry.mod_revision if entry else 0
+
+    def keys_below(self, prefix: str) -> Sequence[str]:
+        """Keys under a prefix, sorted."""
         known = self._sorted.get(prefix)
         if known is None:
             known = self._sorted[prefix] = sorted(key for key in self.entries if key.startswith(prefix))
-        return (self.entries[key] for key in known)
+        return known
+
+    def below(self, prefix: str) -> Iterator[Entry]:
+        """Entries under a prefix, in the order of their keys."""
+        return (self.entries[key] for key in self.keys_below(prefix))
 
     async def run(self) -> None:
         """Follow the store for ever. Raises only StoreRejected."""
