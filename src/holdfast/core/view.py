@@ -16,6 +16,7 @@ from holdfast.core.model import (
     NodeSpec,
     NodeState,
     Placement,
+    Role,
     ShutdownPolicy,
 )
 from holdfast.core.observers import Suspicion
@@ -79,10 +80,23 @@ class NodeView:
     bring_back_revision: int = 0
     health: NodeHealth | None = None
     health_revision: int = 0
+    reserve_cpu: float = 0.0
+    """Cores that instances may not use (ComputeSpec)."""
+    reserve_memory_mib: int = 0
 
     @property
     def id(self) -> str:
         return self.spec.id
+
+    @property
+    def cpu(self) -> float:
+        """Cores that instances may use: what its machine has, without the reserve."""
+        return max(0.0, self.beat.cpu - self.reserve_cpu) if self.beat else 0.0
+
+    @property
+    def memory_mib(self) -> int:
+        """Memory that instances may use, likewise."""
+        return max(0, self.beat.memory_mib - self.reserve_memory_mib) if self.beat else 0
 
     @property
     def member(self) -> bool:
@@ -245,3 +259,8 @@ class View:
     """Placement rules, in the order of their ids."""
     compute: ComputeSpec | None = None
     """The compute cluster; None: there is none."""
+
+    def recovers(self, spec: InstanceSpec) -> bool:
+        """After its node's death it is started on another one; else it waits for that node's return."""
+        off = spec.role is Role.COMPUTE and self.compute is not None and not self.compute.ha
+        return spec.ha and not off

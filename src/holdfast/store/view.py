@@ -77,6 +77,8 @@ def node_view(source: Source, name: str) -> NodeView | None:
     spec, fence = source.read(keys.node_spec(name), NodeSpec), source.read(keys.fence(name), Fence)
     if spec is None or fence is None:
         return None
+    compute = source.read(keys.COMPUTE, ComputeSpec)
+    reserving = compute if compute is not None and name in compute.nodes else ComputeSpec((), reserve_memory_mib=0)
     return NodeView(
         spec=spec,
         fence=fence,
@@ -90,6 +92,8 @@ def node_view(source: Source, name: str) -> NodeView | None:
         bring_back_revision=source.revision_of(keys.bring_back(name)),
         health=source.read(keys.health(name), NodeHealth),
         health_revision=source.revision_of(keys.health(name)),
+        reserve_cpu=reserving.reserve_cpu,
+        reserve_memory_mib=reserving.reserve_memory_mib,
     )
 
 
