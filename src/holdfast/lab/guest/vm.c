@@ -25,6 +25,7 @@ struct state {
 };
 
 static struct state state;
+static const char *name;
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile int hung;
 
@@ -57,7 +58,7 @@ static const char *last_record(int disk, long *count)
 static int write_record(int disk, long number)
 {
 	memset(sector, ' ', SECTOR);
-	int length = snprintf(sector, SECTOR, "%ld %s %s %.3f", number, state.boot, setting("name", "vm"), now());
+	int length = snprintf(sector, SECTOR, "%ld %s %s %.3f", number, state.boot, name, now());
 	sector[length] = ' ';
 	sector[SECTOR - 1] = '\n';
 	return pwrite(disk, sector, SECTOR, (number % JOURNAL + 1) * SECTOR) == SECTOR &&
@@ -95,16 +96,16 @@ static void *keep_journal(void *unused)
 
 static int open_heartbeat(void)
 {
-	char path[300], name[64];
+	char path[300], port[64];
 	struct dirent *entry;
 	DIR *ports = opendir("/sys/class/virtio-ports");
 
 	while (ports && (entry = readdir(ports))) {
 		snprintf(path, sizeof path, "/sys/class/virtio-ports/%.200s/name", entry->d_name);
 		int file = open(path, O_RDONLY | O_CLOEXEC);
-		ssize_t length = file < 0 ? -1 : read(file, name, sizeof name - 1);
+		ssize_t length = file < 0 ? -1 : read(file, port, sizeof port - 1);
 		close(file);
-		if (length > 0 && strncmp(name, "org.holdfast.heartbeat.0", 24) == 0) {
+		if (length > 0 && strncmp(port, "org.holdfast.heartbeat.0", 24) == 0) {
 			snprintf(path, sizeof path, "/dev/%.200s", entry->d_name);
 			return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 		}
@@ -162,7 +163,7 @@ static void answer(int client)
 	pthread_mutex_lock(&state_lock);
 	snprintf(body, sizeof body,
 		 "{\"name\":\"%s\",\"boot\":\"%s\",\"prev\":\"%s\",\"n0\":%ld,\"n\":%ld,\"up\":%.3f,\"split\":%ld,\"werr\":%ld}\n",
-		 setting("name", "vm"), state.boot, state.previous, state.first, state.count, now(), state.split, state.errors);
+		 name, state.boot, state.previous, state.first, state.count, now(), state.split, state.errors);
 	pthread_mutex_unlock(&state_lock);
 	int size = snprintf(reply, sizeof reply,
 			    "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
@@ -237,11 +238,12 @@ int main(void)
 	begin();
 	mkdir("/sys", 0755);
 	mount("sys", "/sys", "sysfs", 0, NULL);
-	sethostname(setting("name", "vm"), strlen(setting("name", "vm")));
+	name = setting("name", "vm");
+	sethostname(name, strlen(name));
 	if ((file = fopen("/proc/sys/kernel/random/boot_id", "r")) && fgets(state.boot, sizeof state.boot, file))
 		fclose(file);
 	set_up_network();
-	printf("HVM-UP name=%s boot=%s up=%.3f\n", setting("name", "vm"), state.boot, now());
+	printf("HVM-UP name=%s boot=%s up=%.3f\n", name, state.boot, now());
 	fflush(stdout);
 	spawn(keep_journal, NULL);
 	spawn(beat, NULL);
