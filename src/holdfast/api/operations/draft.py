@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from holdfast.clock import SystemClock
-from holdfast.core.history import Event
+from holdfast.core.history import Event, Severity
 from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
 from holdfast.errors import Conflict, StoreUnknownOutcome
 from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
 from holdfast.store import codec, keys
+from holdfast.store.view import Listing
 
 T = TypeVar("T")
 
 ATTEMPTS = 8
 SPEC = "spec/"
+PLACING = (keys.NODES, keys.PLACEMENTS, keys.STATUSES, "requests/", "manager/")
+"""What placing depends on beside SPEC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Draft:
         self._entries: dict[str, Entry | None] = {entry.key: entry for entry in entries}
         self._compare: dict[str, int] = {}
         self._ops: dict[str, Op] = {}
+        self._events: list[Event] = []
         self.warnings: list[str] = []
         self.data: dict[str, Any] = {}
 
@@ -143,6 +147,23 @@ class Draft:
     def warn(self, text: str) -> None:
         self.warnings.append(text)
 
+    def note(self, kind: str, text: str) -> None:
+        """A warning for the cluster's history, written with the commit."""
+        self._events.append(Event(kind, SystemClock().wall(), text, Severity.WARNING))
+
+    async def before_and_after(self) -> tuple[Listing, Listing]:
+        """All records that placing depends on: as they are, and as they will be with what was collected so far."""
+        entries = {key: entry for key, entry in self._entries.items() if entry is not None}
+        for prefix in PLACING:
+            entries |= {entry.key: entry for entry in (await self.store.list(prefix)).entries}
+        after = dict(entries)
+        for key, op in self._ops.items():
+            if isinstance(op, Put):
+                after[key] = Entry(key, op.value, self.revision + 1, self.revision + 1)
+            else:
+                after.pop(key, None)
+        return Listing(entries), Listing(after)
+
     async def commit(self, actor: Actor, text: str) -> int | None:
         """The revision of the commit, or None if something relied upon has changed. An unknown outcome is resolved by
         re-reading; if it stays unknown StoreUnknownOutcome is raised."""
@@ -167,8 +188,10 @@ class Draft:
         events = (await self.store.list(keys.EVENTS)).entries
         newest = max((entry.key for entry in events), default=keys.event(0))[: len(keys.event(0))]
         key = f"{newest}-{self.mod_revision(keys.SERIAL):020d}"
-        event = Event("operator", SystemClock().wall(), f"{actor.name}: {text}")
-        self._ops[key] = Put(key, codec.encode(event))
+        said = Event("operator", SystemClock().wall(), f"{actor.name}: {text}")
+        for number, event in enumerate([said, *self._events]):
+            place = f"{key}-{number}" if number else key
+            self._ops[place] = Put(place, codec.encode(event))
 
 
 async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awaitable[str]]) -> Outcome:

@@ -1,0 +1,95 @@
+"""Admission control: no operation takes away the room that the tolerated failures need, unless it is forced to.
+
+An operation collects its writes and then calls `admit`. What the cluster comes to before and after them is foreseen by the
+code that will do it (`core/preview.py`), and both are asked whether every set of so many failures leaves room for all
+(`core/admission.py`).
+
+The measure of a guarantee that does not hold is the work that would not fit after its worst set of failures, each instance
+counting 1 + its priority. A guarantee that is broken already does not forbid what makes this number no greater.
+"""
+
+import asyncio
+import importlib.util
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from holdfast.api.operations.draft import Draft
+from holdfast.core.preview import settle
+from holdfast.core.view import View
+from holdfast.errors import Conflict
+from holdfast.store.view import Listing, people_view
+
+if TYPE_CHECKING:
+    from holdfast.core.admission import Guarantee
+
+SHOWN = 5
+
+
+class GuaranteeBroken(Conflict):
+    """The operation would leave too little room for the failures that the cluster is to tolerate."""
+
+
+async def admit(draft: Draft, *, force: bool = False) -> None:
+    """Call it last in an operation. Raises GuaranteeBroken, with the worst set of failures and what would not fit. `force`:
+    goes on, and records that it did."""
+    before, after = await draft.before_and_after()
+    broken, warning = await asyncio.to_thread(_compare, _view(draft, before), _view(draft, after))
+    if broken and not force:
+        raise GuaranteeBroken(broken, "Make room first, lower --tolerate, or insist with --force.")
+    if broken:
+        draft.note("guarantee-overridden", broken)
+        draft.warn(f"Done by force: {broken}.")
+    elif warning:
+        draft.warn(warning)
+
+
+def _view(draft: Draft, records: Listing) -> View:
+    return people_view(records, draft.revision, 0.0)
+
+
+def _compare(before: View, after: View) -> tuple[str, str]:
+    """(why the change must be refused, what else is to be said); "" each."""
+    if after.compute is None or importlib.util.find_spec("holdfast.core.admission") is None:
+        return "", ""
+    tolerate = after.compute.tolerate
+    then = guarantee(after, tolerate)
+    if then.survivable:
+        return "", ""
+    if before.compute is None:
+        return "", f"The guarantee does not hold: {sentence(then)}."
+    if tolerate < before.compute.tolerate:
+        return "", f"The guarantee does still not hold: {sentence(then)}."
+    raised = tolerate > before.compute.tolerate
+    now = guarantee(before, tolerate)
+    if not raised and not now.survivable and lost_work(after, then) <= lost_work(before, now):
+        return "", f"The guarantee was broken already and still is: {sentence(then)}."
+    return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
+
+
+def guarantee(view: View, tolerate: int) -> "Guarantee":
+    """Of what the cluster comes to when nothing else happens."""
+    from holdfast.core.admission import survives  # noqa: PLC0415
+
+    return survives(settle(view, 0.0).view, tolerate)
+
+
+def lost_work(view: View, found: "Guarantee") -> int:
+    """The measure; 0 if the guarantee holds."""
+    return sum(1 + view.instances[name].spec.priority for name in found.unplaced if name in view.instances)
+
+
+def failures(count: int) -> str:
+    return "the failure of one node" if count == 1 else f"the failure of {count} nodes"
+
+
+def sentence(found: "Guarantee") -> str:
+    """The worst set of failures and what would not fit then."""
+    if not found.worst:
+        return f"even without a failure there is no room for {_named(found.unplaced)}"
+    return f"if {' and '.join(found.worst)} failed, there would be no room for {_named(found.unplaced)}"
+
+
+def _named(unplaced: Mapping[str, Mapping[str, str]]) -> str:
+    names = sorted(unplaced)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
