@@ -6,14 +6,15 @@ from itertools import combinations, product
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from holdfast.core.capacity import Fleet, refusal
 from holdfast.core.feasibility import crowded, infeasible
 from holdfast.core.groups import joined
 from holdfast.core.model import Beat, BeatPhase, Desired, Exclusivity, Fence, InstanceSpec, NodeSpec, Role
-from holdfast.core.placement import Load, better_node, choose, load_of, misplaced, placement_order, refusal
+from holdfast.core.placement import better_node, choose, misplaced, placement_order
 from holdfast.core.policy import RuleKind, RuleSpec
 from holdfast.core.rules import Rules, compile_rules
 from holdfast.core.timing import profile
-from holdfast.core.view import InstanceView, NodeView
+from holdfast.core.view import NodeView
 
 T = profile("fast")
 NOW = 1000.0
@@ -87,8 +88,8 @@ def compiled(cluster: list[NodeView], specs: list[InstanceSpec], laid: list[Rule
     return compile_rules(tuple(laid), {spec.id: spec for spec in specs}, {view.id: view.spec for view in cluster})
 
 
-def loads_of(specs: list[InstanceSpec], where: Where) -> dict[str, Load]:
-    return load_of((InstanceView(spec, 1) for spec in specs), where)
+def fleet_of(cluster: list[NodeView], specs: list[InstanceSpec], made: Rules, where: Where) -> Fleet:
+    return Fleet({view.id: view for view in cluster}, specs, dict(where), T, NOW, made)
 
 
 def broken_rules(laid: list[RuleSpec], where: Where) -> list[str]:
@@ -112,24 +113,25 @@ def broken_rules(laid: list[RuleSpec], where: Where) -> list[str]:
 
 
 def overloaded(cluster: list[NodeView], specs: list[InstanceSpec], where: Where) -> list[str]:
-    loads = loads_of(specs, where)
+    there = {view.id: [spec for spec in specs if view.id in where.get(spec.id, ())] for view in cluster}
     return [
         view.id
         for view in cluster
         if view.beat
-        and (load := loads.get(view.id, Load()))
-        and (load.memory_mib > view.beat.memory_mib or load.cpu > view.beat.cpu + 1e-3)
+        and (
+            sum(spec.memory_mib for spec in there[view.id]) > view.beat.memory_mib
+            or sum(spec.cpu for spec in there[view.id]) > view.beat.cpu + 1e-3
+        )
     ]
 
 
 def place_all(cluster: list[NodeView], specs: list[InstanceSpec], made: Rules) -> tuple[Where, dict[str, str]]:
     where: Where = {}
     waiting = {}
-    views = {view.id: view for view in cluster}
     for spec in placement_order(specs, made):
         if spec.desired is not Desired.STARTED:
             continue
-        choice = choose(spec, views, loads_of(specs, where), T, NOW, rules=made, where=where)
+        choice = choose(spec, fleet_of(cluster, specs, made, where))
         if choice.node:
             where[spec.id] = frozenset((choice.node,))
         else:
@@ -163,7 +165,7 @@ def legal(
         # Whoever is in the group of somebody on this node counts as being there: it can run nowhere else.
         there = {mate for one, places in after.items() if view.id in places for mate in groups.get(one, (one,))}
         return (
-            all(not refusal(replace(member, cpu=0.0, memory_mib=0), view, Load(), T, NOW) for member in party)
+            all(not refusal(member, view, T, NOW) for member in party)
             and all(view.id in permitted for permitted in lists)
             and all(places == {view.id} for places in anchored)
             and not broken_rules(laid, after | {mate: frozenset((view.id,)) for mate in there if mate not in after})
@@ -184,7 +186,7 @@ def test_from_an_empty_cluster_no_hard_rule_is_broken_and_whoever_waits_has_no_l
     for spec in placement_order(specs, made):
         if spec.desired is not Desired.STARTED:
             continue
-        choice = choose(spec, views, loads_of(specs, where), T, NOW, rules=made, where=where)
+        choice = choose(spec, fleet_of(cluster, specs, made, where))
         if spec.id in made.blocked:
             assert not choice.node and choice.waits
             continue
@@ -200,7 +202,7 @@ def test_from_an_empty_cluster_no_hard_rule_is_broken_and_whoever_waits_has_no_l
             if alone:
                 # The first of a group: the others follow it at once, whatever their own order.
                 for mate in starting(specs, groups[spec.id], where):
-                    assert choose(mate, views, loads_of(specs, where), T, NOW, rules=made, where=where).node
+                    assert choose(mate, fleet_of(cluster, specs, made, where)).node
 
 
 @unhurried
@@ -233,19 +235,17 @@ def test_moves_keep_the_rules_and_end(
     specs = [replace(spec, desired=Desired.STARTED) for spec in specs]
     where, _ = place_all(cluster, specs, compiled(cluster, specs, data.draw(rules())))
     made = compiled(cluster, specs, laid)
-    views = {view.id: view for view in cluster}
     for _ in range(40):
         moved = False
         for spec in specs:
             if not where.get(spec.id):
                 continue
             (here,) = where[spec.id]
-            loads = loads_of(specs, where)
-            if misplaced(spec, here, views, loads, T, NOW, rules=made, where=where):
-                others = {name: view for name, view in views.items() if name != here}
-                goal = choose(spec, others, loads, T, NOW, rules=made, where=where, moving=True).node
+            fleet = fleet_of(cluster, specs, made, where)
+            if misplaced(spec, here, fleet):
+                goal = choose(spec, fleet, [view.id for view in cluster if view.id != here], moving=True).node
             else:
-                goal = better_node(spec, here, views, loads, T, NOW, rules=made, where=where)
+                goal = better_node(spec, here, fleet)
             if goal:
                 assert spec.id not in made.blocked
                 broken = set(broken_rules(laid, where))

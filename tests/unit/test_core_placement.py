@@ -2,20 +2,21 @@
 
 from dataclasses import replace
 
+import pytest
+
+from holdfast.core.capacity import Amount, Fleet
 from holdfast.core.model import (
     Beat,
     BeatPhase,
     Desired,
     Exclusivity,
     Fence,
-    Goal,
     InstanceSpec,
     NodeSpec,
-    Placement,
     Role,
 )
 from holdfast.core.observers import Suspicion
-from holdfast.core.placement import Choice, Load, better_node, choose, load_of, misplaced, placement_order, rules_of
+from holdfast.core.placement import Choice, better_node, choose, misplaced, placement_order, rules_of
 from holdfast.core.policy import RuleKind, RuleSpec
 from holdfast.core.rules import Rules, compile_rules
 from holdfast.core.timing import profile
@@ -60,20 +61,11 @@ class Cluster:
         self.where = {name: frozenset(places.split()) for name, places in (runs or {}).items()}
 
     @property
-    def loads(self) -> dict[str, Load]:
-        return load_of((InstanceView(spec, 1) for spec in self.specs.values()), self.where)
+    def fleet(self) -> Fleet:
+        return Fleet(self.nodes, self.specs.values(), dict(self.where), T, NOW, self.rules)
 
     def choose(self, name: str, **how: object) -> Choice:
-        return choose(
-            self.specs[name],
-            self.nodes,
-            self.loads,
-            T,
-            NOW,
-            rules=self.rules,
-            where=self.where,
-            **how,  # type: ignore[arg-type]
-        )
+        return choose(self.specs[name], self.fleet, **how)  # type: ignore[arg-type]
 
     def place(self, name: str, **how: object) -> str:
         """Choose and let it run there."""
@@ -85,12 +77,12 @@ class Cluster:
     def misplaced(self, name: str) -> str:
         (here,) = self.where[name]
         spec = self.specs[name]
-        return misplaced(spec, here, self.nodes, self.loads, T, NOW, rules=self.rules, where=self.where)
+        return misplaced(spec, here, self.fleet)
 
     def better(self, name: str, tried: tuple[str, ...] = ()) -> str:
         (here,) = self.where[name]
         spec = self.specs[name]
-        return better_node(spec, here, self.nodes, self.loads, T, NOW, rules=self.rules, where=self.where, tried=tried)
+        return better_node(spec, here, self.fleet, tried=tried)
 
 
 def three(memory: int = 8192) -> list[NodeView]:
@@ -137,11 +129,36 @@ def test_fractions_of_cores_fill_a_node_exactly() -> None:
     assert cluster.choose("v10").why_not() == "n1 has only 0 cores left, 0.1 are needed"
 
 
-def test_load_is_counted_where_an_instance_may_execute_or_is_placed() -> None:
-    views = [InstanceView(vm("a"), 1, placement=Placement("n1", 1, 1)), InstanceView(vm("b"), 1)]
-    stopped = InstanceView(vm("c"), 1, placement=Placement("n1", 1, 1, Goal.STOP))
-    assert load_of([*views, stopped]) == {"n1": Load(2, 0.0, 2048)}
-    assert load_of([*views, stopped], {"a": frozenset(("n1", "n2"))}) == dict.fromkeys(("n1", "n2"), Load(1, 0.0, 1024))
+def test_what_an_instance_needs_is_taken_wherever_it_may_execute() -> None:
+    cluster = Cluster(three(), [vm("a", cpu=0.5), vm("b")], runs={"a": "n1 n2"})
+    fleet = cluster.fleet
+    assert [fleet.left(name) for name in cluster.nodes] == [Amount(7168, 7_500_000)] * 2 + [Amount(8192, 8_000_000)]
+
+
+def test_a_choice_that_was_tried_leaves_no_trace() -> None:
+    cluster = Cluster(three(), [vm("a", cpu=0.1), vm("b", cpu=0.7)], runs={"a": "n1"})
+    fleet = cluster.fleet
+    before = [fleet.left(name) for name in cluster.nodes]
+    mark = fleet.mark()
+    fleet.fail("n1")
+    fleet.remove(cluster.specs["a"], "n1")
+    fleet.place(cluster.specs["a"], choose(cluster.specs["a"], fleet).node)
+    fleet.place(cluster.specs["b"], choose(cluster.specs["b"], fleet).node)
+    assert fleet.where == {"a": frozenset(("n2",)), "b": frozenset(("n3",))}
+    assert choose(cluster.specs["a"], fleet, ["n1"]).reasons == {"n1": "has failed"}
+    fleet.restore(mark)
+    assert fleet.where == cluster.where
+    assert [fleet.left(name) for name in cluster.nodes] == before
+    assert choose(cluster.specs["a"], fleet, ["n1"]).node == "n1"
+
+
+def test_reasons_are_not_read_after_something_else_was_placed() -> None:
+    cluster = Cluster([node("n1", memory=1024)], [vm("a"), vm("b")], runs={"a": "n1"})
+    fleet = cluster.fleet
+    late = choose(cluster.specs["b"], fleet)
+    fleet.remove(cluster.specs["a"], "n1")
+    with pytest.raises(AssertionError, match="read before"):
+        late.why_not()
 
 
 # --- node affinity -------------------------------------------------------------------------------------------------
@@ -226,17 +243,22 @@ def test_a_member_waits_while_another_leaves_or_migrates_or_they_are_spread() ->
 def test_a_whole_group_moves_where_it_fits() -> None:
     nodes = [node("n1"), node("n2", memory=1500), node("n3", memory=2500)]
     cluster = Cluster(nodes, [vm("a"), vm("b")], together("ab"), runs={"a": "n1", "b": "n1"})
-    del cluster.nodes["n1"]
-    assert cluster.choose("a", moving=True).node == cluster.choose("b", moving=True).node == "n3"
-    assert cluster.choose("a", moving=True, wanted="n2").node == "n3"
+    assert (
+        cluster.choose("a", among=("n2", "n3"), moving=True).node
+        == cluster.choose("b", among=("n2", "n3"), moving=True).node
+        == "n3"
+    )
+    assert cluster.choose("a", among=("n2", "n3"), moving=True, wanted="n2").node == "n3"
 
 
 def test_a_group_does_not_move_without_its_ignored_member() -> None:
     specs = [vm("a"), vm("b", desired=Desired.IGNORED)]
     cluster = Cluster(three(), specs, together("ab"), runs={"a": "n1", "b": "n1"})
-    del cluster.nodes["n1"]
-    assert cluster.choose("a", moving=True).node == ""
-    assert cluster.choose("a", moving=True).reasons["n2"] == "does not run b, with which a must share a node"
+    assert cluster.choose("a", among=("n2", "n3"), moving=True).node == ""
+    assert (
+        cluster.choose("a", among=("n2", "n3"), moving=True).reasons["n2"]
+        == "does not run b, with which a must share a node"
+    )
 
 
 def test_a_group_gathers_where_its_ignored_member_stays() -> None:
@@ -330,8 +352,7 @@ def test_a_group_is_placed_without_others_in_between() -> None:
 def test_an_instance_leaves_a_node_that_a_new_rule_forbids() -> None:
     cluster = Cluster(three(), [vm("a"), vm("b")], on("a", n2=1), together("ab"), runs={"a": "n1", "b": "n1"})
     assert cluster.misplaced("a") == cluster.misplaced("b") == "is not one of the nodes of rule on-a"
-    del cluster.nodes["n1"]
-    assert cluster.choose("b", moving=True).node == "n2"
+    assert cluster.choose("b", among=("n2", "n3"), moving=True).node == "n2"
 
 
 def test_of_two_that_must_be_apart_the_lesser_leaves() -> None:
@@ -426,6 +447,6 @@ def test_rules_of_a_view_and_a_thousand_nodes() -> None:
     compiled = rules_of(view)
     assert rules_of(view) is compiled
     where = {name: frozenset((f"n{i:04}",)) for i, name in enumerate(names[:500])}
-    loads = load_of(views.values(), where)
+    fleet = Fleet(nodes, [instance.spec for instance in views.values()], where, T, NOW, compiled)
     for name in names[800:820]:
-        assert choose(views[name].spec, nodes, loads, T, NOW, rules=compiled, where=where).node == "n0500"
+        assert choose(views[name].spec, fleet).node == "n0500"

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from holdfast.core.capacity import Fleet
 from holdfast.core.intents import Place
 from holdfast.core.model import Desired, Goal, InstanceSpec, Placement
-from holdfast.core.placement import EMPTY, Choice, Load, choose, load_of, placement_order, rules_of
-from holdfast.core.rules import NO_RULES, Rules
+from holdfast.core.placement import Choice, choose, placement_order, rules_of
+from holdfast.core.rules import Rules
 from holdfast.core.view import InstanceView, NodeView, View
 
 
@@ -16,24 +17,36 @@ class Batch:
 
     view: View
     now: float
-    claimed: Collection[str] = ()
+    claimed: Collection[str]
     """Nodes that are being claimed in this turn: nothing of them is touched before that is committed."""
-    rules: Rules = NO_RULES
-    where: dict[str, frozenset[str]] = field(default_factory=dict)
-    """Instance → every node that may execute it; instances that are nowhere are left out."""
-    loads: dict[str, Load] = field(default_factory=dict)
+    fleet: Fleet
+    """Who may be where and what is free, with all that this turn has placed so far."""
     leaving: set[str] = field(default_factory=set)
     """Instances that are to run and whose placement says stop, so that they can be placed anew."""
     waiting: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     """Instance → how its starts failed; those whose restarts in place are used up."""
+    cramped: list[str] = field(default_factory=list)
+    """Instances that no node has the resources for."""
+    starts: dict[str, int] | None = None
+    """Node → strict instances that start there; counted when somebody first asks (core/start_order.py)."""
 
     @staticmethod
     def of(view: View, now: float, claimed: Collection[str]) -> "Batch":
         executors = {name: instance.executors(view.nodes) for name, instance in view.instances.items()}
         where = {name: nodes for name, nodes in executors.items() if nodes}
         leaving = {name for name in where if _is_leaving(view.instances[name])}
-        return Batch(view, now, claimed, rules_of(view), where, load_of(view.instances.values(), where), leaving)
+        specs = [instance.spec for instance in view.instances.values()]
+        return Batch(view, now, claimed, Fleet(view.nodes, specs, where, view.timing, now, rules_of(view)), leaving)
+
+    @property
+    def rules(self) -> Rules:
+        return self.fleet.rules
+
+    @property
+    def where(self) -> Mapping[str, frozenset[str]]:
+        """Instance → every node that may execute it; instances that are nowhere are left out."""
+        return self.fleet.where
 
     def ordered(self) -> list[InstanceView]:
         specs = placement_order((instance.spec for instance in self.view.instances.values()), self.rules)
@@ -58,24 +71,18 @@ class Batch:
         tried: Collection[str] = (),
         moving: bool = False,
     ) -> Choice:
+        among = None if nodes is self.view.nodes else nodes
         return choose(
-            spec,
-            nodes,
-            self.loads,
-            self.view.timing,
-            self.now,
-            wanted=wanted,
-            avoid=avoid,
-            tried=tried,
-            rules=self.rules,
-            where=self.where,
-            leaving=self.leaving,
-            moving=moving,
+            spec, self.fleet, among, wanted=wanted, avoid=avoid, tried=tried, leaving=self.leaving, moving=moving
         )
 
     def others(self, node: str) -> dict[str, NodeView]:
         """Every node but this one."""
         return {name: value for name, value in self.view.nodes.items() if name != node}
+
+    def keep_room(self, instance: InstanceView, node: str) -> None:
+        """It is placed there in a later turn: whatever comes after it in this one counts it in."""
+        self.fleet.place(instance.spec, node)
 
     # --- intents --------------------------------------------------------------------------------------------------------
 
@@ -103,7 +110,9 @@ class Batch:
             migrate_failed=migrate_failed,
             next_node=node if goal is Goal.STOP else "",
         )
-        self._account(instance, node)
+        self.fleet.place(instance.spec, node)
+        if self.starts is not None and goal is Goal.RUN:
+            self.starts[node] = self.starts.get(node, 0) + 1
         return self._place(instance, placement, target.fence_revision, event, finishes_move)
 
     def stop(
@@ -141,7 +150,7 @@ class Batch:
             migrate_to=to,
             migrate_fence_epoch=target.fence.epoch,
         )
-        self._account(instance, to)
+        self.fleet.place(instance.spec, to)
         return self._place(instance, placement, target.fence_revision, event, False)
 
     def _place(
@@ -159,12 +168,6 @@ class Batch:
             status_revision=instance.status_revision if rests_on_word else 0,
             event=event,
         )
-
-    def _account(self, instance: InstanceView, node: str) -> None:
-        here = self.executors(instance)
-        if node not in here:
-            self.where[instance.id] = here | {node}
-            self.loads[node] = self.loads.get(node, EMPTY).plus(instance.spec)
 
     def _next_epoch(self, instance: InstanceView) -> int:
         """Larger than every epoch this instance ever had, also in an earlier life under the same name (INV-3)."""

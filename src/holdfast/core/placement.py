@@ -1,81 +1,32 @@
 """Where an instance may run and where it should: hard rules first, then preferences, then the most free resources.
 
-The small planner; issue 4 puts the whole one behind the same functions.
+A choice masks the nodes that hard rules forbid and takes the best of the others by one array after the other
+(docs/planner.md). The same rules, asked of one node in words, say why it was refused.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+import numpy as np
+
+from holdfast.core.capacity import NOTHING, Amount, Amounts, Fleet, Mask
 from holdfast.core.groups import Where
 from holdfast.core.model import Desired, Exclusivity, InstanceSpec
 from holdfast.core.rules import NO_RULES, Rules, compile_rules
-from holdfast.core.timing import Timing
-from holdfast.core.view import InstanceView, NodeView, View
-
-NOWHERE: Where = {}
-
-CPU_SLACK = 1e-6
-"""Cores. Sums of fractions depend on their order in the last digit; no decision may."""
+from holdfast.core.view import View
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is already placed on a node."""
-
-    instances: int = 0
-    cpu: float = 0.0
-    memory_mib: int = 0
-
-    def plus(self, spec: InstanceSpec) -> "Load":
-        return Load(self.instances + 1, self.cpu + spec.cpu, self.memory_mib + spec.memory_mib)
-
-
-EMPTY = Load()
-
-
-def load_of(instances: Iterable[InstanceView], where: Where | None = None) -> dict[str, Load]:
-    """Node → sum over the instances that may execute there, or, without `where`, whose placement names it."""
-    loads: dict[str, Load] = {}
-    for instance in instances:
-        placed = (instance.placement.node,) if instance.placement else ()
-        for node in where.get(instance.id, ()) if where is not None else placed:
-            loads[node] = loads.get(node, EMPTY).plus(instance.spec)
-    return loads
-
-
-def refusal(
-    spec: InstanceSpec, node: NodeView, load: Load, timing: Timing, now: float, *, staying: bool = False
-) -> str:
-    """Why this node may not carry the instance; "" if it may. Hard rules (INV-4). `staying`: it runs there already."""
-    if not node.up(timing, now):
-        return f"is {node.state(timing, now)}"
-    closed = node.drain_reason if staying else node.closed_reason
-    if closed:
-        return closed
-    if spec.role not in node.spec.roles:
-        return f"does not have the role {spec.role}"
-    if spec.nodes and node.id not in spec.nodes:
-        return "is not one of its nodes"
-    if spec.address is not None and spec.address.network not in node.spec.addresses:
-        return f"is not on the network {spec.address.network}"
-    if spec.address is not None and spec.address.network in node.lost_networks:
-        return f"lost the network {spec.address.network}"
-    assert node.beat is not None
-    if spec.memory_mib and load.memory_mib + spec.memory_mib > node.beat.memory_mib:
-        return f"has only {node.beat.memory_mib - load.memory_mib} MiB of memory left, {spec.memory_mib} MiB are needed"
-    if spec.cpu and load.cpu + spec.cpu > node.beat.cpu + CPU_SLACK:
-        return f"has only {round(node.beat.cpu - load.cpu, 3):g} cores left, {spec.cpu:g} are needed"
-    return ""
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """A node, or for each node why not."""
 
-    node: str
-    reasons: Mapping[str, str]
-    waits: str = ""
-    """Why no node comes into question at all, whatever each of them could carry."""
+    __slots__ = ("node", "reasons", "waits")
+
+    def __init__(self, node: str, reasons: Mapping[str, str], waits: str = "") -> None:
+        self.node = node
+        self.reasons = reasons
+        """Node that may not carry it → why. To be read before anything else is placed: it is found out only then."""
+        self.waits = waits
+        """Why no node comes into question at all, whatever each of them could carry."""
 
     def why_not(self) -> str:
         listed = "; ".join(f"{node} {reason}" for node, reason in sorted(self.reasons.items()))
@@ -84,128 +35,175 @@ class Choice:
 
 def choose(
     spec: InstanceSpec,
-    nodes: Mapping[str, NodeView],
-    loads: Mapping[str, Load],
-    timing: Timing,
-    now: float,
+    fleet: Fleet,
+    among: Collection[str] | None = None,
     *,
     wanted: str = "",
     avoid: str = "",
     tried: Collection[str] = (),
-    rules: Rules = NO_RULES,
-    where: Where = NOWHERE,
     leaving: Collection[str] = (),
     moving: bool = False,
 ) -> Choice:
-    """The best of the nodes that hard rules permit, in this order: `wanted`; not `avoid` and not `tried` (only if there is
-    no other); up for a while already (`NodeView.well`); preferred by node affinity; preferred by (anti-)affinity; most
-    memory free, then cpu; fewest instances; lowest name.
+    """The best of the nodes (of those in `among`, if it is given) that hard rules permit, in this order: `wanted`; not
+    `avoid` and not `tried` (only if there is no other); up for a while already (`NodeView.well`); preferred by node
+    affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances; lowest name.
 
     A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
     run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
     are waited for. `moving` asks for the whole group instead, wherever its members are: may it move, and where to? Only what
-    is ignored stays, and is joined. Leave out of `nodes` what it is to leave.
+    is ignored stays, and is joined. Leave out of `among` what it is to leave.
     """
-    search = _Search(spec, loads, timing, now, rules, where, leaving, moving)
+    search = _Search(spec, fleet, leaving, moving)
     if search.waits:
         return Choice("", {}, search.waits)
-    reasons: dict[str, str] = {}
-    best: tuple[_Rank, str] | None = None
-    for node in nodes.values():
-        load = search.load_with_it(node)
-        if isinstance(load, str):
-            reasons[node.id] = load
-            continue
-        last = node.id == avoid or node.id in tried
-        rank = (node.id != wanted, last, not node.well(timing, now), *search.rank(node, load), node.id)
-        if best is None or rank < best[0]:
-            best = (rank, node.id)
-    return Choice(best[1] if best else "", reasons)
-
-
-_Rank = tuple[bool, bool, bool, int, int, int, int, float, int, str]
+    possible = search.possible(among)
+    reasons = _Reasons(search, fleet.nodes if among is None else among)
+    return Choice(search.best(possible, wanted, {avoid, *tried}) if possible.any() else "", reasons)
 
 
 class _Search:
     """What must hold on a node for one instance, or for its whole group of strict affinity."""
 
-    def __init__(
-        self,
-        spec: InstanceSpec,
-        loads: Mapping[str, Load],
-        timing: Timing,
-        now: float,
-        rules: Rules,
-        where: Where,
-        leaving: Collection[str],
-        moving: bool,
-    ) -> None:
+    def __init__(self, spec: InstanceSpec, fleet: Fleet, leaving: Collection[str], moving: bool) -> None:
+        self.fleet = fleet
         self._spec = spec
-        self._loads = loads
-        self._timing = timing
-        self._now = now
-        self._where = where
-        self._group = rules.group(spec.id)
+        where, specs = fleet.where, fleet.rules.specs
+        self._group = fleet.rules.group(spec.id)
         mates = [name for name in self._group.members if name != spec.id]
         running = {name: where[name] for name in mates if where.get(name)}
         if moving:  # everybody but those who are left alone
-            specs = {name: rules.specs[name] for name in running if name in rules.specs}
-            running = {name: running[name] for name, mate in specs.items() if mate.desired is Desired.IGNORED}
-        self.waits = rules.blocked.get(spec.id, "") or _wait(running, leaving)
+            running = {
+                name: nodes
+                for name, nodes in running.items()
+                if name in specs and specs[name].desired is Desired.IGNORED
+            }
+        self.waits = fleet.rules.blocked.get(spec.id, "") or _wait(running, leaving)
         """Why it cannot be placed at all now."""
         self._host = min(running, default="")
         """A member that stays where it runs and is to be joined; "" if the whole group is to be placed."""
         self._party = [spec]
         """All that must fit on the node together."""
         if moving or not self._host:
-            self._party += [
-                rules.specs[name]
-                for name in mates
-                if name in rules.specs and rules.specs[name].desired is Desired.STARTED
-            ]
-        self._needs_memory = any(member.memory_mib for member in self._party)
-        self._needs_cpu = any(member.cpu for member in self._party)
+            known = [specs[name] for name in mates if name in specs]
+            self._party += [mate for mate in known if mate.desired is Desired.STARTED]
+        self._needs = [Amount.of(member) for member in self._party]
+        self._total = sum(self._needs, NOTHING)
         self._shunned = self._group.shunned(where)
-        self._company = self._group.company(where)
-        self._there: dict[str, int] = {}
-        """Node → how many of the group are there already."""
-        for name in self._group.members if mates else ():
-            for node in where.get(name, ()):
-                self._there[node] = self._there.get(node, 0) + 1
 
-    def load_with_it(self, node: NodeView) -> Load | str:
-        """The node's load when it carries what is to be placed, or why it may not."""
-        refused = self._group.refuses(node.id)
+    def possible(self, among: Collection[str] | None) -> Mask:
+        """The nodes that hard rules permit."""
+        arrays, where = self.fleet.arrays, self.fleet.where
+        mask = arrays.alive.copy() if among is None else arrays.alive & arrays.among(among)
+        if self._group.permitted:
+            mask &= arrays.permitted(self._group)
+        if self._host:
+            mask &= arrays.among(where[self._host])
+        for member in self._party:
+            mask &= arrays.eligible(member)
+        if self._total.memory_mib:
+            mask &= arrays.memory >= self._total.memory_mib
+        if self._total.micro_cores:
+            mask &= arrays.cores >= self._total.micro_cores
+        for node in self._shunned:
+            mask[arrays.index[node]] = False
+        for node in self._inhabited():
+            # Other rules hold for what stays, and it needs nothing more: too few to be worth an array.
+            asked = among is None or node in among
+            mask[arrays.index[node]] = asked and not self.refusal(node)
+        return mask
+
+    def _inhabited(self) -> set[str]:
+        """Nodes that some of the party are on already."""
+        return {node for member in self._party for node in self.fleet.where.get(member.id, ())}
+
+    def refusal(self, name: str) -> str:
+        """Why this node may not carry what is to be placed; "" if it may."""
+        fleet, node = self.fleet, self.fleet.nodes[name]
+        refused = self._group.refuses(name)
         if refused:
             return refused
-        if node.id in self._shunned:
-            other, mate = self._shunned[node.id]
+        if name in self._shunned:
+            other, mate = self._shunned[name]
             return f"runs {other}, with which {mate} must not share a node"
-        if self._host and node.id not in self._where[self._host]:
+        if self._host and name not in fleet.where[self._host]:
             return f"does not run {self._host}, with which {self._spec.id} must share a node"
-        load = self._loads.get(node.id, EMPTY)
-        for member in self._party:
-            counted = node.id in self._where.get(member.id, ())
-            needed = replace(member, cpu=0.0, memory_mib=0) if counted else member
-            reason = refusal(needed, node, load, self._timing, self._now, staying=counted)
+        left = fleet.left(name)
+        for member, need in zip(self._party, self._needs, strict=True):
+            counted = name in fleet.where.get(member.id, ())
+            reason = fleet.refusal(member, node, staying=counted)
+            if not counted:
+                reason = reason or left.lacks(need)
+                left -= need
             if reason and member is not self._spec:
                 return f"cannot also take {member.id}, which must share its node: it {reason}"
             if reason:
                 return reason
-            load = load if counted else load.plus(member)
-        return load
+        return ""
 
-    def rank(self, node: NodeView, load: Load) -> tuple[int, int, int, int, float, int]:
-        """The less, the better."""
-        assert node.beat is not None
-        return (
-            -self._group.preference(node.id),
-            -self._there.get(node.id, 0),
-            -self._company.get(node.id, 0),
-            load.memory_mib - node.beat.memory_mib if self._needs_memory else 0,
-            round(load.cpu - node.beat.cpu, 6) if self._needs_cpu else 0.0,
-            load.instances,
-        )
+    def best(self, possible: Mask, wanted: str, last: Collection[str]) -> str:
+        """The best of these, at least one; those in `last` only if there is no other."""
+        arrays = self.fleet.arrays
+        if wanted in arrays.index and possible[arrays.index[wanted]]:
+            return wanted
+        others = [arrays.index[name] for name in last if name in arrays.index]
+        if others:
+            first = possible.copy()
+            first[others] = False
+            possible = first if first.any() else possible
+        well = possible & arrays.well
+        found = np.flatnonzero(well if well.any() else possible)
+        for values in self._values() if len(found) > 1 else ():
+            here = values[found]
+            found = found[here == here.max()]
+            if len(found) == 1:
+                break
+        return arrays.names[int(found[0])]
+
+    def _values(self) -> Iterator[Amounts]:
+        """For each node how good it is; the first is the most important."""
+        arrays, group, where = self.fleet.arrays, self._group, self.fleet.where
+        if group.preferred:
+            yield arrays.preference(group)
+        if len(group.members) > 1:
+            yield arrays.numbers(Counter(node for name in group.members for node in where.get(name, ())))
+        if group.likes:
+            yield arrays.numbers(group.company(where))
+        if any(need.memory_mib for need in self._needs):
+            yield self._after(arrays.memory, [need.memory_mib for need in self._needs])
+        if any(need.micro_cores for need in self._needs):
+            yield self._after(arrays.cores, [need.micro_cores for need in self._needs])
+        yield self._after(-arrays.count, [1] * len(self._needs))
+
+    def _after(self, free: Amounts, needs: Iterable[int]) -> Amounts:
+        """What is free when all of the party is there, and the same more everywhere."""
+        for member, need in zip(self._party, needs, strict=True):
+            there = self.fleet.where.get(member.id)
+            if there:
+                free = free.copy()
+                free[[self.fleet.arrays.index[node] for node in there]] += need
+        return free
+
+
+class _Reasons(Mapping[str, str]):
+    """Found out when they are read, from a fleet that must not have changed since."""
+
+    def __init__(self, search: _Search, nodes: Collection[str]) -> None:
+        self._search = search
+        self._nodes = nodes
+        self._version = search.fleet.version
+
+    def __getitem__(self, node: str) -> str:
+        assert self._search.fleet.version == self._version, "reasons are read before anything else is placed"
+        reason = self._search.refusal(node) if node in self._nodes and node in self._search.fleet.nodes else ""
+        if not reason:
+            raise KeyError(node)
+        return reason
+
+    def __iter__(self) -> Iterator[str]:
+        return (node for node in self._nodes if self.get(node))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _wait(running: Where, leaving: Collection[str]) -> str:
@@ -237,29 +235,21 @@ def rules_of(view: View) -> Rules:
 
 
 def placement_order(specs: Iterable[InstanceSpec], rules: Rules) -> list[InstanceSpec]:
-    """Highest priority first; a group of strict affinity stands together, at its highest priority, so that nobody takes the
-    room between its members that the choice for the first of them counted on."""
+    """Highest priority first, and whoever others wait for before them; a group of strict affinity stands together, at its
+    highest priority, so that nobody takes the room between its members that the choice for the first of them counted on."""
 
-    def order(spec: InstanceSpec) -> tuple[tuple[int, str], int, str]:
+    def order(spec: InstanceSpec) -> tuple[tuple[int, int, str], int, int, str]:
         group = rules.groups.get(spec.id)
-        return (group.order if group else (-spec.priority, spec.id), -spec.priority, spec.id)
+        of_group = group.order if group else (-spec.priority, 0, spec.id)
+        return (of_group, rules.tiers.get(spec.id, 0), -spec.priority, spec.id)
 
     return sorted(specs, key=order)
 
 
-def misplaced(
-    spec: InstanceSpec,
-    node: str,
-    nodes: Mapping[str, NodeView],
-    loads: Mapping[str, Load],
-    timing: Timing,
-    now: float,
-    *,
-    rules: Rules,
-    where: Where,
-) -> str:
+def misplaced(spec: InstanceSpec, node: str, fleet: Fleet) -> str:
     """Why an instance that runs on `node` must leave it because of a strict rule (laid down after it was placed); "" to
     stay. Ask `choose(moving=True)` without `node` where to. Of two that must not share a node only one is told to leave."""
+    rules, where = fleet.rules, fleet.where
     group = rules.group(spec.id)
     only_here = frozenset((node,))
     if spec.id in rules.blocked or where.get(spec.id) != only_here:
@@ -267,43 +257,28 @@ def misplaced(
     refused = group.refuses(node)
     if refused:
         return refused
-
-    def home(of: InstanceSpec, among: Mapping[str, NodeView]) -> str:
-        return choose(of, among, loads, timing, now, rules=rules, where=where, moving=True).node
-
-    others = {name: view for name, view in nodes.items() if name != node}
     for bond in group.apart:
         for other in bond.others:
             if where.get(other) != only_here or other in group.members or other not in rules.specs:
                 continue
             # The later in the order yields, unless it cannot.
             rival = rules.specs[other]
-            yields = rival.desired is Desired.STARTED and rules.group(other).order > group.order and home(rival, others)
-            if not yields:
+            yields = rival.desired is Desired.STARTED and rules.group(other).order > group.order
+            if not yields or not choose(rival, fleet, fleet.nodes.keys() - {node}, moving=True).node:
                 return f"runs {other}, with which {bond.member} must not share a node"
     spread = {name: where[name] for name in group.members if where.get(name)}
     if len(set(spread.values())) > 1 and all(len(places) == 1 for places in spread.values()):
-        together = home(spec, nodes)
+        together = choose(spec, fleet, moving=True).node
         if together not in ("", node):
             away = min(name for name, places in spread.items() if places != only_here)
             return f"does not run {away}, with which {spec.id} must share a node"
     return ""
 
 
-def better_node(
-    spec: InstanceSpec,
-    node: str,
-    nodes: Mapping[str, NodeView],
-    loads: Mapping[str, Load],
-    timing: Timing,
-    now: float,
-    *,
-    tried: Collection[str] = (),
-    rules: Rules,
-    where: Where,
-) -> str:
+def better_node(spec: InstanceSpec, node: str, fleet: Fleet, *, tried: Collection[str] = ()) -> str:
     """Failback: a node that the rules rank strictly higher than `node`, where it runs, and that takes it (and its whole
     group) now; "" to stay. All members of a group get the same answer; none is moved unless all have `failback`."""
+    rules, where, nodes = fleet.rules, fleet.where, fleet.nodes
     group = rules.group(spec.id)
     only_here = frozenset((node,))
     if spec.id in rules.blocked or not (group.preferred or group.likes) or where.get(spec.id) != only_here:
@@ -323,8 +298,8 @@ def better_node(
     here = worth(node)
     named = nodes if here < (0, 0) else {name for rule in (*group.preferred, company) for name in rule}
     known = [name for name in named if name in nodes and name not in tried]
-    better = {name: nodes[name] for name in known if worth(name) > here and nodes[name].well(timing, now)}
-    return choose(spec, better, loads, timing, now, rules=rules, where=where, moving=True).node
+    better = {name for name in known if worth(name) > here and nodes[name].well(fleet.timing, fleet.now)}
+    return choose(spec, fleet, better, moving=True).node if better else ""
 
 
 def moves_without_claim(spec: InstanceSpec) -> bool:

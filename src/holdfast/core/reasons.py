@@ -1,11 +1,12 @@
 """Why an instance that is placed to run on a living node should go elsewhere."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from holdfast.core.batch import Batch, counters_of
+from holdfast.core.capacity import refusal
 from holdfast.core.model import BeatPhase, InstanceState
-from holdfast.core.placement import EMPTY, better_node, misplaced, moves_without_claim, refusal
+from holdfast.core.placement import better_node, misplaced, moves_without_claim
 from holdfast.core.view import InstanceView, NodeView
 
 UNHEALTHY_MOVE_S = 0.5
@@ -43,9 +44,7 @@ def reasons_to_leave(batch: Batch, instance: InstanceView, node: NodeView) -> It
         yield Leave("an operator asked for it", move.node, only=bool(move.node), live=move.live)
     if node.beat is None or node.beat.phase is not BeatPhase.ACTIVE:
         return
-    # What it needs is part of the node's load already: only the other hard rules count for staying.
-    spec = replace(instance.spec, cpu=0.0, memory_mib=0)
-    unfit = refusal(spec, node, EMPTY, view.timing, batch.now, staying=True)
+    unfit = refusal(instance.spec, node, view.timing, batch.now, staying=True)
     if unfit:
         yield Leave(unfit, planned=not _lost_network(instance, node))
     if instance.id in batch.rules.groups:
@@ -63,20 +62,10 @@ def _lost_network(instance: InstanceView, node: NodeView) -> bool:
 
 
 def _by_rules(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[Leave]:
-    view = batch.view
     for mate in batch.mates(instance):
         if mate.bound_for and mate.placement is not None and mate.placement.node == node.id:
             yield Leave(f"it moves with {mate.id}", mate.bound_for, only=True, live=bool(mate.placement.migrate_to))
-    broken = misplaced(
-        instance.spec,
-        node.id,
-        view.nodes,
-        batch.loads,
-        view.timing,
-        batch.now,
-        rules=batch.rules,
-        where=batch.where,
-    )
+    broken = misplaced(instance.spec, node.id, batch.fleet)
     if broken:
         yield Leave(broken)
     yield from _failback(batch, instance, node)
@@ -91,19 +80,9 @@ def _failback(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[
         return
     if not all(_may_fail_back(member) for member in (instance, *batch.mates(instance))):
         return
-    well = {name: other for name, other in view.nodes.items() if other.well(view.timing, batch.now)}
     forgiven = instance.spec_revision > instance.placement_revision
-    better = better_node(
-        instance.spec,
-        node.id,
-        well,
-        batch.loads,
-        view.timing,
-        batch.now,
-        tried=() if forgiven else [name for name in placement.tried if name not in joined_since(batch, instance)],
-        rules=batch.rules,
-        where=batch.where,
-    )
+    tried = () if forgiven else [name for name in placement.tried if name not in joined_since(batch, instance)]
+    better = better_node(instance.spec, node.id, batch.fleet, tried=tried)
     if better:
         yield Leave(f"{better} is preferred by its rules and is back", better, only=True, event="failback")
 
