@@ -5,10 +5,12 @@ anti-affinity together demand of few nodes (that is graph colouring): there the 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import pairwise
 
 from holdfast.core.groups import Group, by_id, grouped
 from holdfast.core.model import InstanceSpec, NodeSpec
 from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.tiers import before, cycle
 
 Specs = Mapping[str, InstanceSpec]
 Nodes = Mapping[str, NodeSpec]
@@ -28,6 +30,7 @@ def infeasible(rules: Iterable[RuleSpec], specs: Specs, nodes: Nodes) -> dict[st
         *_joined_and_apart(ordered, groups),
         *_disjoint(ordered, groups, specs),
         *_crowded(ordered, groups, specs, nodes),
+        *_circular(ordered, strict=True),
     ):
         for rule_id in ids:
             found.setdefault(rule_id, sentence)
@@ -38,7 +41,7 @@ def notes(rules: Iterable[RuleSpec], specs: Specs, nodes: Nodes) -> dict[str, st
     """Rule id → one sentence for people: it names instances or nodes that do not exist (any more, or yet)."""
     found = {}
     for rule in by_id(rules):
-        unknown = [name for name in dict.fromkeys(rule.instances) if name not in specs]
+        unknown = [name for name in dict.fromkeys((*rule.instances, *rule.after)) if name not in specs]
         unknown += [name for name in rule.nodes if name not in nodes]
         if unknown:
             found[rule.id] = f"names {_names(unknown)}, which {'do' if len(unknown) > 1 else 'does'} not exist"
@@ -52,9 +55,12 @@ def validate_rule(new: RuleSpec, existing: Iterable[RuleSpec], specs: Specs, nod
     if malformed:
         return malformed
     others = [rule for rule in existing if rule.id != new.id]
-    before = infeasible(others, specs, nodes)
-    after = infeasible([*others, new], specs, nodes)
-    return tuple(dict.fromkeys(sentence for rule_id, sentence in after.items() if rule_id not in before))
+    old = infeasible(others, specs, nodes)
+    found = infeasible([*others, new], specs, nodes)
+    sentences = [sentence for rule_id, sentence in found.items() if rule_id not in old]
+    if new.kind is RuleKind.START_ORDER and not cycle(before(others), strict=False):
+        sentences += [sentence for _, sentence in _circular([*others, new], strict=False)]
+    return tuple(dict.fromkeys(sentences))
 
 
 _Finding = tuple[tuple[str, ...], str]
@@ -67,9 +73,16 @@ def _malformed(rule: RuleSpec) -> Iterable[str]:
     for name in dict.fromkeys(rule.instances):
         if rule.instances.count(name) > 1:
             yield f"rule {rule.id} names {name} twice"
-    if rule.kind is RuleKind.NODE_AFFINITY:
-        if not rule.instances:
-            yield f"rule {rule.id} names no instance"
+    if rule.after and rule.kind is not RuleKind.START_ORDER:
+        yield f"rule {rule.id} of kind {rule.kind} has no `after`: use {RuleKind.START_ORDER} for it"
+    if rule.kind in (RuleKind.NODE_AFFINITY, RuleKind.START_ORDER) and not rule.instances:
+        yield f"rule {rule.id} names no instance"
+    if rule.kind is RuleKind.START_ORDER:
+        if not rule.after:
+            yield f"rule {rule.id} names nobody after whom to start"
+        if rule.nodes:
+            yield f"rule {rule.id} of kind {rule.kind} cannot name nodes: use {RuleKind.NODE_AFFINITY} for them"
+    elif rule.kind is RuleKind.NODE_AFFINITY:
         if not rule.nodes:
             yield f"rule {rule.id} names no node"
     else:
@@ -146,6 +159,16 @@ def _crowded(rules: list[RuleSpec], groups: Mapping[str, Group], specs: Specs, n
                 (rule.id,),
                 f"{_names(instances)} must run on different nodes ({_rules((rule.id,))}), but may run {where}",
             )
+
+
+def _circular(rules: list[RuleSpec], *, strict: bool) -> Iterable[_Finding]:
+    """Instances that wait for each other."""
+    left = [rule for rule in rules if rule.kind is RuleKind.START_ORDER and (rule.strict or not strict)]
+    while circle := cycle(before(left), strict=strict):
+        pairs = list(pairwise(circle))
+        ids = [rule.id for rule in left if any(a in rule.instances and b in rule.after for a, b in pairs)]
+        yield tuple(ids), f"{_names(circle[:-1])} would wait for each other ({_rules(ids)})"
+        left = [rule for rule in left if rule.id not in ids]
 
 
 class _Eligible:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from holdfast.core.model import InstanceSpec
 from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.tiers import before, ranks
 
 Where = Mapping[str, frozenset[str]]
 """Instance → every node that may execute it now: placed there and neither claimed nor confirmed stopped; both ends of a live
@@ -33,8 +34,9 @@ class Group:
 
     members: tuple[str, ...]
     """Sorted; a single one for an instance without strict affinity."""
-    order: tuple[int, str] = (0, "")
-    """Groups are placed in this order: highest priority of a member first, then the name of the first member."""
+    order: tuple[int, int, str] = (0, 0, "")
+    """Groups are placed in this order: highest priority of a member, or of whom it keeps waiting, first; then the earlier
+    tier of start order; then the name of the first member."""
     permitted: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Whose list of nodes (`rule r1`, or an instance with a list of its own) → those nodes. The group keeps to all lists."""
     preferred: tuple[Mapping[str, int], ...] = ()
@@ -92,7 +94,7 @@ def joined(rules: Iterable[RuleSpec]) -> dict[str, tuple[str, ...]]:
         return name
 
     for rule in rules:
-        for name in rule.instances:
+        for name in (*rule.instances, *rule.after):
             top = root(name)
             if rule.kind is RuleKind.AFFINITY and rule.strict:
                 parent[top] = root(rule.instances[0])
@@ -124,12 +126,13 @@ def grouped(rules: Iterable[RuleSpec], specs: Mapping[str, InstanceSpec]) -> dic
             others = tuple(sorted(name for names in touched for name in names))
             for names, member in touched.items():
                 drafts[names].apart.append(Bond(member, others))
-        elif rule.kind is not RuleKind.NODE_AFFINITY and not rule.strict:
+        elif rule.kind in (RuleKind.AFFINITY, RuleKind.ANTI_AFFINITY) and not rule.strict:
             liked = tuple(sorted(set(rule.instances)))
             for names, member in touched.items():
                 weight = 1 if rule.kind is RuleKind.AFFINITY else -1
                 drafts[names].likes.append(Bond(member, liked, weight))
-    finished = {names: draft.finish() for names, draft in drafts.items()}
+    ranked = ranks(before(ordered), members, {names: draft.priority for names, draft in drafts.items()})
+    finished = {names: draft.finish(*ranked[names]) for names, draft in drafts.items()}
     return {name: finished[names] for name, names in members.items()}
 
 
@@ -142,9 +145,9 @@ class _Draft:
         self.likes: list[Bond] = []
         self.preferred: list[Mapping[str, int]] = []
         known = [specs[name] for name in members if name in specs]
-        self._priority = max((spec.priority for spec in known), default=0)
+        self.priority = max((spec.priority for spec in known), default=0)
         self.permitted = {spec.id: frozenset(spec.nodes) for spec in known if spec.nodes}
 
-    def finish(self) -> Group:
-        order = (-self._priority, self.members[0])
+    def finish(self, priority: int, tier: int) -> Group:
+        order = (-priority, tier, self.members[0])
         return Group(self.members, order, self.permitted, tuple(self.preferred), tuple(self.apart), tuple(self.likes))

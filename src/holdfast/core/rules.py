@@ -7,6 +7,7 @@ from holdfast.core.feasibility import infeasible
 from holdfast.core.groups import Group, grouped
 from holdfast.core.model import InstanceSpec, NodeSpec
 from holdfast.core.policy import RuleSpec
+from holdfast.core.tiers import Before, before, ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class Rules:
     """Rule id → why no placement can satisfy it."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Instance → why it is not placed: an infeasible rule touches it or its group. What runs stays."""
+    before: Before = field(default_factory=dict)
+    """Start order: instance → those to be ready before it."""
+    tiers: Mapping[str, int] = field(default_factory=dict)
+    """Start order: instance → how many are to be ready one after another before it; left out: none."""
 
     def group(self, instance: str) -> Group:
         """The group of any instance, also of one that no rule names."""
@@ -41,7 +46,7 @@ def compile_rules(
     """The compiled rules; remembered, so that asking again with the same rules, named instances and nodes costs little."""
     if not rules:
         return NO_RULES
-    named = {name: specs[name] for rule in rules for name in rule.instances if name in specs}
+    named = {name: specs[name] for rule in rules for name in (*rule.instances, *rule.after) if name in specs}
     inputs = (rules, named, dict(nodes))
     for known, compiled in _compiled:
         if known == inputs:
@@ -62,4 +67,7 @@ def _compile(inputs: _Inputs) -> Rules:
             for touched in rule.instances:
                 for member in groups[touched].members:
                     blocked.setdefault(member, f"a placement rule cannot be kept: {broken[rule.id]}")
-    return Rules(groups, specs, broken, blocked)
+    order = before(rules)
+    single = {name: (name,) for name in groups}
+    tiers = ranks(order, single, dict.fromkeys(single.values(), 0))
+    return Rules(groups, specs, broken, blocked, order, {name: tier for (name,), (_, tier) in tiers.items() if tier})

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from holdfast.core.model import BeatPhase, Placement
-from holdfast.sim.legal import why_not, why_not_together
+from holdfast.sim.legal import waits_for, why_not, why_not_together
 from holdfast.store import keys
 
 if TYPE_CHECKING:
@@ -28,7 +28,22 @@ class Excuses:
             return "a fault of the scenario still holds it"
         placement = history.placements.get(instance)
         held = self._held(placement) if placement is not None else ""
-        return held or self._hold() or self._no_room(instance)
+        return held or self._waits_for_home(instance, placement) or self._hold() or self._early(instance) or self._no_room(instance)
+
+    def _waits_for_home(self, instance: str, placement: Placement | None) -> str:
+        """Its high availability is off."""
+        if placement is None or self._world.history.instances[instance].ha:
+            return ""
+        return "" if self.takes(self._world.machines[placement.node]) else f"it waits for {placement.node}"
+
+    def _early(self, instance: str) -> str:
+        """Somebody is to be ready before it, and is not; whether rightly is asked of that one."""
+        late = [name for name in waits_for(self._world.history, instance) if not self._runs_well(name)]
+        return f"it waits for {', '.join(sorted(late))}" if late else ""
+
+    def _runs_well(self, instance: str) -> bool:
+        nodes = self._world.executors(instance)
+        return bool(nodes) and all(self.working(self._world.machines[node]) for node in nodes)
 
     def _held(self, placement: Placement) -> str:
         """Is a node that may still execute it neither alive nor provably dead?"""

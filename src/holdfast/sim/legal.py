@@ -43,6 +43,17 @@ def why_not_together(history: "History", instance: str, node: str) -> str:
     return f"the node has no role {role}" if role else _room(history, party, node)
 
 
+def waits_for(history: "History", instance: str) -> set[str]:
+    """Whom a strict start order lets it wait for, as far as they are to be started at all."""
+    order = [r for r in history.rules.values() if r.strict and r.kind is RuleKind.START_ORDER]
+    names = {name for rule in order if instance in rule.instances for name in rule.after}
+    return {name for name in names if name in history.instances and _to_start(history, name)}
+
+
+def _to_start(history: "History", instance: str) -> bool:
+    return history.instances[instance].desired is Desired.STARTED
+
+
 def _listed(history: "History", group: set[str], member: InstanceSpec, node: str) -> str:
     """Is the node closed to the whole group because of this member, which need not be one that is to run?"""
     if member.nodes and node not in member.nodes:
@@ -93,7 +104,7 @@ def _room(history: "History", party: list[InstanceSpec], node: str) -> str:
 
 
 def _breaks(history: "History", rule: RuleSpec, instance: str, node: str) -> str:
-    if instance not in rule.instances:
+    if instance not in rule.instances or rule.kind is RuleKind.START_ORDER:
         return ""
     if rule.kind is RuleKind.NODE_AFFINITY:
         return "" if node in rule.nodes else f"rule {rule.id} names other nodes"

@@ -30,6 +30,8 @@ __all__ = ["ClusterSetup", "InstanceSetup", "NodeSetup", "Scenario", "Step", "du
 DETECTION = ("datagrams", "model")
 _INSTANCE_ID = re.compile(r"([a-z0-9]+)/([A-Za-z0-9._-]+)(/[A-Za-z0-9._-]+)?")
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LEAST = {RuleKind.NODE_AFFINITY: 1, RuleKind.AFFINITY: 2, RuleKind.ANTI_AFFINITY: 2, RuleKind.START_ORDER: 1}
+"""Kind of rule → so many instances at least."""
 _ABOUT = ("name", "why", "group")
 _CONTENT = ("profile", "cluster", "nodes", "instances", "rules", "start", "timeline", "until", "simulation", "expect")
 
@@ -157,27 +159,37 @@ def _instance(cursor: Cursor, name: str, values: dict[str, Value], nodes: Mappin
 def _rules(cursor: Cursor, names: Names) -> tuple[RuleSpec, ...]:
     rules: dict[str, RuleSpec] = {}
     for index, entry in enumerate(cursor.items()):
-        parts = entry.mapping(("id", "kind", "instances", "nodes", "strict"))
+        parts = entry.mapping(("id", "kind", "instances", "nodes", "after", "strict"))
         for key in ("kind", "instances"):
             if key not in parts:
                 raise entry.error(f"{key} is missing", "Needed: kind, instances; and nodes with kind node-affinity.")
         kind = RuleKind(parts["kind"].choice(tuple(RuleKind), "kind of rule"))
-        instances = tuple(item.text() for item in parts["instances"].items())
-        for name in instances:
-            if name not in names.instances:
-                raise parts["instances"].unknown("instance", name, names.instances)
-        if len(instances) < (1 if kind is RuleKind.NODE_AFFINITY else 2) or len(set(instances)) < len(instances):
-            raise parts["instances"].error("are too few, or named twice", "An affinity needs two, node-affinity one.")
+        instances = _named(parts["instances"], names)
+        if len(instances) < _LEAST[kind]:
+            raise parts["instances"].error("are too few", "An affinity needs two, node-affinity and start-order one.")
+        after = _named(parts["after"], names) if "after" in parts else ()
+        if bool(after) is not (kind is RuleKind.START_ORDER):
+            raise entry.error("after belongs to kind start-order", "It names whom the instances are started after.")
         if "nodes" in parts and kind is not RuleKind.NODE_AFFINITY:
             raise parts["nodes"].error(f"means nothing with kind {kind}", "Only node-affinity names nodes.")
         name = parts["id"].text() if "id" in parts else f"rule-{index + 1}"
         if name in rules:
             raise entry.error(f"the id {name} stands twice")
         strict = parts["strict"].flag() if "strict" in parts else True
-        rules[name] = RuleSpec(
-            name, kind, instances, _rule_nodes(parts.get("nodes", entry.child("nodes", None)), names), strict
-        )
+        nodes = _rule_nodes(parts.get("nodes", entry.child("nodes", None)), names)
+        rules[name] = RuleSpec(name, kind, instances, nodes, strict, after)
     return tuple(rules.values())
+
+
+def _named(cursor: Cursor, names: Names) -> tuple[str, ...]:
+    """Instances, each once."""
+    found = tuple(item.text() for item in cursor.items())
+    for name in found:
+        if name not in names.instances:
+            raise cursor.unknown("instance", name, names.instances)
+    if len(set(found)) < len(found):
+        raise cursor.error("names one twice")
+    return found
 
 
 def _rule_nodes(cursor: Cursor, names: Names) -> dict[str, int]:

@@ -167,8 +167,10 @@ def _rules_of(scenario: Scenario, instances: Sequence[str]) -> tuple[RuleSpec, .
     kept = []
     for rule in scenario.rules:
         left = tuple(name for name in rule.instances if name in instances)
-        if len(left) >= (1 if rule.kind is RuleKind.NODE_AFFINITY else 2):
-            kept.append(replace(rule, instances=left))
+        after = tuple(name for name in rule.after if name in instances)
+        pairs = rule.kind in (RuleKind.AFFINITY, RuleKind.ANTI_AFFINITY)
+        if len(left) >= (2 if pairs else 1) and bool(after) is bool(rule.after):
+            kept.append(replace(rule, instances=left, after=after))
     return tuple(kept)
 
 
