@@ -381,8 +381,9 @@ class Driver(Protocol):
         """Ids of the instances of this kind that run here, even in part, read from reality (control groups)."""
         ...
 
-    async def wait_exit(self, instance: InstanceSpec) -> None:
-        """Returns when the instance's main process has ended (at once if it does not run)."""
+    async def wait_exit(self, instance: InstanceSpec) -> bool:
+        """Returns when the instance's main process has ended (at once if it does not run). True: it ended by its own will
+        and is to stay off, such as a guest that powered itself off; False: it is to be started again."""
         ...
 
 

@@ -183,7 +183,7 @@ async def test_stop_of_what_does_not_run_succeeds(world: World) -> None:
 
 
 async def test_wait_exit_returns_at_once_when_it_does_not_run(world: World) -> None:
-    await asyncio.wait_for(world.driver.wait_exit(world.instance), 5)
+    assert not await asyncio.wait_for(world.driver.wait_exit(world.instance), 5)
 
 
 async def test_wait_exit_returns_when_the_process_ends_and_start_brings_it_back(world: World) -> None:
@@ -192,7 +192,7 @@ async def test_wait_exit_returns_when_the_process_ends_and_start_brings_it_back(
     await asyncio.sleep(0)
     assert not waiting.done()
     world.runner.end(world.unit)
-    await asyncio.wait_for(waiting, 5)
+    assert not await asyncio.wait_for(waiting, 5), "it is to be started again"
     await world.driver.start(world.instance, yes, Steps())
     assert world.unit in world.runner.units
 

@@ -42,6 +42,8 @@ class Hypervisors:
     doors: set[tuple[str, str]] = field(default_factory=set)
     """(instance, node) that would receive it."""
     exits: dict[str, asyncio.Event] = field(default_factory=dict)
+    powered_off: set[str] = field(default_factory=set)
+    """Instances whose last end was their own will."""
     starts: Counter[str] = field(default_factory=Counter)
     """Node → fresh starts there."""
     failing: Counter[str] = field(default_factory=Counter)
@@ -52,11 +54,14 @@ class Hypervisors:
     def execute(self, instance: str, node: str) -> None:
         assert self.live.get(instance, node) == node, f"INV-1: {instance} on {self.live[instance]} and {node}"
         self.live[instance] = node
+        self.powered_off.discard(instance)
         self.exits[instance] = asyncio.Event()
 
-    def end(self, instance: str) -> None:
+    def end(self, instance: str, *, powered_off: bool = False) -> None:
         """Its process ends by itself."""
         self.live.pop(instance)
+        if powered_off:
+            self.powered_off.add(instance)
         self.exits.pop(instance).set()
 
     def fails(self, what: str) -> bool:
@@ -119,9 +124,10 @@ class WorldDriver:
         open_doors = {name for name, node in self._world.doors if node == self._node}
         return sorted(open_doors | {name for name in self._world.live if self._here(name)})
 
-    async def wait_exit(self, instance: InstanceSpec) -> None:
+    async def wait_exit(self, instance: InstanceSpec) -> bool:
         if self._here(instance.id):
             await self._world.exits[instance.id].wait()
+        return instance.id in self._world.powered_off
 
     async def address_up(self, instance: InstanceSpec) -> None: ...
     async def tick(self, instance: InstanceSpec) -> None: ...

@@ -255,3 +255,34 @@ async def test_an_advisory_instance_needs_no_permission() -> None:
         world.place("n1", 10)
         await world.run_for(1)
         assert world.where == "n1"
+
+
+# --- a guest that powers itself off -------------------------------------------------------------------------------------
+
+
+async def test_what_powered_itself_off_is_no_failure_and_stays_off_under_this_placement() -> None:
+    async with agents("n1") as world:
+        world.place("n1", 10)
+        await world.run_for(5)
+        world.real.end("vm/a", powered_off=True)
+        await world.run_for(30)
+        assert (world.says(), world.where) == ((STOPPED, 10), "")
+        assert (world.word.powered_off, world.word.failures, world.real.starts["n1"]) == (True, 0, 1)
+        world.want(priority=700)
+        await world.run_for(5)
+        assert world.where == "", "whoever changes it does not start it"
+        world.place("n1", 11)
+        await world.run_for(5)
+        assert (world.says(), world.where, world.word.powered_off) == ((RUNNING, 11), "n1", False)
+
+
+async def test_what_powered_itself_off_is_said_to_be_off_only_once_it_is() -> None:
+    async with agents("n1") as world:
+        world.place("n1", 10)
+        await world.run_for(5)
+        world.real.failing["stop"] = 1
+        world.real.end("vm/a", powered_off=True)
+        await world.run_for(0.15)
+        assert world.word.state is FAILED, "its remains could not be cleared away"
+        await world.run_for(5)
+        assert (world.says(), world.word.powered_off) == ((STOPPED, 10), True)

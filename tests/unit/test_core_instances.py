@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from decide_world import N1, N2, N3, NOW, STOP, STOPPED, claimed, decided, node, only, places, vm, volume
 
-from holdfast.core.intents import EndMove, Remove
-from holdfast.core.model import Desired, Exclusivity, Goal, InstanceState, MoveRequest
-from holdfast.core.policy import InstanceLock, Maintenance, RuleKind, RuleSpec
-from holdfast.core.view import InstanceView
+from holdfast.core.intents import EndMove, KeepOff, Remove
+from holdfast.core.model import Beat, Desired, Exclusivity, Fence, Goal, InstanceState, MoveRequest, Proof, Role
+from holdfast.core.policy import ComputeSpec, InstanceLock, Maintenance, RuleKind, RuleSpec
+from holdfast.core.view import InstanceView, NodeView
 
 # --- states -------------------------------------------------------------------------------------------------------------
 
@@ -291,3 +291,72 @@ def test_what_runs_is_not_interrupted_for_a_member_that_does_not_start() -> None
     assert decided([N1, N2], vm(status=FAILED), vm("vm/b"), rules=(TOGETHER,)).intents == ()
     both = places(decided([N1, N2], vm(status=FAILED), vm("vm/b", status=FAILED), rules=(TOGETHER,)))
     assert {name: placement.next_node for name, placement in both.items()} == {"vm/a": "n2", "vm/b": "n2"}
+
+
+# --- guests that power themselves off -----------------------------------------------------------------------------------
+
+
+OFF = {"powered_off": True}
+
+
+def test_a_guest_that_powered_itself_off_is_wanted_stopped_from_then_on() -> None:
+    off = vm(state=InstanceState.STOPPED, status=OFF)
+    assert decided([N1, N2], off).intents == (KeepOff("vm/a", 7, 80),)
+    assert decided([claimed("n1"), N2], off).intents == (KeepOff("vm/a", 7, 80),), "also when its node dies meanwhile"
+    noted = replace(off, spec=replace(off.spec, desired=Desired.STOPPED), spec_revision=90)
+    assert only(decided([N1, N2], noted)).placement.goal is Goal.STOP
+
+
+def test_a_guest_that_powered_itself_off_is_started_again_when_somebody_wants_it_since() -> None:
+    again = vm(state=InstanceState.STOPPED, status=OFF, spec_revision=90)
+    stop = only(decided([N1, N2], again)).placement
+    assert (stop.node, stop.goal, stop.next_node) == ("n1", Goal.STOP, "n1")
+    assert only(decided([N1, N2], replace(again, placement=stop, placement_revision=91))).placement.goal is Goal.RUN
+
+
+def test_an_old_word_about_a_power_off_says_nothing() -> None:
+    placed_anew = vm(state=InstanceState.STOPPED, status=OFF, placement={"epoch": 11})
+    assert decided([N1, N2], placed_anew).intents == ()
+    starting = vm(state=InstanceState.FAILED, status=OFF)
+    assert decided([N1, N2], starting).intents == (), "its remains are not cleared away yet"
+
+
+# --- without high availability ------------------------------------------------------------------------------------------
+
+
+PLAIN = {"ha": False}
+
+
+def test_without_high_availability_it_waits_for_its_node_and_says_so() -> None:
+    lost = decided([claimed("n1"), N2], vm(spec=PLAIN))
+    assert places(lost) == {}
+    assert lost.waiting["vm/a"] == "its high availability is off, and only n1 can take it: n1 is claimed"
+    back = node("n1", fence=Fence(2, Proof.POWER_OFF), beat=replace(beat_of(N1), fence_epoch=2))
+    assert only(decided([back, N2], vm(spec=PLAIN))).placement.node == "n1"
+
+
+def test_without_high_availability_what_is_stopped_keeps_its_home() -> None:
+    at_rest = vm(spec={**STOPPED, **PLAIN}, state=InstanceState.STOPPED, placement=STOP)
+    assert places(decided([claimed("n1"), N2], at_rest)) == {}
+
+
+def test_without_high_availability_planned_moves_go_on() -> None:
+    stopped = vm(spec=PLAIN, state=InstanceState.STOPPED, placement={**STOP, "next_node": "n2"})
+    assert only(decided([claimed("n1"), N2, N3], stopped)).placement.node == "n2", "it was stopped to go there"
+    asked = vm(spec=PLAIN, move=MoveRequest("n3"), move_revision=9)
+    assert only(decided([claimed("n1"), N2, N3], asked)).placement.node == "n3", "an operator asks for it"
+    assert only(decided([N2, N3], vm(spec=PLAIN))).placement.node in ("n2", "n3"), "its node is no member any more"
+
+
+def test_high_availability_of_the_compute_cluster_can_be_off_as_a_whole() -> None:
+    off = ComputeSpec(("n1", "n2"), ha=False)
+    storage = replace(N2, spec=replace(N2.spec, roles=(Role.COMPUTE, Role.STORAGE)))
+    share = vm("nfs/a", spec={"kind": "nfs", "role": Role.STORAGE})
+    decision = decided([claimed("n1"), storage], vm(), share, compute=off)
+    assert set(places(decision)) == {"nfs/a"}, "virtual machines only"
+    assert "vm/a" in decision.waiting
+
+
+def beat_of(view: NodeView) -> Beat:
+    assert view.beat is not None
+    return view.beat

@@ -1,6 +1,7 @@
 """Each intent becomes one transaction that compares everything it rests on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from decide_world import N1, N2, NOW, T, vm
@@ -8,8 +9,8 @@ from decide_world import N1, N2, NOW, T, vm
 from holdfast.clock import ManualClock
 from holdfast.core.decide import decide
 from holdfast.core.history import Event
-from holdfast.core.intents import EndMove, Place
-from holdfast.core.model import InstanceState, MoveRequest, Placement
+from holdfast.core.intents import EndMove, KeepOff, Place
+from holdfast.core.model import Desired, InstanceSpec, InstanceState, MoveRequest, Placement
 from holdfast.core.view import InstanceView, View
 from holdfast.manager.commit import Committer, EventLog
 from holdfast.ports import Compare, Op, Put, TxnResult
@@ -133,3 +134,16 @@ async def test_a_fulfilled_request_is_deleted_unless_it_was_replaced() -> None:
     bench = Bench(vm(move=MoveRequest("n1")))
     bench.touch(keys.move("vm/a"))
     assert await bench.committer.commit(intent, bench.view) == 0
+
+
+async def test_a_power_off_is_written_into_what_is_wanted_unless_somebody_changed_that_meanwhile() -> None:
+    bench = Bench(vm(state=InstanceState.STOPPED, status={"powered_off": True}))
+    [intent] = decide(bench.view, NOW).intents
+    assert isinstance(intent, KeepOff)
+    assert await bench.committer.commit(intent, bench.view)
+    written = bench.cluster.get(keys.instance("vm/a"))
+    assert written is not None
+    spec = decode(written.value, InstanceSpec, written.key)
+    assert spec == replace(bench.view.instances["vm/a"].spec, desired=Desired.STOPPED)
+    assert bench.events() == ["instance-powered-off"]
+    assert not await bench.committer.commit(intent, bench.view), "it rests on what has changed"

@@ -52,7 +52,7 @@ async def test_a_missing_module_becomes_a_driver_that_says_what_is_missing() -> 
             await attempt
     assert await driver.running() == []
     await driver.stop(VM, 1.0)
-    await driver.wait_exit(VM)
+    assert await driver.wait_exit(VM) is False
 
 
 async def test_it_never_calls_something_stopped_that_it_cannot_see() -> None:

@@ -67,6 +67,8 @@ class Duties:
         self._migrate_error = ""
         self._handed_over = False
         """What was here is another node's now: what is left are remains."""
+        self._powered_off = False
+        """It ended by its own will, and stays off until it is placed anew."""
 
     @property
     def strict(self) -> bool:
@@ -91,12 +93,16 @@ class Duties:
             steps=steps,
             failures=self._failures,
             stable=self._stable,
+            powered_off=self._powered_off,
             migrate_error=self._migrate_error,
         )
 
     # --- run ------------------------------------------------------------------------------------------------------------
 
     async def _start_and_keep(self) -> None:
+        if self._powered_off:
+            await self._rest_off()
+            return
         spec, applied = self.target.spec, self._applied
         if self.running and applied is not None and applied != spec:
             if applied.address != spec.address and applied.address is not None:
@@ -109,6 +115,14 @@ class Duties:
         if not self.running or not self._status.says_running(self.target):
             await self._start()
         await self._keep()
+
+    async def _rest_off(self) -> None:
+        """It was shut down from inside, which is no failure: the manager takes note of it, and lets it rest."""
+        if self.running:
+            await self._take_down(0.0)
+            self.running, self._applied = False, None
+        self._say(InstanceState.STOPPED, detail="it powered itself off")
+        await self._wait(3600)
 
     async def _start(self) -> None:
         spec, steps = self.target.spec, Steps(self._context.clock, self._received)
@@ -177,7 +191,7 @@ class Duties:
             await self._wait(0.05)
 
     async def _keep(self) -> None:
-        """Renew and check until something else is asked. Raises ProcessEnded."""
+        """Renew and check until something else is asked, or it powers itself off. Raises ProcessEnded."""
         spec, order = self.target.spec, self.order()
         exited = asyncio.create_task(self._driver.wait_exit(spec))
         exited.add_done_callback(lambda _task: self._wake.set())
@@ -194,6 +208,9 @@ class Duties:
         finally:
             exited.cancel()
         if exited.done() and not exited.cancelled() and self.order() is order:
+            if exited.exception() is None and exited.result():
+                self._powered_off = True
+                return
             raise ProcessEnded(f"the process of {spec.id} ended by itself", "It is started again; see its log.")
 
     async def _check(self, spec: InstanceSpec) -> None:
@@ -222,7 +239,7 @@ class Duties:
         spec, placement = self.target.spec, self.target.placement
         assert placement is not None
         present = spec.id in await self._driver.running()
-        if present and not self._handed_over:
+        if present and not self._handed_over and not self._powered_off:
             self.running = True
             self._say(InstanceState.RUNNING)
             if not self._migrate_error:
@@ -288,7 +305,7 @@ class Duties:
         """What becomes of it meanwhile is not known: anything may run here afterwards. Only its address is kept, which the
         kernel would take away."""
         spec = self.target.spec
-        self.running, self._applied = True, None
+        self.running, self._applied, self._powered_off = True, None, False
         self._say(InstanceState.IGNORED)
         if spec.address is not None and spec.address.ip in await self._context.addresses.present():
             await self._renew_address(spec)

@@ -46,6 +46,7 @@ class StatusWriter:
         steps: dict[str, float] | None = None,
         failures: int = 0,
         stable: bool = False,
+        powered_off: bool = False,
         migrate_error: str = "",
     ) -> None:
         """Queue a status. Nothing is said without a placement on this node. `steps` None keeps the known ones."""
@@ -65,7 +66,8 @@ class StatusWriter:
             dict(steps),
             failures,
             stable,
-            migrate_error=migrate_error,
+            powered_off,
+            migrate_error,
         )
         if self._last is None or status != self._last[0]:
             self._last = (status, target)

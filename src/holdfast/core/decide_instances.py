@@ -1,15 +1,16 @@
 """What to do about instances: place, stop, move, remove."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from holdfast.core.batch import Batch, counters_of
 from holdfast.core.fencing import waiting_for_proof
-from holdfast.core.intents import EndMove, Intent, Place, Remove
+from holdfast.core.intents import EndMove, Intent, KeepOff, Place, Remove
 from holdfast.core.migration import migration_intents
 from holdfast.core.model import Desired, Goal, InstanceState
 from holdfast.core.placement import Choice, moves_without_claim
 from holdfast.core.reasons import LIVE_KINDS, Leave, reasons_to_leave, restarts_used_up, times
+from holdfast.core.start_order import OPEN, gate, queued
 from holdfast.core.view import InstanceView, NodeView
 
 
@@ -19,6 +20,9 @@ def instance_intents(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     if restarts_used_up(instance):
         batch.failed[instance.id] = _failure(instance)
     if desired is Desired.IGNORED:
+        return
+    if desired is Desired.STARTED and instance.powered_off() and instance.status_revision > instance.spec_revision:
+        yield KeepOff(instance.id, instance.spec_revision, instance.status_revision)
         return
     executors = batch.executors(instance)
     if not executors:
@@ -51,16 +55,28 @@ def _place_free(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
 
 
 def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator[Intent]:
-    """Run it on the best node."""
+    """Run it on the best node, as soon as start order and the node's other starts permit."""
     placement, move = instance.placement, instance.move
+    held = OPEN if batch.executors(instance) else gate(batch, instance)
+    if held.why and not held.soon:
+        batch.waiting[instance.id] = held.why
+        return
     source = placement.node if placement else ""
     wanted = move.node if move else placement.next_node if placement else ""
     if move is not None and not move.node:
         avoid = source
     counters = counters_of(instance)
-    choice = batch.choose(instance.spec, batch.view.nodes, wanted=wanted, avoid=avoid, tried=counters[1])
+    nodes = batch.view.candidates(instance)
+    choice = batch.choose(instance.spec, nodes, wanted=wanted, avoid=avoid, tried=counters[1])
     if not choice.node:
-        batch.waiting[instance.id] = f"no node can take it: {choice.why_not()}"
+        batch.waiting[instance.id] = f"{_unplaceable(batch, nodes)} can take it: {choice.why_not()}"
+        if not choice.waits and batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes).node:
+            batch.cramped.append(instance.id)
+        return
+    later = held.why or queued(batch, instance, choice.node)
+    if later:
+        batch.waiting[instance.id] = later
+        batch.keep_room(instance, choice.node)
         return
     moved = source not in ("", choice.node)
     relocated = moved and source in counters[1]
@@ -75,10 +91,16 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
     )
 
 
+def _unplaceable(batch: Batch, nodes: Mapping[str, NodeView]) -> str:
+    """Begin of the sentence that says why an instance is nowhere; `nodes` are those that come into question."""
+    only = len(nodes) < len(batch.view.nodes)
+    return f"its high availability is off, and only {next(iter(nodes))}" if only else "no node"
+
+
 def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     """A stopped instance has a home: a living node where it would be started. Another one when that is lost, is to be freed,
     or an operator asks for it."""
-    move, nodes = instance.move, batch.view.nodes
+    move, nodes = instance.move, batch.view.candidates(instance)
     home = _home(batch, instance)
     if home is not None:
         leaves = home.drain_reason or (move is not None and move.node != home.id)
@@ -95,7 +117,7 @@ def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
         reason = "it is stopped, and would be started here"
         yield batch.put(instance, choice.node, Goal.STOP, reason, finishes_move=move is not None)
     elif home is None:
-        batch.waiting[instance.id] = f"it is stopped, and no node can be its home: {choice.why_not()}"
+        batch.waiting[instance.id] = f"it is stopped; {_unplaceable(batch, nodes)} can be its home: {choice.why_not()}"
 
 
 def _home(batch: Batch, instance: InstanceView) -> NodeView | None:
@@ -162,6 +184,9 @@ def _reconsider(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
             yield from _place(batch, instance)
         else:
             batch.waiting[instance.id] = waiting_for_proof(node, batch.view.timing, batch.now)
+        return
+    if instance.powered_off():  # and somebody wants it to run since
+        yield batch.stop(instance, "it powered itself off, and is to be started again", node.id)
         return
     for leave in reasons_to_leave(batch, instance, node):
         hindrance, choice = _way_out(batch, instance, node, leave)

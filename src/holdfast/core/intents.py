@@ -74,6 +74,16 @@ class EndMove:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepOff:
+    """It powered itself off: from now on its operator wants it stopped."""
+
+    instance: str
+    spec_revision: int
+    status_revision: int
+    """The agent's word that says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoteMoved:
     """Remember in the node's maintenance request what leaves the node for it, so that it can be brought back."""
 
@@ -94,7 +104,7 @@ class BringHome:
     revision: int
 
 
-Intent = FencePower | CancelPower | Claim | Place | Remove | EndMove | NoteMoved | BringHome
+Intent = FencePower | CancelPower | Claim | Place | Remove | EndMove | KeepOff | NoteMoved | BringHome
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +119,6 @@ class Decision:
     hold: str = ""
     failed: dict[str, str] = field(default_factory=dict)
     """Instance → how its starts failed, once its restarts in place are used up."""
+    cramped: tuple[str, ...] = ()
+    """Instances that no node has the resources for, though some node could carry them: the second step looks for room. The
+    most important first."""

@@ -329,7 +329,8 @@ class InstanceStatus:
     stable: bool = False
     """It ran for a stable time under this placement: earlier failures count no more."""
     powered_off: bool = False
-    """STOPPED by its own will: a guest that was shut down from inside, which is no failure."""
+    """STOPPED (or MIGRATED) after it had ended by its own will: a guest that was shut down from inside, which is no failure.
+    It is not started again under this placement."""
     migrate_error: str = ""
     """Why the live migration that this placement asks for failed: it still runs here, and certainly not on the target."""
 

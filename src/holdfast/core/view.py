@@ -225,6 +225,11 @@ class InstanceView:
         placement = self.placement
         return placement is not None and not placement.migrate_to and self.gone_from_its_node()
 
+    def powered_off(self) -> bool:
+        """It ended by its own will and is off, by its agent's word for this placement."""
+        word = self.word
+        return word is not None and word.powered_off and word.state in (InstanceState.STOPPED, InstanceState.MIGRATED)
+
     def running(self) -> bool:
         return self.word is not None and self.word.state is InstanceState.RUNNING
 
@@ -264,3 +269,13 @@ class View:
         """After its node's death it is started on another one; else it waits for that node's return."""
         off = spec.role is Role.COMPUTE and self.compute is not None and not self.compute.ha
         return spec.ha and not off
+
+    def candidates(self, instance: InstanceView) -> Mapping[str, NodeView]:
+        """The nodes that come into question for an instance that runs nowhere: all, or only the one it was lost with. An
+        operator's request to move it, and a move that its node had stopped it for, still lead elsewhere."""
+        placement = instance.placement
+        former = self.nodes.get(placement.node) if placement else None
+        if placement is None or former is None or former.fence.epoch == placement.fence_epoch:
+            return self.nodes
+        on_its_way = instance.move is not None or (instance.bound_for and instance.confirmed_stopped())
+        return self.nodes if on_its_way or self.recovers(instance.spec) else {former.id: former}

@@ -1,10 +1,10 @@
 """From intents to store transactions. Each compares the term and every revision that the intent rests on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.core.history import Event, Severity
-from holdfast.core.intents import BringHome, Claim, EndMove, Intent, NoteMoved, Place, Remove
-from holdfast.core.model import Fence, Goal, MoveRequest
+from holdfast.core.intents import BringHome, Claim, EndMove, Intent, KeepOff, NoteMoved, Place, Remove
+from holdfast.core.model import Desired, Fence, Goal, MoveRequest
 from holdfast.core.policy import BringBack
 from holdfast.core.view import View
 from holdfast.manager.election import Election
@@ -60,6 +60,8 @@ class Committer:
             return await self._end_move(intent)
         if isinstance(intent, Remove):
             return await self._remove(intent, view)
+        if isinstance(intent, KeepOff):
+            return await self._keep_off(intent, view)
         if isinstance(intent, NoteMoved):
             key = keys.maintenance(intent.node)
             return await self._write([Compare(key, intent.revision)], [Put(key, encode(intent.maintenance))])
@@ -139,6 +141,15 @@ class Committer:
         event = self._events.put("move-ended", intent.why, instance=intent.instance)
         return await self._write(
             [Compare(keys.move(intent.instance), intent.move_revision)], [Delete(keys.move(intent.instance)), event]
+        )
+
+    async def _keep_off(self, intent: KeepOff, view: View) -> int:
+        name = intent.instance
+        spec = replace(view.instances[name].spec, desired=Desired.STOPPED)
+        text = f"{name} powered itself off, and stays off until somebody starts it"
+        return await self._write(
+            [Compare(keys.instance(name), intent.spec_revision), Compare(keys.status(name), intent.status_revision)],
+            [Put(keys.instance(name), encode(spec)), self._events.put("instance-powered-off", text, instance=name)],
         )
 
     async def _remove(self, intent: Remove, view: View) -> int:

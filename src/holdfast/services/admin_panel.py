@@ -102,9 +102,10 @@ class PanelDriver(ColdDriver):
         """Always empty: the instance is an address (see the module's text)."""
         return []
 
-    async def wait_exit(self, instance: InstanceSpec) -> None:
+    async def wait_exit(self, instance: InstanceSpec) -> bool:
         """Returns when the warm process has ended; the agent then calls `start` again."""
         await self._runner.wait_exit(UNIT)
+        return False
 
     async def reconfigure(self, instance: InstanceSpec) -> None:
         """Nothing: the process reads everything from the store."""

@@ -123,8 +123,9 @@ class UnavailableDriver:
             )
         return []
 
-    async def wait_exit(self, instance: InstanceSpec) -> None:
+    async def wait_exit(self, instance: InstanceSpec) -> bool:
         """At once: it does not run."""
+        return False
 
 
 class UnavailableProbe:

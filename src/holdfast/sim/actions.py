@@ -237,6 +237,12 @@ def _crash(world: World, args: Args) -> None:
             machine.end(args["instance"], "its process ended by itself")
 
 
+def _guest_power_off(world: World, args: Args) -> None:
+    for machine in world.everything():
+        if not machine.frozen:
+            machine.end(args["instance"], "it powered itself off", powered_off=True)
+
+
 def _late_start(world: World, args: Args) -> None:
     world.trouble.late[args["instance"]] = (args["seconds"], args["times"])
 
@@ -319,6 +325,7 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "unlock": lambda world, args: _delete(world, keys.lock(args["instance"])),
     "set-resources": _set_resources,
     "crash": _crash,
+    "guest-power-off": _guest_power_off,
     "hang-kill": _hang("kill"),
     "late-start": _late_start,
     "fail-start": _fail("start"),

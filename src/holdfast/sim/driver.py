@@ -107,10 +107,9 @@ class SimDriver:
         live = {name for name, run in self._machine.live.items() if run.kind == self.kind}
         return sorted(live | {name for name, kind in self._machine.receiving.items() if kind == self.kind})
 
-    async def wait_exit(self, instance: InstanceSpec) -> None:
+    async def wait_exit(self, instance: InstanceSpec) -> bool:
         run = self._machine.live.get(instance.id)
-        if run is not None:
-            await asyncio.shield(run.ended)
+        return run is not None and await asyncio.shield(run.ended)
 
 
 class SimProbe:

@@ -28,7 +28,8 @@ class Excuses:
             return "a fault of the scenario still holds it"
         placement = history.placements.get(instance)
         held = self._held(placement) if placement is not None else ""
-        return held or self._waits_for_home(instance, placement) or self._hold() or self._early(instance) or self._no_room(instance)
+        waits = held or self._waits_for_home(instance, placement) or self._hold()
+        return waits or self._early(instance) or self._no_room(instance)
 
     def _waits_for_home(self, instance: str, placement: Placement | None) -> str:
         """Its high availability is off."""

@@ -36,6 +36,7 @@ EVENT_KINDS = (
     "instance-failed",
     "instance-relocated",
     "instance-waiting",
+    "instance-powered-off",
     "instance-removed",
     "migrated",
     "migrate-failed",

@@ -84,6 +84,8 @@ INSTANCE_FIELDS = (
     Field("max_restarts", Kind.WHOLE, "Failed starts are repeated so often on the same node.", 1),
     Field("max_relocations", Kind.WHOLE, "Then it is tried on so many other nodes.", 1),
     Field("failback", Kind.FLAG, "It returns to a node that its rules prefer.", True),
+    Field("ha", Kind.FLAG, "Recovered on another node when its own dies; else it waits for that one's return.", True),
+    Field("preemptible", Kind.FLAG, "It may be stopped where something of higher priority needs the room.", False),
 )
 PROFILE = Field("profile", Kind.CHOICE, "Timing profile.", "default", choices=tuple(PROFILES))
 

@@ -29,7 +29,8 @@ class Run:
     strict: bool
     number: int
     """Counts the executions of the instance in the whole cluster."""
-    ended: "asyncio.Future[None]"
+    ended: "asyncio.Future[bool]"
+    """True: by its own will, a guest that powered itself off."""
 
 
 @dataclass
@@ -284,11 +285,11 @@ class Machine:
         self.world.log.say("migrated", f"live from {source.name}", node=self.name, instance=instance.id)
         self.world.checks.executors(instance.id)
 
-    def end(self, instance: str, why: str) -> None:
-        """It ends: stopped, killed, crashed, or with its machine."""
+    def end(self, instance: str, why: str, *, powered_off: bool = False) -> None:
+        """It ends: stopped, killed, crashed, with its machine, or by its own will."""
         run = self.live.pop(instance, None)
         if run is not None:
-            _end(run)
+            _end(run, powered_off)
             self.world.log.say("instance-stopped", why, node=self.name, instance=instance)
             if run.strict and self.powered:
                 self.world.premises.ended(self, instance)
@@ -319,6 +320,6 @@ class Machine:
             )
 
 
-def _end(run: Run) -> None:
+def _end(run: Run, powered_off: bool = False) -> None:
     if not run.ended.done():
-        run.ended.set_result(None)
+        run.ended.set_result(powered_off)

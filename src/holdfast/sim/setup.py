@@ -124,6 +124,8 @@ def instance_setup(name: str, values: Mapping[str, Any]) -> InstanceSetup:
         max_restarts=values["max_restarts"],
         max_relocations=values["max_relocations"],
         failback=values["failback"],
+        ha=values["ha"],
+        preemptible=values["preemptible"],
     )
     return InstanceSetup(spec, values["node"])
 

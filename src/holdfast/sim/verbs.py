@@ -148,6 +148,7 @@ _TABLE = (
     ),
     # instances
     Verb("crash", "The instance's process ends by itself.", (_INSTANCE,)),
+    Verb("guest-power-off", "The guest powers itself off: it ends by its own will.", (_INSTANCE,)),
     Verb(
         "late-start",
         "The next starts of an instance take effect so long after the last question whether it may.",

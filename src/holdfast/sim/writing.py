@@ -66,6 +66,8 @@ def _instance_values(setup: InstanceSetup) -> dict[str, Value]:
         "max_restarts": spec.max_restarts,
         "max_relocations": spec.max_relocations,
         "failback": spec.failback,
+        "ha": spec.ha,
+        "preemptible": spec.preemptible,
     }
 
 
@@ -73,4 +75,6 @@ def _rule_fields(rule: RuleSpec) -> dict[str, object]:
     document: dict[str, object] = {"id": rule.id, "kind": rule.kind.value, "instances": list(rule.instances)}
     if rule.nodes:
         document["nodes"] = rule.nodes
+    if rule.after:
+        document["after"] = list(rule.after)
     return {**document, "strict": rule.strict}

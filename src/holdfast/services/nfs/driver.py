@@ -240,8 +240,9 @@ class NfsDriver(ColdDriver):
     async def running(self) -> list[str]:
         return [name for name in await self._runner.running() if name.startswith(f"{KIND}/")]
 
-    async def wait_exit(self, instance: InstanceSpec) -> None:
+    async def wait_exit(self, instance: InstanceSpec) -> bool:
         await self._runner.wait_exit(instance.id)
+        return False
 
     def _stop_tickling(self, instance_id: str) -> None:
         task = self._tickling.pop(instance_id, None)
