@@ -27,7 +27,7 @@ def decide(view: View, now: float) -> Decision:
         frozen = frozen_wait(view, instance)
         if frozen:
             batch.waiting.setdefault(instance.id, frozen)
-    return Decision(tuple(intents), batch.waiting, _notes(view, now), hold, batch.failed)
+    return Decision(tuple(intents), batch.waiting, _notes(view, now), hold, batch.failed, tuple(batch.cramped))
 
 
 def _notes(view: View, now: float) -> dict[str, str]:

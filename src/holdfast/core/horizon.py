@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from holdfast.core.fencing import CLEAR_S, MATURE_S, POWER_RETRY_S
 from holdfast.core.reasons import UNHEALTHY_MOVE_S
+from holdfast.core.start_order import PATIENCE_S
 from holdfast.core.view import HEALTHY_S, View
 
 
@@ -33,3 +34,5 @@ def _moments(view: View) -> Iterator[float]:
     for instance in view.instances.values():
         if instance.unhealthy_since is not None:
             yield instance.unhealthy_since + UNHEALTHY_MOVE_S
+        if instance.placement is not None:
+            yield instance.placed_at + PATIENCE_S

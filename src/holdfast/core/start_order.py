@@ -15,7 +15,7 @@ from holdfast.core.view import InstanceView
 PATIENCE_S = 60.0
 """So long after it was placed an instance counts as on its way; a preference (strict: false) waits for nobody longer."""
 STARTS_PER_NODE = 8
-"""So many strict instances start on one node at a time, the most important first: each start is slower the more there are."""
+"""So many strict instances start on one node at a time, the most important first: the more there are, the slower each."""
 
 
 @dataclass(frozen=True, slots=True)

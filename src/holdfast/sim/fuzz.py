@@ -126,6 +126,8 @@ def _instance(random: Random, name: str, nodes: Mapping[str, NodeSetup], tight: 
         "max_restarts": random.choice((0, 1, 1, 3)),
         "max_relocations": random.choice((0, 1, 1, 3)),
         "failback": random.random() < 0.6,
+        "ha": random.random() < 0.9,
+        "preemptible": random.random() < (0.5 if tight else 0.1),
     }
     if values["state"] == "ignored" and not values["node"]:
         values["state"] = "started"  # nobody would ever place it
@@ -149,7 +151,9 @@ def _rules(
         elif len(free) >= 2:
             size = min(len(free), random.choice((2, 2, 3)), len(nodes) - 1)
             chosen, free = free[:size], free[size:]
-            if len(chosen) >= 2:
+            if len(chosen) >= 2 and kind is RuleKind.START_ORDER:
+                yield RuleSpec(f"rule-{number + 1}", kind, tuple(chosen[1:]), {}, strict, tuple(chosen[:1]))
+            elif len(chosen) >= 2:
                 yield RuleSpec(f"rule-{number + 1}", kind, tuple(chosen), {}, strict)
 
 
