@@ -4,10 +4,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab_talk import CLOCK_OFFSET_S
+from lab_talk import CLOCK_OFFSET_S, SIZE
 
 from holdfast.lab import LabClient, LabOptions, cleanup
 from holdfast.lab.bringup import wait_nodes_up
@@ -48,10 +49,10 @@ def _sweep_dead_runs() -> None:
 
 @pytest.fixture(scope="session")
 def shared_bare_lab(make_lab: Callable[[str], LabClient]) -> LabClient:
-    """Three nodes without a cluster, n3 with a clock offset. Use `bare_lab`."""
+    """Three nodes without a cluster, n2 with a size and n3 with a clock offset. Use `bare_lab`."""
     lab = make_lab("b")
-    options = LabOptions(nodes=3, cluster=False, clock_offsets={"n3": CLOCK_OFFSET_S}, reboot_delay_s=0.1)
-    lab.up(options)
+    odd = LabOptions(clock_offsets={"n3": CLOCK_OFFSET_S}, sizes={"n2": SIZE})
+    lab.up(replace(odd, nodes=3, cluster=False, reboot_delay_s=0.1))
     return lab
 
 

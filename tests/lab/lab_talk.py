@@ -13,6 +13,8 @@ PYTHON = sys.executable
 ANSWER_S = 20.0
 HANG_S = 30.0
 CLOCK_OFFSET_S = 3600
+SIZE = (7, 3000)
+"""Cores and MiB that n2 of the bare lab believes to have."""
 
 COLLECT = """
 import socket, sys

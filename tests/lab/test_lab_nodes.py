@@ -8,6 +8,7 @@ from lab_talk import (
     CLOCK_OFFSET_S,
     FEED_WATCHDOG,
     PYTHON,
+    SIZE,
     TCP_CLIENT,
     TCP_SERVER,
     hear,
@@ -50,6 +51,15 @@ def test_a_node_has_its_own_names_processes_devices_and_group(bare_lab: LabClien
 def test_shared_storage_is_one_and_no_overlay(bare_lab: LabClient) -> None:
     out(bare_lab, "n1", "echo seen > /shared/x")
     assert out(bare_lab, "n2", "cat /shared/x; rm /shared/x; stat -f -c %T /shared") != "seen\noverlayfs"
+
+
+def test_a_node_has_the_size_it_was_given(bare_lab: LabClient) -> None:
+    script = "from holdfast.agent.identity import capacity; print(*capacity())"
+    sizes = {n: bare_lab.exec(n, [PYTHON, "-c", script], check=True).stdout.split() for n in ("n1", "n2")}
+    cores, memory_mib = SIZE
+    assert sizes["n2"] == [f"{cores:.1f}", str(memory_mib)]
+    assert sizes["n1"] != sizes["n2"], "the machine's own"
+    assert int(out(bare_lab, "n2", "free -m").split()[7]) == memory_mib, "programs see it too"
 
 
 def test_a_clock_offset_is_the_nodes_alone(bare_lab: LabClient) -> None:

@@ -46,6 +46,19 @@ def _read(path: str) -> str:
 
 
 def capacity() -> tuple[float, int]:
-    """(cores, memory in MiB) of this node."""
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return float(os.cpu_count() or 1), pages * size // (1 << 20)
+    """(cores, memory in MiB) of this machine, read anew each time: both can change while it runs."""
+    return float(online_cores(_read("/sys/devices/system/cpu/online"))), memory_mib(_read("/proc/meminfo"))
+
+
+def online_cores(text: str) -> int:
+    """Cores in a list like `0-3,6` (sysfs, cpu/online); the count that Python knows where there is none."""
+    ends = [part.partition("-") for part in text.split(",") if part]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ends) or os.cpu_count() or 1
+
+
+def memory_mib(text: str) -> int:
+    """MemTotal of /proc/meminfo (proc(5)), which is in KiB."""
+    total = next((line.split()[1] for line in text.splitlines() if line.startswith("MemTotal:")), "")
+    if total:
+        return int(total) // 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1 << 20)

@@ -14,7 +14,7 @@ from holdfast.errors import NotFound
 from holdfast.lab.client import LabClient, Progress, require_root
 from holdfast.lab.fault import HOWS
 from holdfast.lab.layout import CLIENT, DEFAULT_NAME
-from holdfast.lab.options import LabOptions, parse_clock_offset
+from holdfast.lab.options import LabOptions, parse_clock_offset, parse_size
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 _COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -50,6 +50,9 @@ def up(
     clock_offset: Annotated[
         list[str] | None, typer.Option(help="NODE=SECONDS its clock is ahead, e.g. n2=+3600. Repeatable.")
     ] = None,
+    size: Annotated[
+        list[str] | None, typer.Option(help="NODE=CORES:MIB it believes to have, e.g. n1=4:4096. Repeatable.")
+    ] = None,
     panel_port: Annotated[int, typer.Option(help="Port of 127.0.0.1 that leads to the panel; 0: none.")] = 0,
     as_json: output.Json = False,
 ) -> None:
@@ -63,6 +66,7 @@ def up(
         cluster=cluster,
         password=password,
         clock_offsets=dict(parse_clock_offset(text) for text in clock_offset or ()),
+        sizes=dict(parse_size(text) for text in size or ()),
         panel_port=panel_port,
     )
     lab = _client()

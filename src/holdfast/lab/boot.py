@@ -47,6 +47,9 @@ class BootSpec:
     watchdog_data: str = ""
     """mount(2) data of the watchdog's FUSE device; empty: no watchdog."""
     clock_offset_s: int = 0
+    cores: int = 0
+    """What the host believes to have, as LXCFS would show it; 0: what the machine has."""
+    memory_mib: int = 0
     shared_lost: bool = False
     """The shared storage is lost for this host: see storage.py."""
     extra_files: dict[str, str] = field(default_factory=dict)
@@ -129,6 +132,7 @@ def _build_root(spec: BootSpec) -> None:
         storage.lose(root / "shared")
     _hide(root, spec.state_dir)
     _mount_proc_and_sys(root, spec.boot_id)
+    _show_size(root, spec.cores, spec.memory_mib)
     _write_etc(root, spec)
     os.chdir(root)
     kernel.pivot_root_here()
@@ -180,6 +184,27 @@ def _mount_proc_and_sys(root: Path, boot_id: str) -> None:
     kernel.bind(boot_id_file, proc / "sys/kernel/random/boot_id", read_only=True)
     kernel.mount("sysfs", root / "sys", "sysfs")
     kernel.mount("cgroup2", root / "sys/fs/cgroup", "cgroup2")
+
+
+def _show_size(root: Path, cores: int, memory_mib: int) -> None:
+    """Cover what the kernel says of cores and memory. For programs that look there only: nothing is limited."""
+    shown: dict[str, str] = {}
+    if cores:
+        shown["sys/devices/system/cpu/online"] = f"0-{cores - 1}"
+    if memory_mib:
+        lines = Path("/proc/meminfo").read_text().splitlines(keepends=True)
+        shown["proc/meminfo"] = "".join(_meminfo_line(line, memory_mib * 1024) for line in lines)
+    for name, text in shown.items():
+        cover = root / "run" / f".{Path(name).name}"
+        cover.write_text(text)
+        kernel.bind(cover, root / name, read_only=True)
+
+
+def _meminfo_line(line: str, total_kib: int) -> str:
+    name, _, rest = line.partition(":")
+    if name not in ("MemTotal", "MemFree", "MemAvailable"):
+        return line
+    return f"{name}: {total_kib if name == 'MemTotal' else min(total_kib, int(rest.split()[0]))} kB\n"
 
 
 def _write_etc(root: Path, spec: BootSpec) -> None:

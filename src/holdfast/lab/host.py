@@ -183,6 +183,7 @@ class Host:
     def _boot_spec(self, report_fd: int) -> BootSpec:
         layout, lab = self.layout, self._lab
         cpu = cgroups.cpu_group(layout.cgroup.partition("/")[0])
+        cores, memory_mib = self._options.sizes.get(layout.name, (0, 0))
         scripts = Path(sys.executable).parent
         environment = {
             "PATH": SEARCH_PATH,
@@ -211,6 +212,8 @@ class Host:
             binds=checkout_directories(),
             watchdog_data=self._watchdog.mount_data() if self._watchdog else "",
             clock_offset_s=int(self._options.clock_offsets.get(layout.name, 0)),
+            cores=cores,
+            memory_mib=memory_mib,
             shared_lost=self.shared_lost,
             extra_files=_bmc_certificates(lab),
         )

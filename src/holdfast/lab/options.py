@@ -27,6 +27,8 @@ class LabOptions:
     """The admin password; generated if empty."""
     clock_offsets: dict[str, float] = field(default_factory=dict)
     """Node → seconds added to its CLOCK_BOOTTIME and CLOCK_MONOTONIC (whole seconds)."""
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Node → (cores, MiB of memory) that it believes to have; the others show the machine's own."""
     watchdog_reset: str = "reboot"
     """What a fired watchdog does after the reset: `reboot` the node, or leave it `off`."""
     reboot_delay_s: float = 2.0
@@ -54,3 +56,16 @@ def parse_clock_offset(text: str) -> tuple[str, float]:
         raise InvalidInput(
             f"`{text}` is not a clock offset", "Write NODE=SECONDS, e.g. n2=+3600 (whole seconds)."
         ) from None
+
+
+def parse_size(text: str) -> tuple[str, tuple[int, int]]:
+    """`n1=4:4096` → ("n1", (4, 4096)). Raises InvalidInput."""
+    node, _, size = text.partition("=")
+    cores, _, memory = size.partition(":")
+    try:
+        amounts = int(cores), int(memory)
+    except ValueError:
+        amounts = 0, 0
+    if not node or min(amounts) < 1:
+        raise InvalidInput(f"`{text}` is not a node's size", "Write NODE=CORES:MIB, e.g. n1=4:4096.")
+    return node, amounts
