@@ -7,7 +7,8 @@ import pytest
 from lab_talk import EXECUTOR, hear, talk, until
 
 from holdfast.lab import LabClient, Watcher
-from holdfast.lab.watcher import Sampler, instance_of
+from holdfast.lab.executors import instance_of
+from holdfast.lab.watcher import Sampler
 
 CONFIG = "/run/holdfast/nfs/vol1.conf"
 
@@ -35,8 +36,8 @@ def test_a_process_that_is_moved_between_groups_while_they_are_read_is_one_execu
             (tmp_path / "n1" / group).mkdir(parents=True)
             (tmp_path / "n1" / group / "cgroup.procs").write_text(f"{process.pid}\n")
         sampler = Sampler(tmp_path)
-        until(lambda: [i for i, _ in sampler.sample(0.0)] != [], "the executor is seen")
-        assert [(i, executor.host) for i, executor in sampler.sample(0.0)] == [("nfs/vol1", "n1")]
+        until(lambda: sampler.sample(0.0) != {}, "the executor is seen")
+        assert {i: [e.host for e in found] for i, found in sampler.sample(0.0).items()} == {"nfs/vol1": ["n1"]}
         process.kill()
 
 

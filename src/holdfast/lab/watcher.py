@@ -1,52 +1,33 @@
 """The independent watcher of INV-1: at most one live executor of a strict instance, at any time.
 
 It reads the process tables of all lab hosts from the machine, below the lab's control group, and knows nothing of
-Holdfast's own records. What counts as an executor stands in EXECUTORS. A process is alive unless it is a zombie or gone:
-frozen and stopped ones are alive, for they go on when they are thawed.
+Holdfast's own records, nor of libvirt's. What counts as an executor stands in lab/executors.py. A process is alive unless
+it is a zombie or gone: frozen and stopped ones are alive, for they go on when they are thawed.
 
 Run as a process of its own, `python -m holdfast.lab.watcher LAB STATE_DIR RECORD PERIOD_S`, by `Watcher`.
 """
 
 import json
 import os
-import re
 import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote
 
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.client import LabClient, LabError
+from holdfast.lab.executors import instance_of, may_receive, writes
 from holdfast.lab.processes import command_line
 
 PERIOD_S = 0.05
 _ADDRESS_PERIOD_S = _LOOKS_PERIOD_S = 1.0
 _STOP_S = 10.0
-
-EXECUTORS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A volume's server is known by its configuration file: the name is the directory's, or the file's own.
-    (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)/ganesha\.conf(?:\s|$)"), "nfs/{name}"),
-    (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)\.conf(?:\s|$)"), "nfs/{name}"),
-    (re.compile(r"(?:\S*/)?qemu-system-\S+ .*-name (?:guest=)?(?P<name>[^,\s]+)"), "vm/{name}"),
-)
-"""Pattern of the whole command line → instance id. The first that matches counts."""
-
-
-def instance_of(command: list[str]) -> str | None:
-    """The strict instance that a process with this command line executes."""
-    line = " ".join(command)
-    for pattern, instance in EXECUTORS:
-        if match := pattern.match(line):
-            return instance.format(name=unquote(match["name"]).removeprefix("nfs/"))
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +164,35 @@ def _stat(pid: int) -> tuple[str, int] | None:
     return fields[0], int(fields[19])
 
 
+@dataclass(slots=True)
+class _Process:
+    """What is known of one process."""
+
+    instance: str | None
+    command: list[str]
+    first_seen: float
+    has_written: bool = False
+    """A QEMU that was seen with the right to write to its disks."""
+
+
 class Sampler:
-    """Command lines are read once per process, and again (always while it is young) as it may execute something else."""
+    """Command lines are read once per process, and again (always while it is young) as it may execute something else.
+    Who may write to a machine's disks is read when it has several processes, and once a second until it was seen."""
 
     _YOUNG_S, _LOOK_AGAIN_S = 3.0, 1.0
 
     def __init__(self, group: Path) -> None:
         self._group = group
         self._next_look = 0.0
-        self._known: dict[tuple[int, int], tuple[str | None, str, float]] = {}
+        self._known: dict[tuple[int, int], _Process] = {}
 
-    def sample(self, now: float) -> Iterator[tuple[str, _Executor]]:
-        """(instance, executor) for every live executor."""
+    def sample(self, now: float) -> dict[str, list[_Executor]]:
+        """Instance → its live executors."""
         look_again = now >= self._next_look
         if look_again:
             self._next_look = now + self._LOOK_AGAIN_S
-        seen: dict[tuple[int, int], tuple[str | None, str, float]] = {}
+        seen: dict[tuple[int, int], _Process] = {}
+        found: dict[str, list[_Executor]] = {}
         for host in self._hosts():
             for pid in cgroups.processes(self._group / host):
                 stat = _stat(pid)
@@ -207,14 +201,41 @@ class Sampler:
                 key = (pid, stat[1])
                 if key in seen:
                     continue  # it was moved to another group while the groups were read
-                known = self._known.get(key)
-                if known is None or (known[0] is None and (look_again or now - known[2] < self._YOUNG_S)):
-                    command = command_line(pid)
-                    known = (instance_of(command), " ".join(command), known[2] if known else now)
-                seen[key] = known
-                if known[0] is not None:
-                    yield known[0], _Executor(host, pid, *stat, known[1])
+                known = seen[key] = self._look(pid, self._known.get(key), now, look_again)
+                if known.instance is not None:
+                    executor = _Executor(host, pid, *stat, " ".join(known.command))
+                    found.setdefault(known.instance, []).append(executor)
         self._known = seen
+        return {instance: self._executing(executors) for instance, executors in found.items()}
+
+    def _look(self, pid: int, known: _Process | None, now: float, look_again: bool) -> _Process:
+        if known is None or (known.instance is None and (look_again or now - known.first_seen < self._YOUNG_S)):
+            command = command_line(pid)
+            return _Process(instance_of(command), command, known.first_seen if known else now)
+        if look_again and not known.has_written and _is_machine(known.instance):
+            known.has_written = writes(pid)
+        return known
+
+    def together(self, executors: list[_Executor]) -> list[_Executor]:
+        """Those of one sample that execute at the same time. A sample takes a while: those that are alive after it were all
+        alive at its end, and only that is a proof."""
+        alive = [e for e in executors if _still_alive(e)]
+        # A daemon that forks a helper looks like two until the helper has executed its own program.
+        pids = {e.pid for e in alive}
+        return self._executing([e for e in alive if _parent(e.pid) not in pids])
+
+    def _executing(self, executors: list[_Executor]) -> list[_Executor]:
+        return executors if len(executors) < 2 else [e for e in executors if self._executes(e)]
+
+    def _executes(self, executor: _Executor) -> bool:
+        """Not so: a QEMU that waits to receive a machine, or has handed it over."""
+        known = self._known[executor.pid, executor.started]
+        if not _is_machine(known.instance):
+            return True
+        if writes(executor.pid):
+            known.has_written = True
+            return True
+        return not known.has_written and not may_receive(known.command)
 
     def _hosts(self) -> list[str]:
         with suppress(OSError):
@@ -235,15 +256,10 @@ class _Record:
             if not self._file.closed:
                 self._file.write(json.dumps({"kind": kind} | entry) + "\n")
 
-    def see(self, now: float, live: dict[str, list[_Executor]]) -> None:
+    def see(self, now: float, live: dict[str, list[_Executor]], sampler: Sampler) -> None:
         for instance, executors in live.items():
-            # A second process of the same instance counts even on the same host. A sample takes a while: those that are
-            # alive after it were all alive at its end, and only that is a proof.
-            together = [e for e in executors if len(executors) > 1 and _still_alive(e)]
-            # A daemon that forks a helper looks like two until the helper has executed its own program.
-            pids = {e.pid for e in together}
-            together = [e for e in together if _parent(e.pid) not in pids]
-            if len(together) > 1:
+            # A second process of the same instance counts even on the same host.
+            if len(executors) > 1 and len(together := sampler.together(executors)) > 1:
                 self.write("violation", boottime=now, instance=instance, executors=[asdict(e) for e in together])
         present = {(i, _identity(e)) for i, executors in live.items() for e in executors}
         for key in present:
@@ -263,6 +279,10 @@ class _Record:
         self.write("end", samples=samples, longest_gap_s=longest_gap_s)
         with self._lock:
             self._file.close()
+
+
+def _is_machine(instance: str | None) -> bool:
+    return instance is not None and instance.startswith("vm/")
 
 
 def _still_alive(executor: _Executor) -> bool:
@@ -328,10 +348,7 @@ def main() -> None:
     while running and os.getppid() == parent:
         now = kernel.boottime()
         longest, before = max(longest, now - before), now
-        live: dict[str, list[_Executor]] = {}
-        for instance, executor in sampler.sample(now):
-            live.setdefault(instance, []).append(executor)
-        record.see(now, live)
+        record.see(now, sampler.sample(now), sampler)
         samples += 1
         if now >= next_look:
             next_look = now + _LOOKS_PERIOD_S

@@ -1,0 +1,56 @@
+"""Which processes execute a strict instance, by what the kernel says of them and nothing else.
+
+A process is known by its command line. For a virtual machine that is not enough: while it migrates, a second QEMU waits for
+its state, and after that the first one lingers, idle. QEMU itself marks who may write: it holds byte 101 ("the WRITE
+permission is taken", see `raw_apply_lock_bytes` in QEMU's block/file-posix.c and docs/system/qemu-block-drivers) of each
+disk image by an open-file-description lock, lets go of it when it hands the machine over, and takes it when it receives one.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote
+
+_WRITE_BYTE = 101
+
+EXECUTORS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # A volume's server is known by its configuration file: the name is the directory's, or the file's own.
+    (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)/ganesha\.conf(?:\s|$)"), "nfs/{name}"),
+    (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)\.conf(?:\s|$)"), "nfs/{name}"),
+    (re.compile(r"(?:\S*/)?qemu-system-\S+ .*-name (?:guest=)?(?P<name>[^,\s]+)"), "vm/{name}"),
+)
+"""Pattern of the whole command line → instance id. The first that matches counts."""
+
+
+def instance_of(command: Sequence[str]) -> str | None:
+    """The strict instance that a process with this command line executes."""
+    line = " ".join(command)
+    for pattern, instance in EXECUTORS:
+        if match := pattern.match(line):
+            return instance.format(name=unquote(match["name"]).removeprefix("nfs/"))
+    return None
+
+
+def may_receive(command: Sequence[str]) -> bool:
+    """A QEMU that was started to receive a machine. It keeps this mark after it has received it."""
+    return "-incoming" in command
+
+
+def writes(pid: int) -> bool:
+    """A QEMU may write to a disk image now. False too if the process is gone."""
+    with suppress(OSError):
+        return any(_holds_write_byte(entry) for entry in Path(f"/proc/{pid}/fdinfo").iterdir())
+    return False
+
+
+def _holds_write_byte(fdinfo: Path) -> bool:
+    """`lock:` lines of proc_pid_fdinfo(5): number, OFDLCK, ADVISORY, READ, -1, device:inode, first byte, last byte."""
+    with suppress(OSError):
+        lines = (line.split() for line in fdinfo.read_text().splitlines() if line.startswith("lock:"))
+        ranges = [(int(words[-2]), words[-1]) for words in lines if words[2] == "OFDLCK"]
+        return any(first <= _WRITE_BYTE and (last == "EOF" or int(last) >= _WRITE_BYTE) for first, last in ranges)
+    return False
+
+
+__all__ = ["EXECUTORS", "instance_of", "may_receive", "writes"]
