@@ -1,11 +1,14 @@
 """A problem of room as a model of CP-SAT."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import gcd
 from typing import Any
 
 from holdfast.core.make_room import RoomItem, RoomProblem
+from holdfast.planning.move_rules import Choices
+
+MOST_MOVES = 16
+"""So many instances are moved at most to make room: each move costs the cluster's network and somebody's pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,11 @@ class Answer:
 
 
 class RoomModel:
-    """Variables: item i runs on node n; with `ordered` also who has left before whom comes. One use."""
+    """Variables: item i runs on node n. One use. `moving` adds what must hold while moves are under way."""
 
-    def __init__(self, library: Any, problem: RoomProblem, work_s: float, *, ordered: bool = False) -> None:
+    def __init__(
+        self, library: Any, problem: RoomProblem, work_s: float, moving: Callable[[Choices], None] | None = None
+    ) -> None:
         self._library = library
         self._work_s = work_s
         self._problem = problem
@@ -33,7 +38,8 @@ class RoomModel:
         """(item, node) → it runs there in the end."""
         self._runs: dict[str, Any] = {}
         """Item → sum of its variables."""
-        self._demand = _scaled(problem.items)
+        choices = Choices(self._model, problem, self._on)
+        self._demand = choices.demand
         for item in problem.items:
             self._place(item)
         self._capacities()
@@ -43,8 +49,9 @@ class RoomModel:
         for item in problem.items:
             if item.stoppable:
                 self._reason_to_stop(item)
-        if ordered:
-            _Order(self._model, problem, self._on, self._demand)
+        self._model.add(self._moved() <= MOST_MOVES)
+        if moving is not None:
+            moving(choices)
 
     # --- rules ----------------------------------------------------------------------------------------------------------
 
@@ -76,6 +83,15 @@ class RoomModel:
         ]
         self._model.add(self._runs[item.id] + sum(worthy) >= 1)
 
+    def _moved(self) -> Any:
+        """How many instances are."""
+        return sum(
+            len(item.members) * self._on[item.id, node]
+            for item in self._problem.items
+            for node in item.nodes
+            if item.movable and node != item.node
+        )
+
     # --- objective ------------------------------------------------------------------------------------------------------
 
     def solve(self) -> Answer:
@@ -83,13 +99,8 @@ class RoomModel:
         items = self._problem.items
         runs = sum(item.weight * self._runs[item.id] for item in items)
         stops = sum(item.weight * (1 - self._runs[item.id]) for item in items if item.stoppable)
-        stays = sum(len(item.members) * self._on[item.id, item.node] for item in items if item.movable and item.node)
-        stay_or_stop = stays + sum(
-            len(item.members) * (1 - self._runs[item.id]) for item in items if item.movable and item.stoppable
-        )
         proven, answer = True, self._read(None, proven=False)
-        # What is stopped is not moved: it counts as if it stayed.
-        for goal in (runs, -stops, stay_or_stop):
+        for goal in (runs, -stops, -self._moved()):
             if isinstance(goal, int):
                 continue
             best, optimal, values = self._maximize(goal)
@@ -127,76 +138,3 @@ class RoomModel:
             stopped=frozenset(item for item, node in before.items() if node and item not in on),
             proven=proven,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Demand:
-    divisors: tuple[int, ...]
-    """Per resource: what every demand is a multiple of; 0 where nobody needs any."""
-    of: Mapping[str, tuple[int, ...]]
-    """Item → demand in those multiples: exact, and small numbers make tight bounds."""
-
-
-def _scaled(items: Sequence[RoomItem]) -> _Demand:
-    divisors = tuple(gcd(*column) for column in zip(*(item.demand for item in items), strict=True))
-    of = {
-        item.id: tuple(need // (divisor or 1) for need, divisor in zip(item.demand, divisors, strict=True))
-        for item in items
-    }
-    return _Demand(divisors, of)
-
-
-class _Order:
-    """Adds to a model that its moves can be carried out one after the other, after all stops."""
-
-    def __init__(self, model: Any, problem: RoomProblem, on: Mapping[tuple[str, str], Any], demand: _Demand) -> None:
-        self._model = model
-        self._problem = problem
-        self._on = on
-        self._demand = demand
-        self._running = [item for item in problem.items if item.node]
-        self._movers = [item for item in self._running if item.movable]
-        self._turn = {item.id: model.new_int_var(0, len(self._movers), f"turn of {item.id}") for item in self._movers}
-        self._left: dict[tuple[str, str], Any] = {}
-        """(a, b) → a has left its node when b comes. Two in the same turn count for each other as if still there."""
-        for first in self._movers:
-            for second in self._movers:
-                if first is not second:
-                    self._left[first.id, second.id] = self._before(first, second)
-        for mover in self._movers:
-            for node in problem.nodes:
-                if node.id != mover.node and (mover.id, node.id) in on:
-                    self._arrival(mover, node.id, node.room)
-
-    def _before(self, first: RoomItem, second: RoomItem) -> Any:
-        left = self._model.new_bool_var(f"{first.id} leaves before {second.id}")
-        self._model.add(self._turn[first.id] < self._turn[second.id]).only_enforce_if(left)
-        self._model.add_implication(left, ~self._on[first.id, first.node])
-        return left
-
-    def _arrival(self, mover: RoomItem, node: str, room: Sequence[int]) -> None:
-        """What is on the node when it comes leaves room for it, and nobody is there from whom it must be apart."""
-        arrives = self._on[mover.id, node]
-        there = []
-        for other in self._running:
-            if other is mover or (other.node != node and (other.id, node) not in self._on):
-                continue
-            present = self._model.new_bool_var(f"{other.id} on {node} when {mover.id} comes")
-            there.append((other, present))
-            # It is there at that moment unless it was stopped or has left, or, coming itself, comes later.
-            if other.node == node:
-                gone = [self._left[other.id, mover.id]] if other.movable else []
-                stays = self._runs(other) if other.stoppable else 1
-                self._model.add(present >= stays - sum(gone))
-            else:
-                self._model.add(present >= self._on[other.id, node] - self._left[mover.id, other.id])
-            if any({mover.id, other.id} <= names for names in self._problem.apart):
-                self._model.add_implication(arrives, ~present)
-        for number, divisor in enumerate(self._demand.divisors):
-            need = self._demand.of[mover.id][number]
-            if need:
-                load = sum(self._demand.of[other.id][number] * present for other, present in there)
-                self._model.add(load + need <= room[number] // divisor).only_enforce_if(arrives)
-
-    def _runs(self, item: RoomItem) -> Any:
-        return sum(variable for (name, _), variable in self._on.items() if name == item.id)
