@@ -4,7 +4,7 @@ Asked of the code that decides: the turn is taken up to the instance in question
 again, each time without the node that was chosen before; so the order of the answers is the order of the decision.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.batch import Batch, counters_of
@@ -81,26 +81,29 @@ def _wish(instance: InstanceView) -> str:
 
 def _verdicts(batch: Batch, instance: InstanceView, *, runs: bool) -> list[Verdict]:
     ranked: list[Verdict] = []
-    nodes = dict(batch.view.nodes)
+    every = batch.view.nodes
+    nodes = dict(every if runs else batch.view.candidates(instance))
+    waits = "does not come into question: its high availability is off, so it waits for the node it was on"
+    others = [Verdict(name, 0, waits, refused=True) for name in sorted(every.keys() - nodes.keys())]
     before: _Traits | None = None
     here = instance.placement.node if instance.placement and runs else ""
     while nodes:
         choice = _choose(batch, instance, nodes, moving=runs)
         if not choice.node:
-            return ranked + _refused(batch, choice, nodes)
+            return ranked + _refused(choice, nodes) + others
         if len(ranked) == RANKED:
             may = [name for name in nodes if name not in choice.reasons]
             ranked += [Verdict(name, 0, "could take it, after those above") for name in sorted(may)]
-            return ranked + _refused(batch, choice, choice.reasons)
+            return ranked + _refused(choice, choice.reasons) + others
         traits = _traits(batch, instance, nodes.pop(choice.node))
         text = _for(traits) if before is None else f"comes after {ranked[-1].node}: {_after(traits, before)}"
         text = f"{text}; it is there now" if choice.node == here else text
         ranked.append(Verdict(choice.node, len(ranked) + 1, text))
         before = traits
-    return ranked
+    return ranked + others
 
 
-def _refused(batch: Batch, choice: Choice, nodes: Mapping[str, object]) -> list[Verdict]:
+def _refused(choice: Choice, nodes: Iterable[str]) -> list[Verdict]:
     return [
         Verdict(name, 0, choice.reasons.get(name, "") or f"is not asked: {choice.why_not()}", refused=True)
         for name in sorted(nodes)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 from holdfast.core.fencing import CLEAR_S, MATURE_S, POWER_RETRY_S
 from holdfast.core.reasons import UNHEALTHY_MOVE_S
+from holdfast.core.rebalance import moments as rebalance_moments
 from holdfast.core.start_order import PATIENCE_S
 from holdfast.core.view import HEALTHY_S, View
+from holdfast.core.yielding import YIELD_S
 
 
 def next_look(view: View, now: float) -> float:
@@ -36,3 +38,5 @@ def _moments(view: View) -> Iterator[float]:
             yield instance.unhealthy_since + UNHEALTHY_MOVE_S
         if instance.placement is not None:
             yield instance.placed_at + PATIENCE_S
+            yield instance.placed_at + YIELD_S
+    yield from rebalance_moments(view)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from holdfast.core.decide import decide
-from holdfast.core.intents import BringHome, Claim, EndMove, Intent, NoteMoved, Place, Remove
+from holdfast.core.intents import BringHome, Claim, EndMove, Intent, KeepOff, NoteMoved, Place, Remove
 from holdfast.core.model import Desired, Goal, InstanceState, InstanceStatus, MoveRequest, Placement
 from holdfast.core.policy import BringBack
 from holdfast.core.view import InstanceView, NodeView, View
@@ -121,6 +121,9 @@ class _Scene:
             self.instances[intent.instance] = _obeyed(placed)
         elif isinstance(intent, EndMove):
             self.instances[intent.instance] = replace(self.instances[intent.instance], move=None)
+        elif isinstance(intent, KeepOff):
+            old = self.instances[intent.instance]
+            self.instances[old.id] = replace(old, spec=replace(old.spec, desired=Desired.STOPPED))
         elif isinstance(intent, Remove):
             del self.instances[intent.instance]
         elif isinstance(intent, Claim):

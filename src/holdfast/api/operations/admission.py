@@ -17,12 +17,15 @@ from holdfast.api.operations.draft import Draft
 from holdfast.core.preview import settle
 from holdfast.core.view import View
 from holdfast.errors import Conflict
+from holdfast.planning.cpsat import CpSatSolver
 from holdfast.store.view import Listing, people_view
 
 if TYPE_CHECKING:
     from holdfast.core.admission import Guarantee
 
 SHOWN = 5
+SOLVER = CpSatSolver()
+"""The make-room step of every answer given here. It loads its library when something does not fit otherwise."""
 
 
 class GuaranteeBroken(Conflict):
@@ -52,25 +55,28 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     if after.compute is None or importlib.util.find_spec("holdfast.core.admission") is None:
         return "", ""
     tolerate = after.compute.tolerate
-    then = guarantee(after, tolerate)
+    after = settle(after, 0.0).view
+    then = check(after, tolerate)
     if then.survivable:
         return "", ""
-    if before.compute is None:
+    earlier = before.compute
+    if earlier is None:
         return "", f"The guarantee does not hold: {sentence(then)}."
-    if tolerate < before.compute.tolerate:
+    if tolerate < earlier.tolerate:
         return "", f"The guarantee does still not hold: {sentence(then)}."
-    raised = tolerate > before.compute.tolerate
-    now = guarantee(before, tolerate)
+    raised = tolerate > earlier.tolerate
+    before = settle(before, 0.0).view
+    now = check(before, tolerate)
     if not raised and not now.survivable and lost_work(after, then) <= lost_work(before, now):
         return "", f"The guarantee was broken already and still is: {sentence(then)}."
     return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
 
 
-def guarantee(view: View, tolerate: int) -> "Guarantee":
-    """Of what the cluster comes to when nothing else happens."""
+def check(view: View, tolerate: int) -> "Guarantee":
+    """Of a cluster at rest."""
     from holdfast.core.admission import survives  # noqa: PLC0415
 
-    return survives(settle(view, 0.0).view, tolerate)
+    return survives(view, tolerate, SOLVER)
 
 
 def lost_work(view: View, found: "Guarantee") -> int:
