@@ -28,7 +28,8 @@ from holdfast.agent.system import SystemUnits
 from holdfast.bootstrap.create import SEED_FILE, apply_seed
 from holdfast.clock import SystemClock
 from holdfast.config import BEAT_PORT, DEFAULT_PATH, NodeConfig, load, store_endpoints
-from holdfast.core.model import ClusterSpec
+from holdfast.core.model import ClusterSpec, NodeSpec
+from holdfast.core.observers import MANAGEMENT
 from holdfast.core.timing import profile
 from holdfast.core.validity import SessionState
 from holdfast.errors import HoldfastError, StoreError
@@ -99,7 +100,7 @@ class Agent:
         )
         self._executor = Executor(
             context,
-            drivers(self._config, self._runner, self._clock, cluster),
+            drivers(self._config, self._runner, self._clock, cluster, self._management_address),
             probes(self._config),
             self._mirror,
             lambda: session.fence_epoch,
@@ -189,6 +190,11 @@ class Agent:
                         task.result()
         finally:
             ended.cancel()
+
+    def _management_address(self, node: str) -> str:
+        """Of another node, as the store tells it; its name where the store does not."""
+        spec = self._mirror.read(keys.node_spec(node), NodeSpec)
+        return spec.addresses[MANAGEMENT] if spec is not None else node
 
     def _cluster(self) -> ClusterSpec | None:
         kept = Path(self._config.state_dir) / "cluster.json"

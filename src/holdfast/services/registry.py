@@ -7,14 +7,18 @@ instance of that kind is to run.
 
 from collections.abc import Callable
 
+from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.core.model import ClusterSpec, InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Driver, HealthProbe, Runner, StepRecorder
 
 
-def drivers(config: NodeConfig, runner: Runner, clock: Clock, cluster: ClusterSpec) -> dict[str, Driver]:
-    """Kind → driver, for every kind Holdfast knows. (Imports inside: see the text of this module.)"""
+def drivers(
+    config: NodeConfig, runner: Runner, clock: Clock, cluster: ClusterSpec, address_of: Callable[[str], str] = str
+) -> dict[str, Driver]:
+    """Kind → driver, for every kind Holdfast knows. `address_of` gives the management address of a node, for live
+    migrations. (Imports inside: see the text of this module.)"""
 
     def panel() -> Driver:
         from holdfast.services.admin_panel import PanelDriver  # noqa: PLC0415
@@ -26,7 +30,13 @@ def drivers(config: NodeConfig, runner: Runner, clock: Clock, cluster: ClusterSp
 
         return NfsDriver(runner, clock, cluster.shared_root, config.run_dir)
 
-    return load_drivers({"panel": panel, "nfs": nfs}, runner)
+    def vm() -> Driver:
+        from holdfast.services.vm.driver import VmDriver  # noqa: PLC0415
+        from holdfast.services.vm.files import place_of  # noqa: PLC0415
+
+        return VmDriver(place_of(config, cluster.shared_root), runner, clock, address_of=address_of)
+
+    return load_drivers({"panel": panel, "nfs": nfs, "vm": vm}, runner)
 
 
 def probes(config: NodeConfig) -> dict[str, HealthProbe]:
@@ -42,7 +52,12 @@ def probes(config: NodeConfig) -> dict[str, HealthProbe]:
 
         return NfsProbe()
 
-    return load_probes({"panel": panel, "nfs": nfs})
+    def vm() -> HealthProbe:
+        from holdfast.services.vm.probe import VmProbe  # noqa: PLC0415
+
+        return VmProbe(config.run_dir, SystemClock())
+
+    return load_probes({"panel": panel, "nfs": nfs, "vm": vm})
 
 
 def load_drivers(makers: dict[str, Callable[[], Driver]], runner: Runner) -> dict[str, Driver]:

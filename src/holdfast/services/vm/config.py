@@ -17,6 +17,7 @@ HEARTBEAT_PORT = "org.holdfast.heartbeat.0"
 """Name of the virtio-serial port on which a guest writes a line at least each 2 s (heartbeat = port)."""
 AGENT_PORT = "org.qemu.guest_agent.0"
 MIN_MEMORY_MIB = 16
+MAX_DISKS = 20
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _BRIDGE = re.compile(r"[A-Za-z0-9_.-]{1,15}")
@@ -93,7 +94,7 @@ def instance_spec(name: str, config: VmConfig, *, cpu: float, memory_mib: int, *
         role=Role.COMPUTE,
         cpu=cpu,
         memory_mib=memory_mib,
-        config=msgspec.to_builtins(config),
+        config=msgspec.json.decode(msgspec.json.encode(config)),
         **more,
     )
 
@@ -117,8 +118,8 @@ def validate(config: VmConfig, what: str) -> None:
     for path in paths:
         if not PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise InvalidInput(f"{what}: the path {path!r} is not usable", "Use an absolute path without `..`.")
-    if len({disk.path for disk in config.disks}) != len(config.disks):
-        raise InvalidInput(f"{what}: a disk is listed twice", "List each disk once.")
+    if len({disk.path for disk in config.disks}) != len(config.disks) or len(config.disks) > MAX_DISKS:
+        raise InvalidInput(f"{what}: its list of disks is not usable", f"List each disk once, and at most {MAX_DISKS}.")
     if config.initrd and not config.kernel:
         raise InvalidInput(f"{what}: an initrd without a kernel", "Name the kernel, or leave both away.")
     for nic in config.networks:

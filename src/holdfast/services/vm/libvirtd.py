@@ -1,0 +1,201 @@
+"""The libvirt daemon of this node, and the connection to it.
+
+Daemon and virtlockd are *system* units: no machine runs in their groups (files.py), so they may be killed and started again
+at any time, and survive the node's deadline, which ends the machines. A daemon that does not answer is killed and started
+anew; it finds the machines again by its own records.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+import libvirt
+from holdfast.errors import DriverError
+from holdfast.ports import Clock, Runner, Unit
+from holdfast.services.nfs.storage import SharedStorage
+from holdfast.services.vm import files
+from holdfast.services.vm.files import Place
+
+log = structlog.get_logger("holdfast.vm")
+
+T = TypeVar("T")
+
+UNIT = "vm-libvirtd"
+LOCK_UNIT = "vm-virtlockd"
+LIBVIRTD = "/usr/sbin/libvirtd"
+VIRTLOCKD = "/usr/sbin/virtlockd"
+START_S = 20.0
+"""The first start of a daemon asks every emulator what it can do, about a second on an idle machine."""
+CALL_S = 10.0
+STORAGE_S = 3.0
+_POLL_S = 0.05
+_DIRECTORIES = ("etc/hooks", "etc/pki", "run/holdfast", "lib", "cache", "health", "holders")
+
+
+class LibvirtFailed(DriverError):
+    """libvirt answered that it could not. `code` is libvirt's own (VIR_ERR_…)."""
+
+    def __init__(self, message: str, advice: str, code: int) -> None:
+        super().__init__(message, advice)
+        self.code = code
+
+
+class LibvirtSilent(DriverError):
+    """libvirt did not answer in time: what was asked may happen, may have happened, or not."""
+
+
+class Libvirtd:
+    """See the module's text. Safe to use from several tasks of one event loop."""
+
+    def __init__(
+        self, place: Place, storage: SharedStorage, runner: Runner, clock: Clock, qemu: str = files.QEMU
+    ) -> None:
+        self.place = place
+        self._storage = storage
+        self._runner = runner
+        self._clock = clock
+        self._qemu = qemu
+        self._lock = asyncio.Lock()
+        self._connection: libvirt.virConnect | None = None
+        # libvirt-python prints each error on standard error unless somebody takes it.
+        libvirt.registerErrorHandler(lambda _context, _error: None, None)
+
+    async def call(
+        self, work: Callable[[libvirt.virConnect], T], *, what: str, timeout: float = CALL_S, start: bool = True
+    ) -> T:
+        """Run `work` with the connection, in a thread. Raises LibvirtFailed, LibvirtSilent, DriverError. `start`: bring the
+        daemon up if it does not run."""
+        connection = await self._connected(start=start)
+        try:
+            return await self._in_thread(lambda: work(connection), timeout, what)
+        except libvirt.libvirtError as error:
+            if not connection.isAlive() and self._connection is connection:
+                self._connection = None
+            raise LibvirtFailed(
+                f"libvirt could not {what}: {error.get_error_message()}",
+                f"Look at {self._runner.log_path(UNIT)}.",
+                error.get_error_code(),
+            ) from error
+
+    async def restart(self) -> None:
+        """Kill a daemon that does not answer, and start it again. Machines run on. Raises DriverError."""
+        async with self._lock:
+            log.warning("libvirtd does not answer: it is started again")
+            self._connection = None
+            await self._runner.stop(UNIT, grace_s=0.0)
+        await self._connected(start=True)
+
+    async def _connected(self, *, start: bool) -> libvirt.virConnect:
+        connection = self._connection
+        if connection is not None:
+            return connection
+        async with self._lock:
+            if self._connection is None:
+                if start:
+                    await self._bring_up()
+                self._connection = await self._connect(START_S if start else 1.0)
+            return self._connection
+
+    async def _bring_up(self) -> None:
+        running = await self._runner.running()
+        if UNIT in running and LOCK_UNIT in running:
+            return
+        await self._storage.check(timeout=STORAGE_S)  # an empty mount point must not get a lock space
+        await self._in_thread(self._write_files, CALL_S, "write libvirt's settings")
+        await self._start(LOCK_UNIT, (VIRTLOCKD, "--config", f"{files.LIBVIRT_ETC}/virtlockd.conf"), running)
+        await self._until((self.place.base / "run" / "virtlockd-sock").is_socket, LOCK_UNIT)
+        listen = ("--listen",) if self.place.listen else ()
+        await self._start(UNIT, (LIBVIRTD, "--config", f"{files.LIBVIRT_ETC}/libvirtd.conf", *listen), running)
+
+    async def _start(self, name: str, argv: tuple[str, ...], running: list[str]) -> None:
+        if name not in running:
+            for left in (f"{name.removeprefix('vm-')}.pid", f"{name.removeprefix('vm-')}-sock", "libvirt-sock"):
+                (self.place.base / "run" / left).unlink(missing_ok=True)
+            await self._runner.start(Unit(name, files.enter(self.place, *argv), strict=False))
+
+    async def _until(self, ready: Callable[[], bool], unit: str) -> None:
+        end = self._clock.now() + START_S
+        while not ready():
+            if self._clock.now() > end or unit not in await self._runner.running():
+                raise DriverError(f"{unit} did not start", f"Look at its log {self._runner.log_path(unit)}.")
+            await self._clock.sleep(_POLL_S)
+
+    async def _connect(self, limit_s: float) -> libvirt.virConnect:
+        uri = f"qemu+unix:///system?mode=legacy&socket={self.place.socket}"
+        end = self._clock.now() + limit_s
+        while True:
+            try:
+                return await self._in_thread(lambda: libvirt.open(uri), limit_s, "connect")
+            except libvirt.libvirtError as error:
+                if self._clock.now() > end or UNIT not in await self._runner.running():
+                    raise DriverError(
+                        f"the libvirt daemon of this node cannot be reached: {error.get_error_message()}",
+                        f"Look at its log {self._runner.log_path(UNIT)}.",
+                    ) from error
+                await self._clock.sleep(_POLL_S)
+
+    async def _in_thread(self, work: Callable[[], T], timeout: float, what: str) -> T:
+        """A thread of its own per call: one that hangs must not use up a pool. Raises what `work` raises, LibvirtSilent."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]
+
+        def body() -> None:
+            try:
+                outcome: tuple[T | None, BaseException | None] = (work(), None)
+            except BaseException as error:
+                outcome = (None, error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(settle, *outcome)
+
+        threading.Thread(target=body, daemon=True, name="libvirt").start()
+        try:
+            async with self._clock.timeout(timeout):
+                return await future
+        except TimeoutError:
+            self._connection = None
+            raise LibvirtSilent(
+                f"libvirt did not {what} within {timeout:g} s", "It is asked again; a daemon that hangs is restarted."
+            ) from None
+
+    # --- files ----------------------------------------------------------------------------------------------------------
+
+    def _write_files(self) -> None:
+        base = self.place.base
+        for name in _DIRECTORIES:
+            (base / name).mkdir(parents=True, exist_ok=True)
+        self.place.leases.mkdir(parents=True, exist_ok=True)
+        self.place.log_dir.mkdir(parents=True, exist_ok=True)
+        for name, (text, mode) in files.files(self.place, self._qemu, _identity(self._qemu)).items():
+            path = base / "etc" / name
+            # Left alone where it is right: its age tells libvirt whether it knows the emulator.
+            if not path.exists() or path.read_text() != text:
+                path.write_text(text)
+            path.chmod(mode)
+        for name, target in (("cacert", self.place.ca), ("clientcert", self.place.cert), ("clientkey", self.place.key)):
+            link = base / "etc" / "pki" / f"{name}.pem"
+            link.unlink(missing_ok=True)
+            if target:
+                link.symlink_to(target)
+
+
+def _identity(qemu: str) -> str:
+    """Changes when the program does."""
+    try:
+        found = Path(qemu).resolve().stat()
+    except OSError as error:
+        raise DriverError(f"QEMU is not at {qemu}: {error}", "Install the package qemu-system-x86.") from error
+    return f"{os.path.realpath(qemu)} {found.st_size} {found.st_mtime_ns}"
