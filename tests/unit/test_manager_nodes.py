@@ -16,6 +16,7 @@ from holdfast.core.model import (
     Exclusivity,
     Fence,
     FenceDeviceSpec,
+    Goal,
     InstanceSpec,
     InstanceState,
     InstanceStatus,
@@ -237,3 +238,28 @@ async def test_a_node_that_was_missed_counts_as_well_only_after_a_while() -> Non
         await cluster.run_for(HEALTHY_S)
         view = cluster.manager.observations.view({}, frozenset())
         assert view.nodes["n2"].well(view.timing, cluster.clock.now())
+
+
+async def test_a_word_of_an_agent_that_cannot_be_read_stops_the_judgement_of_nobody_else() -> None:
+    """As of an agent of another version: the manager had ended, and each after it, so nothing was recovered any more."""
+    async with managed() as cluster:
+        before = cluster.placed()
+        other = next(name for name in NODES if name != before.node)
+        cluster.put(keys.status(VOLUME), {"node": before.node, "state": "running", "healthy": "yes"})
+        for name in set(NODES) - {other}:
+            cluster.put(keys.beat(name), {"session": f"s-{name}", "phase": "of another version"})
+        entry = cluster.cluster.get(keys.beat(other))
+        assert entry is not None
+        cluster.put(keys.death_confirmation(other), DeathConfirmation("ann", entry.mod_revision))
+        cluster.put(keys.move(VOLUME), MoveRequest(other))
+        await cluster.clock.advance(0.5)
+        fence = cluster.read(keys.fence(other), Fence)
+        assert fence is not None
+        assert fence.proof is Proof.OPERATOR
+        await cluster.clock.advance(0.5)
+        assert (cluster.placed().node, cluster.placed().fence_epoch) == (before.node, before.fence_epoch)
+        await cluster.run_for(HEALTHY_S)
+        assert cluster.placed().goal is Goal.STOP, "silence is no confirmed stop"
+        cluster.says(InstanceState.STOPPED)
+        await cluster.run_for(1)
+        assert cluster.placed().node == other

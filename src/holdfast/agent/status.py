@@ -61,13 +61,13 @@ class StatusWriter:
             self._context.session,
             placement.epoch,
             state,
-            detail,
-            healthy,
-            dict(steps),
-            failures,
-            stable,
-            powered_off,
-            migrate_error,
+            detail=detail,
+            healthy=healthy,
+            steps=dict(steps),
+            failures=failures,
+            stable=stable,
+            powered_off=powered_off,
+            migrate_error=migrate_error,
         )
         if self._last is None or status != self._last[0]:
             self._last = (status, target)

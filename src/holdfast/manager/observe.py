@@ -12,7 +12,7 @@ from holdfast.manager.reports import Detector
 from holdfast.ports import Change, Clock
 from holdfast.store import keys
 from holdfast.store.mirror import Mirror
-from holdfast.store.view import instance_view, node_view, timing_of, view_of
+from holdfast.store.view import instance_view, node_view, said, timing_of, view_of
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class Observations:
         if not _is_beat(key):
             return True
         node = keys.node_of(key)
-        beat = self.read(key, Beat)
+        beat = said(self._mirror, key, Beat)
         standing = _standing(beat) if beat else ()
         if self._standing.get(node) == standing:
             return node in self._was_down
@@ -157,7 +157,7 @@ class Observations:
     def _records(self, name: str) -> tuple[NodeSpec | None, Beat | None, Fence | None]:
         return (
             self.read(keys.node_spec(name), NodeSpec),
-            self.read(keys.beat(name), Beat),
+            said(self._mirror, keys.beat(name), Beat),
             self.read(keys.fence(name), Fence),
         )
 

@@ -26,6 +26,7 @@ from holdfast.core.observers import MANAGEMENT, Suspicion
 from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
 from holdfast.core.timing import Timing, profile
 from holdfast.core.view import InstanceView, NodeView, View
+from holdfast.errors import StoreError
 from holdfast.ports import Entry
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -67,6 +68,16 @@ class Listing:
         return sorted(key for key in self._entries if key.startswith(prefix))
 
 
+def said(source: Source, key: str, kind: type[T]) -> T | None:
+    """What an agent wrote. A word that cannot be read (by an agent of another version) counts as not said: then one node or
+    instance is not judged, and all others are. What managers and operators wrote must be readable: to decide without it
+    could place an instance twice."""
+    try:
+        return source.read(key, kind)
+    except StoreError:
+        return None
+
+
 def timing_of(source: Source) -> Timing:
     cluster = source.read(keys.CLUSTER, ClusterSpec)
     return profile(cluster.profile if cluster else "default")
@@ -83,7 +94,7 @@ def node_view(source: Source, name: str) -> NodeView | None:
         spec=spec,
         fence=fence,
         fence_revision=source.revision_of(keys.fence(name)),
-        beat=source.read(keys.beat(name), Beat),
+        beat=said(source, keys.beat(name), Beat),
         beat_revision=source.revision_of(keys.beat(name)),
         confirmation=source.read(keys.death_confirmation(name), DeathConfirmation),
         maintenance=source.read(keys.maintenance(name), Maintenance),
@@ -120,8 +131,8 @@ def instance_view(source: Source, key: str, *, placed_at: float = float("-inf"))
 
 def _status(source: Source, instance: str, placement: Placement | None) -> InstanceStatus | None:
     """What the agent said, if it is the word of its present run: an earlier one says nothing about now."""
-    status = source.read(keys.status(instance), InstanceStatus)
-    beat = source.read(keys.beat(placement.node), Beat) if placement else None
+    status = said(source, keys.status(instance), InstanceStatus)
+    beat = said(source, keys.beat(placement.node), Beat) if placement else None
     return status if status and beat and status.session == beat.session else None
 
 
