@@ -34,6 +34,8 @@ class LabNetwork:
     """Prefix of the /64, or empty."""
     client: bool
     """The client host outside the cluster is attached too."""
+    node_bridge: str = ""
+    """Bridge inside the nodes that has the interface as a port and the node's addresses, so that machines can join."""
 
     @property
     def bridge(self) -> str:
@@ -47,7 +49,7 @@ class LabNetwork:
 
 NETWORKS = (
     LabNetwork("management", "m", "eth0", "10.77.0", "fd77::", client=True),
-    LabNetwork("public", "p", "eth1", "10.78.0", "fd78::", client=True),
+    LabNetwork("public", "p", "eth1", "10.78.0", "fd78::", client=True, node_bridge="br-public"),
     LabNetwork("bmc", "b", "eth2", "10.79.0", "", client=False),
 )
 

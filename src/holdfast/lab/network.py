@@ -13,6 +13,9 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.lab.layout import NETWORKS, HostLayout, Layout
 
+_BRIDGE_OPTIONS = "stp_state 0 forward_delay 0 mcast_snooping 0"
+"""Snooping is off because it delays neighbour discovery until a querier was heard."""
+
 
 class SwitchError(HoldfastError):
     """A network tool failed."""
@@ -80,10 +83,8 @@ class Switch:
         lines = ["link set lo up"]
         for index, net in enumerate(NETWORKS):
             # Its own address is fixed, else it would change with the ports and the BMCs behind it be lost for a while.
-            # Snooping is off because it delays neighbour discovery until a querier was heard.
             mac = f"02:77:{index:02x}:00:01:00"
-            options = "stp_state 0 forward_delay 0 mcast_snooping 0"
-            lines.append(f"link add {net.bridge} address {mac} type bridge {options}")
+            lines.append(f"link add {net.bridge} address {mac} type bridge {_BRIDGE_OPTIONS}")
             lines.append(f"link set {net.bridge} up")
         ip(self._netns, [*lines, *(f"addr add {a}/24 dev br-b" for a in bmc_addresses)])
 
@@ -98,8 +99,13 @@ class Switch:
             pairs.append(f"link add {port.name} type veth peer name {eth} address {port.mac} netns {host.netns}")
             pairs.append(f"link set {port.name} master {net.bridge} {'down' if net.name in cut else 'up'}")
             inside.append(f"link set {eth} up")
+            holder = net.node_bridge if host.is_node and net.node_bridge else eth
+            if holder != eth:
+                inside.append(f"link add {holder} address {port.mac} type bridge {_BRIDGE_OPTIONS}")
+                inside.append(f"link set {eth} master {holder}")
+                inside.append(f"link set {holder} up")
             for address in port.addresses:
-                inside.append(f"addr add {address} dev {eth} {'nodad' if ':' in address else 'brd +'}")
+                inside.append(f"addr add {address} dev {holder} {'nodad' if ':' in address else 'brd +'}")
         ip(self._netns, pairs)
         ip(host.netns, inside)
 
