@@ -1,0 +1,228 @@
+"""Admission control: would everything that runs find room again after any N failures of nodes?
+
+Only sets of exactly N nodes are asked: what survives a set survives each part of it. A set is first answered by the plans
+for its single nodes, if these do not get in each other's way; then by a plan of its own, as recovery would make it; only
+where that leaves something over, by the solver. So every yes is backed by a plan.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+from holdfast.core.make_room import RoomProblem, RoomSolution, Solver
+from holdfast.core.model import Exclusivity
+from holdfast.core.plan import Planner
+from holdfast.core.side_by_side import SideBySide, Unit
+from holdfast.core.view import View
+
+BUDGET = 20_000
+"""Plans made for one answer; what they do not cover is not checked, and the answer says so."""
+SOLVES = 50
+"""Sets for which the solver is asked for one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """What is true of every set of `tolerate` failures."""
+
+    tolerate: int
+    survivable: bool
+    """Of all sets that were checked: whatever ran before has room after."""
+    worst: tuple[str, ...] = ()
+    """The failed nodes after which most priority-weighted work finds no room (of equals the first by name); empty if there
+    are none."""
+    unplaced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """What would find no room then → for each node why."""
+    checked: int = 0
+    """Sets that were answered."""
+    complete: bool = True
+    """No set is left out."""
+    exact: bool = True
+    """False: no room was found after the worst set, but that there is none is not proven (no solver, or too little work)."""
+    waiting: tuple[str, ...] = ()
+    """What has no room already now. It is not counted: no failure is to blame."""
+
+    @property
+    def text(self) -> str:
+        """One sentence or two for people."""
+        what = "the failure of one node" if self.tolerate == 1 else f"the failure of any {self.tolerate} nodes"
+        if self.survivable:
+            said = f"there is room for everything after {what}"
+        else:
+            count = len(self.unplaced)
+            lost = f"{min(self.unplaced)} would" if count == 1 else f"{count} instances would"
+            said = f"if {' and '.join(self.worst)} failed, {lost} find no room" + (
+                "" if self.exact else " (not proven)"
+            )
+        return said if self.complete else f"{said}; only {self.checked} sets of failures were checked"
+
+
+def survives(
+    view: View,
+    tolerate: int,
+    solver: Solver | None = None,
+    *,
+    now: float | None = None,
+    domains: bool = False,
+    budget: int = BUDGET,
+) -> Guarantee:
+    """`domains`: nodes of one failure domain fail together, as one of the `tolerate` failures. `now` as for `plan.evacuate`.
+
+    Does not count: what is off, what waits for its own node by its owner's wish, what runs everywhere anyway, what waits for
+    room already. What is preemptible counts: room that is made by stopping something is no room for everything."""
+    gentle = _Gentle(solver) if solver is not None else None
+    planner = Planner(view, now)
+    waiting = planner.evacuate((), gentle).shortfall
+    if waiting:
+        counted = {name: instance for name, instance in view.instances.items() if name not in waiting}
+        view = replace(view, instances=counted)
+        planner = Planner(view, now)
+    search = _Search(view, planner, _units(view, domains), budget)
+    search.ask_all(tolerate)
+    found = search.worst(gentle)
+    answer = Guarantee(tolerate, found is None, checked=search.checked, complete=search.complete, waiting=waiting)
+    if found is None:
+        return answer
+    return replace(answer, worst=found.nodes, unplaced=found.unplaced, exact=found.exact)
+
+
+def _units(view: View, domains: bool) -> list[Unit]:
+    """What may fail as one: nodes that are up."""
+    units: dict[str, list[str]] = {}
+    for name in sorted(view.nodes):
+        node = view.nodes[name]
+        domain = node.spec.failure_domain if domains else ""
+        if node.member:
+            units.setdefault(f"domain {domain}" if domain else f"node {name}", []).append(name)
+    return sorted(tuple(unit) for unit in units.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """After a set of failures not everything found room."""
+
+    nodes: Unit
+    weight: int
+    unplaced: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    exact: bool = True
+
+    @property
+    def order(self) -> tuple[int, Unit]:
+        """The worst first."""
+        return (-self.weight, self.nodes)
+
+
+class _Search:
+    """All sets of failures of one view."""
+
+    def __init__(self, view: View, planner: Planner, units: Sequence[Unit], budget: int) -> None:
+        self._view = view
+        self._planner = planner
+        self._budget = budget
+        self.checked = 0
+        self.complete = True
+        self._losses: list[_Loss] = []
+        useful = self._useful()
+        units = [unit for unit in units if not useful.isdisjoint(unit)]
+        carried = dict.fromkeys(units, 0)
+        unit_of = {node: unit for unit in units for node in unit}
+        for name, nodes in self._planner.fleet.where.items():
+            for unit in {unit_of[node] for node in nodes if node in unit_of}:
+                carried[unit] += self._weight((name,))
+        # The fullest first: if the budget ends before the sets do, those that hurt most have been asked.
+        self._units = sorted(units, key=lambda unit: (-carried[unit], unit))
+
+    def _useful(self) -> set[str]:
+        """Nodes that carry something or could: without another one nothing changes."""
+        fleet = self._planner.fleet
+        able = fleet.arrays.among(node for nodes in fleet.where.values() for node in nodes)
+        for instance in self._view.instances.values():
+            able = able | fleet.arrays.eligible(instance.spec)
+        return {fleet.arrays.names[number] for number in able.nonzero()[0]}
+
+    def _weight(self, names: Iterable[str]) -> int:
+        """Priority-weighted work."""
+        return sum(self._view.instances[name].spec.priority + 1 for name in names)
+
+    # --- every set ------------------------------------------------------------------------------------------------------
+
+    def ask_all(self, size: int) -> None:
+        size = min(size, len(self._units))
+        if size < 2:
+            for set_ in combinations(self._units, size):
+                self._ask(set_)
+            return
+        beside = self._beside()
+        for prefix in combinations(range(len(self._units)), size - 1):
+            if self._budget <= 0:
+                self.complete = False
+                return
+            self._budget -= 1
+            fine = beside.companions(prefix)
+            for last in range(prefix[-1] + 1, len(self._units)):
+                if fine is not None and fine[last]:
+                    self.checked += 1
+                else:
+                    self._ask(tuple(self._units[number] for number in (*prefix, last)))
+
+    def _beside(self) -> SideBySide:
+        plans = [self._planner.evacuate(unit) for unit in self._units]
+        self._budget -= len(plans)
+        specs = {name: instance.spec for name, instance in self._view.instances.items()}
+        whole = [None if self._counting(plan.shortfall) else plan.placements for plan in plans]
+        return SideBySide(self._planner.fleet, self._units, whole, specs)
+
+    def _ask(self, units: Sequence[Unit]) -> None:
+        if self._budget <= 0:
+            self.complete = False
+            return
+        self._budget -= 1
+        self.checked += 1
+        nodes = tuple(sorted(node for unit in units for node in unit))
+        short = self._counting(self._planner.shortfall(nodes))
+        if short:
+            self._losses.append(_Loss(nodes, self._weight(short)))
+
+    def _counting(self, short: Iterable[str]) -> list[str]:
+        """Without what has a copy on every node anyway."""
+        instances = self._view.instances
+        return [name for name in short if instances[name].spec.exclusivity is not Exclusivity.EVERYWHERE]
+
+    # --- the worst one --------------------------------------------------------------------------------------------------
+
+    def worst(self, solver: "_Gentle | None") -> _Loss | None:
+        """None if everything finds room after each. Room that is made only lessens a loss, so that the solver is asked for
+        the worst first, and no more once nothing worse can come."""
+        worst: _Loss | None = None
+        for number, loss in enumerate(sorted(self._losses, key=lambda loss: loss.order)):
+            if worst is not None and worst.order <= loss.order:
+                break
+            if solver is not None and number >= SOLVES:
+                self.complete = False
+                solver = None
+            exact = self._told(loss.nodes, solver)
+            if exact.weight and (worst is None or exact.order < worst.order):
+                worst = exact
+        return worst
+
+    def _told(self, nodes: Unit, solver: "_Gentle | None") -> _Loss:
+        if solver is not None:
+            solver.proven = True
+        plan = self._planner.evacuate(nodes, solver)
+        short = self._counting(plan.shortfall)
+        unplaced = {name: plan.unplaced[name] for name in short}
+        return _Loss(nodes, self._weight(short), unplaced, solver is not None and solver.proven)
+
+
+class _Gentle:
+    """A solver that stops nothing, and remembers whether its answers are proven."""
+
+    def __init__(self, solver: Solver) -> None:
+        self._solver = solver
+        self.proven = True
+
+    def solve(self, problem: RoomProblem) -> RoomSolution:
+        items = tuple(replace(item, stoppable=False) for item in problem.items)
+        solution = self._solver.solve(replace(problem, items=items))
+        self.proven = self.proven and solution.proven and problem.whole
+        return solution
