@@ -68,8 +68,10 @@ def _scenario(document: Cursor, default_name: str) -> Scenario:
         raise part("cluster").child("management", None).error(f"is {values['management']}", "Allowed: 1, 3, 5.")
     cluster = ClusterSetup(**{**values, "shutdown_policy": ShutdownPolicy(values["shutdown_policy"])})
     profile_name = part("profile").choice(PROFILE.choices, "timing profile") if "profile" in parts else "default"
-    nodes = _nodes(part("nodes"), part("start"), cluster)
-    instances = _instances(part("instances"), nodes)
+    nodes = read_nodes(part("nodes"), part("start"), cluster)
+    if not any(Role.MANAGEMENT in node.roles for node in nodes.values()):
+        raise part("nodes").error("none has the role management", "Give it to one, three or five nodes.")
+    instances = read_instances(part("instances"), nodes)
     timeline = _timeline(part("timeline"), nodes, instances, profile(profile_name))
     added = [step.args["instance"] for step in timeline if step.verb == "add"]
     names = Names(nodes, list(dict.fromkeys([*instances, *added])))
@@ -77,7 +79,7 @@ def _scenario(document: Cursor, default_name: str) -> Scenario:
         line("name", default_name),
         nodes,
         instances,
-        _rules(part("rules"), names),
+        read_rules(part("rules"), names),
         timeline,
         _until(part("until"), timeline),
         profile_name,
@@ -89,7 +91,7 @@ def _scenario(document: Cursor, default_name: str) -> Scenario:
     )
 
 
-def _nodes(cursor: Cursor, start: Cursor, cluster: ClusterSetup) -> dict[str, NodeSetup]:
+def read_nodes(cursor: Cursor, start: Cursor, cluster: ClusterSetup) -> dict[str, NodeSetup]:
     entries = cursor.mapping()
     if not entries:
         raise cursor.error("is missing or empty", "Describe at least one node.")
@@ -116,12 +118,10 @@ def _nodes(cursor: Cursor, start: Cursor, cluster: ClusterSetup) -> dict[str, No
             values["labels"],
             on,
         )
-    if not any(Role.MANAGEMENT in node.roles for node in nodes.values()):
-        raise cursor.error("none has the role management", "Give it to one, three or five nodes.")
     return nodes
 
 
-def _instances(cursor: Cursor, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:
+def read_instances(cursor: Cursor, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:
     names = Names(nodes)
     return {
         name: _instance(entry, name, dict(read_fields(entry, INSTANCE_FIELDS, names)), nodes)
@@ -156,7 +156,7 @@ def _instance(cursor: Cursor, name: str, values: dict[str, Value], nodes: Mappin
     return setup
 
 
-def _rules(cursor: Cursor, names: Names) -> tuple[RuleSpec, ...]:
+def read_rules(cursor: Cursor, names: Names) -> tuple[RuleSpec, ...]:
     rules: dict[str, RuleSpec] = {}
     for index, entry in enumerate(cursor.items()):
         parts = entry.mapping(("id", "kind", "instances", "nodes", "after", "strict"))
