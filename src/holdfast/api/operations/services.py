@@ -3,27 +3,33 @@
 from dataclasses import replace
 
 from holdfast.api.operations import checks
+from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, MoveRequest, NodeSpec, Placement, ServiceSpec
+from holdfast.core.policy import InstanceLock
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.store import keys
 
 
-async def start(store: Store, actor: Actor, service: str) -> Outcome:
+async def start(store: Store, actor: Actor, service: str, *, force: bool = False) -> Outcome:
     """Every instance of `<kind>/<name>` is wanted running."""
-    return await _set_desired(store, actor, service, "started")
+    return await set_state(store, actor, service, "started", force=force)
 
 
 async def stop(store: Store, actor: Actor, service: str) -> Outcome:
     """No instance of `<kind>/<name>` is wanted running; the data stays."""
-    return await _set_desired(store, actor, service, "stopped")
+    return await set_state(store, actor, service, "stopped")
 
 
-async def _set_desired(store: Store, actor: Actor, service: str, desired: str) -> Outcome:
+async def set_state(store: Store, actor: Actor, service: str, desired: str, *, force: bool = False) -> Outcome:
+    """What is wanted of every instance of `<kind>/<name>`: a word of `Desired`."""
+    if desired not in list(Desired):
+        raise InvalidInput(f"there is no state `{desired}`", f"Choose from {', '.join(Desired)}.")
+
     async def operation(draft: Draft) -> str:
         spec = find(draft, service)
-        if spec.kind == "panel" and desired == "stopped":
+        if spec.kind == "panel" and desired in (Desired.STOPPED, Desired.DISABLED):
             raise Conflict(
                 "the admin panel cannot be stopped: it is what you are talking to",
                 "Move it with `holdfast service move panel/admin`.",
@@ -34,13 +40,44 @@ async def _set_desired(store: Store, actor: Actor, service: str, desired: str) -
         changed = [instance for instance in instances if instance.desired != desired]
         for instance in changed:
             draft.put(keys.instance(instance.id), replace(instance, desired=Desired(desired)))
+        if changed and desired == Desired.STARTED:
+            await admit(draft, force=force)
+        if changed and desired == Desired.IGNORED:
+            draft.warn(f"{service} is neither checked, moved nor recovered until its state is another one.")
         return f"{service} is to be {desired}" if changed else f"{service} was to be {desired} already"
 
     return await transact(store, actor, operation)
 
 
-async def move(store: Store, actor: Actor, instance_id: str, *, node: str = "") -> Outcome:
-    """Ask the manager to move an instance gracefully; without `node` wherever the planner likes, but not where it is."""
+async def lock(store: Store, actor: Actor, instance_id: str, *, reason: str = "") -> Outcome:
+    """No planned move of the instance until it is unlocked; recovery after its node's death goes on."""
+
+    async def operation(draft: Draft) -> str:
+        find_instance(draft, instance_id)
+        if draft.spec(keys.lock(instance_id), InstanceLock) is not None:
+            raise Conflict(f"`{instance_id}` is locked already", f"Unlock it: holdfast service unlock {instance_id}.")
+        draft.put(keys.lock(instance_id), InstanceLock(reason))
+        return f"{instance_id} is locked: it is not moved on purpose"
+
+    return await transact(store, actor, operation)
+
+
+async def unlock(store: Store, actor: Actor, instance_id: str) -> Outcome:
+    """It may be moved again."""
+
+    async def operation(draft: Draft) -> str:
+        find_instance(draft, instance_id)
+        if draft.spec(keys.lock(instance_id), InstanceLock) is None:
+            raise Conflict(f"`{instance_id}` is not locked", "There is nothing to undo.")
+        draft.delete(keys.lock(instance_id))
+        return f"{instance_id} is unlocked"
+
+    return await transact(store, actor, operation)
+
+
+async def move(store: Store, actor: Actor, instance_id: str, *, node: str = "", live: bool = False) -> Outcome:
+    """Ask the manager to move an instance gracefully; without `node` wherever the planner likes, but not where it is.
+    `live`: without an interruption, which only virtual machines can."""
 
     async def operation(draft: Draft) -> str:
         instance = find_instance(draft, instance_id)
@@ -51,6 +88,10 @@ async def move(store: Store, actor: Actor, instance_id: str, *, node: str = "") 
                 "the admin panel has no address of its own that could move",
                 "Enable management HA first: holdfast ha enable.",
             )
+        locked = draft.spec(keys.lock(instance_id), InstanceLock)
+        if locked is not None:
+            why = f": {locked.reason}" if locked.reason else ""
+            draft.warn(f"`{instance_id}` is locked{why}. It moves once it is unlocked.")
         placement = await draft.read(keys.placement(instance_id), Placement)
         where = placement.node if placement else ""
         eligible = [spec for spec in draft.nodes.values() if is_eligible(instance, spec)]
@@ -62,7 +103,7 @@ async def move(store: Store, actor: Actor, instance_id: str, *, node: str = "") 
                 f"Give another node the role `{instance.role}`, or bring one up that has it.",
             )
         await draft.fetch(keys.move(instance_id))
-        draft.put(keys.move(instance_id), MoveRequest(node, actor.name))
+        draft.put(keys.move(instance_id), MoveRequest(node, actor.name, live))
         draft.data["from"] = where
         return f"{instance_id} moves from {where or 'nowhere'} to {node or 'another node'}"
 
