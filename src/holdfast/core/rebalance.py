@@ -229,9 +229,10 @@ class _Scene:
         group, batch = self._batch.rules.group(spec.id), self._batch
         if group.preference(target) < group.preference(source):
             return False
-        if group.likes:
-            company = group.company(batch.where)
-            if company.get(target, 0) < company.get(source, 0):
+        for bond in group.likes:
+            others = {node for name in bond.others if name != spec.id for node in batch.where.get(name, ())}
+            # Whom it likes to be with would be left behind, or come after it; whom it shuns would have it as company.
+            if others if bond.weight > 0 else target in others:
                 return False
         return bool(choose(spec, batch.fleet, (target,), moving=True).node)
 
