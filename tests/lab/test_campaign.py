@@ -59,6 +59,24 @@ def test_a_campaign_that_is_ended_takes_its_lab_down(make_lab: Callable[[str], L
     assert not lab.leftovers()
 
 
+def test_a_campaign_that_is_ended_in_its_midst_tells_what_was_seen(make_lab: Callable[[str], LabClient]) -> None:
+    lab = make_lab("n")
+    process = campaign(lab, "--faults", "500", "--only", "agent-kill", "--json")
+    assert process.stderr is not None
+    told_so_far = process.stderr
+    try:
+        until(lambda: "1/500  agent-kill" in told_so_far.readline(), "the first fault is over", timeout_s=120)
+        process.send_signal(signal.SIGINT)
+    finally:
+        out, told = ended(process, timeout=90)
+    assert process.returncode == 130, told
+    outcome = json.loads(out)
+    assert outcome["kinds"][0]["count"] == len(outcome["faults"]) >= 1
+    assert all(journal["acked"] > 0 and journal["lost"] == 0 for journal in outcome["journals"])
+    assert [text for text in outcome["problems"] if "not done because somebody ended the campaign" not in text] == []
+    assert not lab.leftovers()
+
+
 def test_an_unknown_fault_is_refused_before_anything_is_made(make_lab: Callable[[str], LabClient]) -> None:
     lab = make_lab("m")
     _, told = ended(campaign(lab, "--only", "meteor"), timeout=30)

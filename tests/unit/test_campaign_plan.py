@@ -138,6 +138,21 @@ def test_a_campaign_that_ended_early_has_not_passed() -> None:
     assert Outcome(1, wanted=3, turns=[turn(1, 0.0)]).problems == ["2 faults were not done"]
 
 
+def test_a_campaign_that_somebody_ended_tells_what_was_seen_and_counts_only_faults_that_were_over() -> None:
+    begun = turn(2, 120.0)
+    begun.whole = 0.0
+    outcome = Outcome(1, wanted=5, turns=[turn(1, 100.0), begun])
+    outcome.interrupt()
+    assert [row.kind for row in outcome.rows()] == ["power-off"]
+    assert len(outcome.rows()[0].recoveries_s) == 1
+    assert outcome.found == []
+    assert outcome.problems == ["4 faults were not done because somebody ended the campaign"]
+    begun.violations.append("LIVE-1")
+    outcome = Outcome(1, wanted=5, turns=[turn(1, 100.0), begun])
+    outcome.interrupt()
+    assert outcome.found == ["fault 2 (power-off): LIVE-1"]
+
+
 def test_records_that_are_gone_torn_or_swapped_are_missing() -> None:
     sent = [100.25, 100.30, 100.35, 100.40]
     whole = [record(number, at) for number, at in enumerate(sent)]

@@ -15,7 +15,8 @@ from holdfast.lab.options import LabOptions
 def run(
     lab: LabClient, options: LabOptions, faults: int, seed: int, volumes: int, only: list[str], *, as_json: bool
 ) -> int:
-    """The exit status. A lab that is up is used and left up; else one is made for the campaign and taken down."""
+    """The exit status: 0 it passed, 1 it failed, 130 it was ended (by Ctrl-C or SIGTERM) before anything was found. A lab
+    that is up is used and left up; else one is made for the campaign and taken down."""
     steps = plan.draw(seed, volumes, only)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: everything is taken down
     tell = report.Lines(as_json, faults)
@@ -38,4 +39,6 @@ def _tell(outcome: Outcome, *, as_json: bool) -> int:
     else:
         report.show(outcome)
     sys.stdout.flush()
+    if outcome.interrupted and not outcome.found:
+        return 130
     return 0 if outcome.ok else 1

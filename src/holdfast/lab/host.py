@@ -190,6 +190,8 @@ class Host:
             "HOME": "/root",
             "LANG": "C.UTF-8",
             "HOLDFAST_BIN": str(scripts),
+            # Nodes run the code that the lab runs, as long as it lives.
+            **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
         }
         init = ("/usr/bin/tini", "--", "/bin/sh", str(_INIT))
         if layout.name == CLIENT:

@@ -127,17 +127,31 @@ class Outcome:
     clock_offsets: dict[str, float] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     """Those that belong to no fault."""
+    interrupted: bool = False
+    """Somebody ended it before its time."""
     evidence: str = ""
     """Where the state at each violation is kept."""
 
+    def interrupt(self) -> None:
+        """Somebody ends it now. The fault that was in force is no fault of the record, unless something was violated."""
+        self.interrupted = True
+        if self.turns and not self.turns[-1].whole and not self.turns[-1].violations:
+            self.turns.pop()
+
     @property
-    def problems(self) -> list[str]:
+    def found(self) -> list[str]:
         """Everything that was lost or violated."""
         found = [f"fault {turn.number} ({turn.text}): {text}" for turn in self.turns for text in turn.violations]
         found += self.violations
         found += [text for readback in self.readbacks for text in readback.problems]
+        return found
+
+    @property
+    def problems(self) -> list[str]:
+        """Why this is no proof."""
         missing = self.wanted - len(self.turns)
-        return [*found, *([f"{missing} faults were not done"] if missing else [])]
+        why = " because somebody ended the campaign" if self.interrupted else ""
+        return [*self.found, *([f"{missing} faults were not done{why}"] if missing else [])]
 
     @property
     def ok(self) -> bool:

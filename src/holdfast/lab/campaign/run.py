@@ -1,6 +1,7 @@
 """Doing a campaign: strike, wait until every service answers, undo, wait until the cluster is whole, strike again."""
 
 import random
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -69,7 +70,8 @@ class Campaign:
         self._evidence: Path | None = None
 
     def perform(self, steps: Iterable[Step], wanted: int, volumes: int) -> Outcome:
-        """Do `wanted` of the steps. What is lost or violated stands in the outcome; HoldfastError if it cannot begin."""
+        """Do `wanted` of the steps. What is lost or violated stands in the outcome, whatever ends it; HoldfastError if it
+        cannot begin. KeyboardInterrupt ends the faults; a second one ends all."""
         outcome = Outcome(self._seed, wanted, clock_offsets=self._lab.options.clock_offsets)
         with ExitStack() as ending:
             ending.callback(self._cluster.close)
@@ -80,17 +82,23 @@ class Campaign:
                     if step.number > wanted:
                         break
                     self._turn(step, outcome)
-            except HoldfastError as error:  # what was seen so far is told, and kept
+            except KeyboardInterrupt:
+                outcome.interrupt()
+            except (HoldfastError, OSError, subprocess.SubprocessError) as error:
                 outcome.violations.append(str(error))
             outcome.seconds = kernel.boottime() - self._began
             self._tell.step("reading back every write that was acknowledged")
             outcome.readbacks = self._clients.stop()
-            report = self._watcher.stop()
+            try:
+                report = self._watcher.stop()
+            except HoldfastError as error:
+                outcome.violations.append(str(error))
+                report = read_report(self._watcher.path)
         outcome.looks, outcome.samples, outcome.longest_gap_s = report.looks, report.samples, report.longest_gap_s
         outcome.violations += [_twice(v) for v in report.violations[self._violations_seen :]]
         outcome.returned = self._health.returned
-        if not outcome.ok:
-            outcome.evidence = str(self._keep(outcome.problems))
+        if outcome.found:
+            outcome.evidence = str(self._keep(outcome.found))
         return outcome
 
     def _set_up(self, ending: ExitStack, volumes: int) -> None:
