@@ -26,7 +26,15 @@ GROUPS: dict[str, tuple[str, str]] = {
 }
 """Name → module with a Typer called `app`, and its line in the help."""
 
-COMMANDS = ("status", "login", "logout", "password", "version")
+COMMANDS: dict[str, tuple[str, str]] = {
+    "status": ("holdfast.cli.top", "The whole cluster at a glance."),
+    "login": ("holdfast.cli.top", "Log in from a machine that is no node."),
+    "logout": ("holdfast.cli.top", "End the session."),
+    "password": ("holdfast.cli.top", "Set an account's password."),
+    "version": ("holdfast.cli.top", "The version of this program."),
+    "plan": ("holdfast.cli.plan", "The planner alone, asked about a cluster in a file."),
+}
+"""Name → module with a function `register`, and its line in the help."""
 COMPLETE = "_HOLDFAST_COMPLETE"
 
 
@@ -42,16 +50,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     wanted = next((word for word in arguments if word in GROUPS or word in COMMANDS), "")
     everything = COMPLETE in os.environ
-    if wanted in COMMANDS or everything:
-        importlib.import_module("holdfast.cli.top").register(app)
-    else:
-        for name, text in (
-            ("status", "The whole cluster at a glance."),
-            ("login", "Log in from a machine that is no node."),
-            ("logout", "End the session."),
-            ("password", "Set an account's password."),
-            ("version", "The version of this program."),
-        ):
+    asked = {module for name, (module, _) in COMMANDS.items() if everything or name == wanted}
+    for module in sorted(asked):
+        importlib.import_module(module).register(app)
+    for name, (module, text) in COMMANDS.items():
+        if module not in asked:
             app.command(name, help=text)(_stub)
     for name, (module, text) in GROUPS.items():
         if name == wanted or everything:

@@ -57,7 +57,7 @@ class Planner:
         self._residents: dict[str, list[InstanceView]] = {name: [] for name in view.nodes}
         """Node → what may execute there."""
         self._homes: dict[str, list[InstanceView]] = {}
-        """Node → what is off and would be started there."""
+        """Node → what is off and would be started there; under "": what has no such node."""
         self._waiting: list[InstanceView] = []
         """What is to run and may be placed anywhere already."""
         for instance in view.instances.values():
@@ -67,8 +67,8 @@ class Planner:
                 continue
             if instance.spec.desired is Desired.STARTED:
                 self._waiting.append(instance)
-            elif instance.spec.desired is Desired.STOPPED and instance.placement is not None:
-                self._homes.setdefault(instance.placement.node, []).append(instance)
+            elif instance.spec.desired is Desired.STOPPED:
+                self._homes.setdefault(_home(view, instance), []).append(instance)
 
     def evacuate(self, failed: Collection[str], solver: Solver | None = None) -> Plan:
         """As the function. Nodes that do not exist are not asked for."""
@@ -106,12 +106,20 @@ class Planner:
         return sorted(displaced, key=self._order)
 
     def _off(self, failed: Collection[str]) -> Iterable[InstanceView]:
+        yield from self._homes.get("", ())
         for node in failed:
+            yield from self._homes.get(node, ())
             stopping = (i for i in self._residents[node] if i.spec.desired is Desired.STOPPED)
-            yield from (i for i in (*self._homes.get(node, ()), *stopping) if i.id not in self.fleet.where)
+            yield from (instance for instance in stopping if instance.id not in self.fleet.where)
 
     def _order(self, instance: InstanceView) -> int:
         return self._rank[instance.id]
+
+
+def _home(view: View, instance: InstanceView) -> str:
+    placement = instance.placement
+    node = view.nodes.get(placement.node) if placement is not None else None
+    return node.id if node is not None and placement and node.fence.epoch == placement.fence_epoch else ""
 
 
 class _Attempt:
