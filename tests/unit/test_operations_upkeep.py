@@ -77,9 +77,9 @@ async def test_what_will_not_leave_is_said_before_anything_moves() -> None:
     texts = (await upkeep.enter_maintenance(store, ROOT, "n2")).warnings
     assert len(texts) == 4
     for words in (
-        "may carry `vm/pinned`",
-        "may carry `vm/shelf`",
-        "`vm/backup` is locked (a backup runs)",
+        "`vm/pinned` stays where it is",
+        "`vm/shelf` stays where it is",
+        "vm/backup is locked: a backup runs",
         "ha resume",
     ):
         assert any(words in text for text in texts), words

@@ -49,6 +49,14 @@ class ConfirmDead(Body):
 class EnterMaintenance(Body):
     bring_back: bool = True
     """What is moved off returns when the maintenance ends."""
+    force: bool = False
+    """Also where the cluster survives less during it than it is to."""
+
+
+class Rebalance(Body):
+    limit: Annotated[int, Field(ge=1, le=1000)] = 20
+    restarts: bool = True
+    """Also move what must be stopped and started for it."""
 
 
 class Pause(Body):
@@ -64,6 +72,8 @@ class SetShutdownPolicy(Body):
 class Move(Body):
     node: Text = ""
     """Empty: wherever the planner likes, but not where it is."""
+    live: bool = False
+    """Without an interruption; virtual machines only."""
 
 
 class EnableHa(Body):

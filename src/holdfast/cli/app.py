@@ -33,6 +33,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "password": ("holdfast.cli.top", "Set an account's password."),
     "version": ("holdfast.cli.top", "The version of this program."),
     "plan": ("holdfast.cli.plan", "The planner alone, asked about a cluster in a file."),
+    "explain": ("holdfast.cli.planning", "Why an instance is where it is, or waits."),
+    "what-if": ("holdfast.cli.planning", "What would happen if these nodes failed."),
+    "rebalance": ("holdfast.cli.planning", "Even out the load of the nodes."),
 }
 """Name → module with a function `register`, and its line in the help."""
 COMPLETE = "_HOLDFAST_COMPLETE"

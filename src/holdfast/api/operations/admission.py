@@ -4,27 +4,24 @@ An operation collects its writes and then calls `admit`. What the cluster comes 
 code that will do it (`core/preview.py`), and both are asked whether every set of so many failures leaves room for all
 (`core/admission.py`).
 
-The measure of a guarantee that does not hold is the work that would not fit after its worst set of failures, each instance
-counting 1 + its priority. A guarantee that is broken already does not forbid what makes this number no greater.
+The measure of a guarantee that does not hold is the work that has no room now or would have none after its worst set of
+failures, each instance counting 1 + its priority. A guarantee that is broken already does not forbid what makes this number
+no greater.
 """
 
 import asyncio
-import importlib.util
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from holdfast.api.operations.draft import Draft
+from holdfast.core.admission import Guarantee, survives
 from holdfast.core.preview import settle
 from holdfast.core.view import View
 from holdfast.errors import Conflict
 from holdfast.planning.cpsat import CpSatSolver
 from holdfast.store.view import Listing, people_view
 
-if TYPE_CHECKING:
-    from holdfast.core.admission import Guarantee
-
 SHOWN = 5
-SOLVER = CpSatSolver()
+SOLVER = CpSatSolver(1.0)
 """The make-room step of every answer given here. It loads its library when something does not fit otherwise."""
 
 
@@ -52,12 +49,12 @@ def _view(draft: Draft, records: Listing) -> View:
 
 def _compare(before: View, after: View) -> tuple[str, str]:
     """(why the change must be refused, what else is to be said); "" each."""
-    if after.compute is None or importlib.util.find_spec("holdfast.core.admission") is None:
+    if after.compute is None:
         return "", ""
     tolerate = after.compute.tolerate
     after = settle(after, 0.0).view
     then = check(after, tolerate)
-    if then.survivable:
+    if _holds(then):
         return "", ""
     earlier = before.compute
     if earlier is None:
@@ -67,35 +64,41 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     raised = tolerate > earlier.tolerate
     before = settle(before, 0.0).view
     now = check(before, tolerate)
-    if not raised and not now.survivable and lost_work(after, then) <= lost_work(before, now):
+    if not raised and not _holds(now) and lost_work(after, then) <= lost_work(before, now):
         return "", f"The guarantee was broken already and still is: {sentence(then)}."
     return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
 
 
-def check(view: View, tolerate: int) -> "Guarantee":
+def check(view: View, tolerate: int) -> Guarantee:
     """Of a cluster at rest."""
-    from holdfast.core.admission import survives  # noqa: PLC0415
-
     return survives(view, tolerate, SOLVER)
 
 
-def lost_work(view: View, found: "Guarantee") -> int:
+def _holds(found: Guarantee) -> bool:
+    return found.survivable and not found.waiting
+
+
+def lost_work(view: View, found: Guarantee) -> int:
     """The measure; 0 if the guarantee holds."""
-    return sum(1 + view.instances[name].spec.priority for name in found.unplaced if name in view.instances)
+    names = {*found.unplaced, *found.waiting}
+    return sum(1 + view.instances[name].spec.priority for name in names if name in view.instances)
 
 
 def failures(count: int) -> str:
-    return "the failure of one node" if count == 1 else f"the failure of {count} nodes"
+    return "the failure of any one node" if count == 1 else f"the failure of any {count} nodes"
 
 
-def sentence(found: "Guarantee") -> str:
-    """The worst set of failures and what would not fit then."""
-    if not found.worst:
-        return f"even without a failure there is no room for {_named(found.unplaced)}"
-    return f"if {' and '.join(found.worst)} failed, there would be no room for {_named(found.unplaced)}"
+def sentence(found: Guarantee) -> str:
+    """What would not fit, and after which failures."""
+    said = []
+    if found.waiting:
+        said.append(f"already now there is no room for {_named(found.waiting)}")
+    if not found.survivable:
+        said.append(f"if {' and '.join(found.worst)} failed, there would be no room for {_named(found.unplaced)}")
+    return "; ".join(said)
 
 
-def _named(unplaced: Mapping[str, Mapping[str, str]]) -> str:
-    names = sorted(unplaced)
+def _named(instances: Collection[str]) -> str:
+    names = sorted(instances)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from holdfast.api.operations import checks
+from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_addresses, check_node_id
 from holdfast.core.model import (
@@ -117,8 +118,9 @@ def check_devices(devices: Sequence[FenceDeviceSpec], fences: PowerFences | None
             fences.open(device)
 
 
-async def remove(store: Store, actor: Actor, node_id: str) -> Outcome:
-    """Forget a node that was shut down cleanly, or was claimed, and carries nothing."""
+async def remove(store: Store, actor: Actor, node_id: str, *, force: bool = False) -> Outcome:
+    """Forget a node that was shut down cleanly, or was claimed, and carries nothing. `force`: even if the cluster then
+    survives less than it is to."""
 
     async def operation(draft: Draft) -> str:
         checks.node(draft, node_id)
@@ -154,6 +156,7 @@ async def remove(store: Store, actor: Actor, node_id: str) -> Outcome:
             if await draft.fetch(leftover) is not None:
                 draft.delete(leftover)
         draft.warn(f"The machine still holds the cluster's certificate: wipe /etc/holdfast on {node_id}.")
+        await admit(draft, force=force)
         # The fence record stays, so that a later node of the same id begins with a higher epoch.
         return f"node {node_id} removed"
 

@@ -1,21 +1,27 @@
 """What operators lay down about nodes at work: maintenance, the return from quarantine, the pause of high availability."""
 
+import asyncio
 from collections.abc import Sequence
 
-from holdfast.api.operations import checks
+from holdfast.api.operations import checks, planning
+from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, NodeState, Placement
-from holdfast.core.policy import BringBack, HaPause, InstanceLock, Maintenance, NodeHealth, PauseMode
+from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth, PauseMode
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.store import codec, keys
+from holdfast.store.view import people_view
 
 MOVABLE = (Desired.STARTED, Desired.STOPPED)
 
 
-async def enter_maintenance(store: Store, actor: Actor, node_id: str, *, bring_back: bool = True) -> Outcome:
+async def enter_maintenance(
+    store: Store, actor: Actor, node_id: str, *, bring_back: bool = True, force: bool = False
+) -> Outcome:
     """Free a node: its instances are moved off, none is placed there until `exit_maintenance`. `bring_back`: then they
-    return. What cannot leave is named in warnings, before anything moves."""
+    return. What cannot leave is named in warnings, before anything moves. `force`: also where the rest of the cluster
+    survives less than it is to."""
 
     async def operation(draft: Draft) -> str:
         checks.node(draft, node_id)
@@ -25,15 +31,16 @@ async def enter_maintenance(store: Store, actor: Actor, node_id: str, *, bring_b
                 f"node `{node_id}` is in maintenance already",
                 f"See how far it is: holdfast node maintenance status {node_id}.",
             )
-        placed = await _placed(draft, node_id)
-        for warning in await _hindrances(draft, node_id, placed):
+        for warning in await _hindrances(draft, node_id):
             draft.warn(warning)
+        placed = await _placed(draft, node_id)
         # What a former maintenance has not brought back yet belongs to this one.
         pending = await draft.read(keys.bring_back(node_id), BringBack)
         if pending is not None:
             draft.delete(keys.bring_back(node_id))
         draft.put(key, Maintenance(actor.name, bring_back, pending.instances if pending else ()))
         draft.data["instances"] = [instance.id for instance in placed]
+        await admit(draft, force=force)
         return f"node {node_id} is in maintenance; {_counted(placed)} to be moved off"
 
     return await transact(store, actor, operation)
@@ -54,23 +61,14 @@ async def _placed(draft: Draft, node_id: str) -> list[InstanceSpec]:
     return found
 
 
-async def _hindrances(draft: Draft, node_id: str, placed: Sequence[InstanceSpec]) -> list[str]:
+async def _hindrances(draft: Draft, node_id: str) -> list[str]:
     """Why something will not leave the node."""
-    up = [
-        spec
-        for spec in draft.nodes.values()
-        if spec.id != node_id and await checks.node_state(draft, spec.id) is NodeState.UP
-    ]
-    texts = []
-    for instance in placed:
-        lock = draft.spec(keys.lock(instance.id), InstanceLock)
-        if lock is not None:
-            why = f" ({lock.reason})" if lock.reason else ""
-            texts.append(f"`{instance.id}` is locked{why} and stays until it is unlocked.")
-        elif not any(instance.role in n.roles and (not instance.nodes or n.id in instance.nodes) for n in up):
-            texts.append(f"No other node that is up may carry `{instance.id}`: it stays where it is.")
-    if draft.spec(keys.PAUSE, HaPause) is not None:
-        texts.append("High availability is paused: nothing is moved before `holdfast ha resume`.")
+    records, _ = await draft.before_and_after()
+    view = people_view(records, draft.revision, 0.0)
+    found = await asyncio.to_thread(planning.precheck, view, node_id, 0.0)
+    texts = [f"`{name}` stays where it is: {why}." for name, why in found.stays.items()]
+    if view.pause is not None:
+        texts.append(planning.PAUSED)
     return texts
 
 

@@ -13,6 +13,8 @@ from holdfast.core.model import FenceDeviceSpec
 
 router = APIRouter()
 Caller = Annotated[Actor, Depends(actor_of)]
+Force = Annotated[bool, Query()]
+"""Also where the cluster then survives less than it is to (admission control)."""
 
 
 @router.put("/cluster")
@@ -51,9 +53,9 @@ async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> 
 
 
 @router.delete("/nodes/{node_id}")
-async def remove_node(request: Request, caller: Caller, node_id: str) -> Response:
+async def remove_node(request: Request, caller: Caller, node_id: str, force: Force = False) -> Response:
     context = context_of(request)
-    return await done(context, await nodes.remove(context.store, caller, node_id))
+    return await done(context, await nodes.remove(context.store, caller, node_id, force=force))
 
 
 @router.put("/nodes/{node_id}/fence-devices")
@@ -86,7 +88,9 @@ async def enter_maintenance(
 ) -> Response:
     """The answer's warnings name what cannot leave the node."""
     context = context_of(request)
-    outcome = await upkeep.enter_maintenance(context.store, caller, node_id, bring_back=body.bring_back)
+    outcome = await upkeep.enter_maintenance(
+        context.store, caller, node_id, bring_back=body.bring_back, force=body.force
+    )
     return await done(context, outcome)
 
 
@@ -113,9 +117,13 @@ def _devices(devices: list[requests.FenceDevice]) -> list[FenceDeviceSpec]:
 
 
 @router.post("/services/{kind}/{name}/start")
-async def start_service(request: Request, caller: Caller, kind: str, name: str) -> Response:
+async def start_service(
+    request: Request, caller: Caller, kind: str, name: str, force: Annotated[bool, Query()] = False
+) -> Response:
+    """`force`: also where the cluster would not survive the tolerated failures any more."""
     context = context_of(request)
-    return await done(context, await services.start(context.store, caller, f"{kind}/{name}"))
+    outcome = await services.start(context.store, caller, f"{kind}/{name}", force=force)
+    return await done(context, outcome)
 
 
 @router.post("/services/{kind}/{name}/stop")
@@ -127,7 +135,8 @@ async def stop_service(request: Request, caller: Caller, kind: str, name: str) -
 @router.post("/instances/{instance_id:path}/move")
 async def move_instance(request: Request, caller: Caller, instance_id: str, body: requests.Move) -> Response:
     context = context_of(request)
-    return await done(context, await services.move(context.store, caller, instance_id, node=body.node))
+    outcome = await services.move(context.store, caller, instance_id, node=body.node, live=body.live)
+    return await done(context, outcome)
 
 
 # --- management HA ---
