@@ -1,11 +1,14 @@
 """What API and panel work with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from holdfast.api.auth import Authenticator
 from holdfast.api.cache import StatusCache
+from holdfast.api.creations import Creations
 from holdfast.api.operations.checks import Probe
 from holdfast.api.operations.nodes import MakeBundle
+from holdfast.api.operations.vm import Images
 from holdfast.ports import Clock, PowerFences, Store
 
 
@@ -22,6 +25,11 @@ class ApiContext:
     fences: PowerFences | None = None
     probe: Probe | None = None
     make_bundle: MakeBundle | None = None
+    images: Images | None = None
+    """None: this process cannot make disks."""
+    log_dir: Path = Path("/var/log/holdfast")
+    """Logs of this node, the consoles of its machines among them."""
+    creations: Creations = field(default_factory=Creations)
 
 
 def make_context(
@@ -33,8 +41,10 @@ def make_context(
     fences: PowerFences | None = None,
     probe: Probe | None = None,
     make_bundle: MakeBundle | None = None,
+    images: Images | None = None,
+    log_dir: Path = Path("/var/log/holdfast"),
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
     auth = Authenticator(store, clock)
     cache = StatusCache(store, clock, sessions=auth.sessions)
-    return ApiContext(node, session, store, clock, cache, auth, fences, probe, make_bundle)
+    return ApiContext(node, session, store, clock, cache, auth, fences, probe, make_bundle, images, log_dir)

@@ -32,7 +32,7 @@ from holdfast.core.model import (
     ServiceSpec,
     WatchdogAttestation,
 )
-from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth
+from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth
 from holdfast.ports import Entry
 from holdfast.store import keys
 
@@ -121,6 +121,15 @@ class InstanceView:
     """Why it is not placed or not running, and what to do."""
     moving_to: str = ""
     """Target of an operator's move that is under way; `*`: anywhere else."""
+    cpu: float = 0.0
+    """Cores it needs."""
+    memory_mib: int = 0
+    priority: int = 500
+    ha: bool = True
+    """Its own setting; that of the whole compute cluster stands in `ClusterStatus.compute`."""
+    preemptible: bool = False
+    locked: str = ""
+    """Why no planned move touches it; `*`: without a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,8 @@ class ClusterStatus:
     hold: str = ""
     """Why the manager holds (more than half of the nodes suspect, or high availability is paused), else empty."""
     pause: HaPause | None = None
+    compute: ComputeSpec | None = None
+    """The compute cluster; None: there is none."""
     nodes: tuple[NodeStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     kinds: tuple[ServiceSpec, ...] = ()
@@ -189,6 +200,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         management=get(keys.MANAGEMENT) or ManagementSpec(nodes=()),
         hold=view.hold if view else "",
         pause=get(keys.PAUSE),
+        compute=get(keys.COMPUTE),
         nodes=nodes,
         services=tuple(_service(spec, by_service) for _, spec in records.under(keys.SERVICES)),
         kinds=tuple(spec for _, spec in records.under(keys.KINDS)),
@@ -270,6 +282,7 @@ def _instance(
     state, healthy = (UNKNOWN, False) if claimed else _state(spec, placement, status, states)
     address = spec.address or ServiceAddress("", "")
     move: MoveRequest | None = records.values.get(keys.move(spec.id))
+    lock: InstanceLock | None = records.values.get(keys.lock(spec.id))
     return InstanceView(
         id=spec.id,
         kind=spec.kind,
@@ -288,6 +301,12 @@ def _instance(
         detail=status.detail if status and placement and status.epoch == placement.epoch else "",
         waiting=view.waiting.get(spec.id, "") if view else "",
         moving_to=(move.node or "*") if move else "",
+        cpu=spec.cpu,
+        memory_mib=spec.memory_mib,
+        priority=spec.priority,
+        ha=spec.ha,
+        preemptible=spec.preemptible,
+        locked=(lock.reason or "*") if lock else "",
     )
 
 

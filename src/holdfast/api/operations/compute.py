@@ -9,6 +9,7 @@ from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import NetworkSpec, NodeSpec, Role
 from holdfast.core.policy import ComputeSpec
+from holdfast.core.view import InstanceView, View
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.store import keys
@@ -159,6 +160,29 @@ def _set_bridges(draft: Draft, bridges: Mapping[str, str]) -> None:
 
 def _bridged(network: NetworkSpec, bridges: Mapping[str, str]) -> NetworkSpec:
     return replace(network, bridge=bridges[network.name]) if network.name in bridges else network
+
+
+def picture(view: View, now: float) -> dict[str, object]:
+    """The settings (None before `create-cluster`), and for each node that may carry machines what it has for them, what is
+    free, and which ones are placed there."""
+    placed: dict[str, list[InstanceView]] = {}
+    for instance in view.instances.values():
+        for node in instance.executors(view.nodes):
+            placed.setdefault(node, []).append(instance)
+    nodes = [
+        {
+            "id": node.id,
+            "state": node.state(view.timing, now),
+            "cpu": node.cpu,
+            "memory_mib": node.memory_mib,
+            "cpu_free": round(node.cpu - sum(i.spec.cpu for i in placed.get(node.id, ())), 3),
+            "memory_free_mib": node.memory_mib - sum(i.spec.memory_mib for i in placed.get(node.id, ())),
+            "vms": sorted(i.spec.service for i in placed.get(node.id, ()) if i.spec.role is Role.COMPUTE),
+        }
+        for node in view.nodes.values()
+        if Role.COMPUTE in node.spec.roles
+    ]
+    return {"cluster": view.compute, "nodes": nodes}
 
 
 def carriers(draft: Draft) -> list[NodeSpec]:
