@@ -9,10 +9,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from holdfast.lab.guest import VM, VM_COMMAND_LINE, build
 from holdfast.services.nfs.storage import MARKER
 from holdfast.services.vm.config import Disk, VmConfig, instance_spec, new_config
 from holdfast.services.vm.driver import VmDriver
-from holdfast.services.vm.files import LIBVIRT_RUN, Place
+from holdfast.services.vm.files import Place
 
 HANG_S = 60.0
 BRIDGE = "br-guests"
@@ -67,12 +66,19 @@ def network() -> Iterator[None]:
 class VmNode:
     name: str
     runner: CgroupRunner
-    driver: VmDriver
     place: Place
+    drivers: list[VmDriver] = field(default_factory=list)
+    """Of each run of the node's agent."""
 
-    def later(self) -> VmDriver:
+    @property
+    def driver(self) -> VmDriver:
+        return self.drivers[-1]
+
+    def restart_agent(self) -> VmDriver:
         """The driver of the next run of this node's agent."""
-        return VmDriver(self.place, self.runner, SystemClock(), address_of=lambda node: ADDRESSES[node])
+        made = VmDriver(self.place, self.runner, SystemClock(), address_of=lambda node: ADDRESSES[node])
+        self.drivers.append(made)
+        return made
 
     def qemu_pid(self, name: str) -> int:
         return int((self.place.base / "run/qemu" / f"{name}.pid").read_text())
@@ -120,7 +126,6 @@ class Bench:
 
     async def ask(self, instance: InstanceSpec, path: str = "/", timeout: float = 2.0) -> dict[str, Any] | None:
         """The guest's own word, or None. (A small request on this thread: the namespace is the thread's.)"""
-        url = f"http://10.98.0.{self.numbers_of[instance.service]}{path}"
         try:
             reader, writer = await asyncio.wait_for(
                 asyncio.open_connection(f"10.98.0.{self.numbers_of[instance.service]}", 80), timeout
@@ -130,7 +135,6 @@ class Bench:
             writer.close()
             found: dict[str, Any] = json.loads(text.partition(b"\r\n\r\n")[2])
         except (OSError, ValueError, TimeoutError):
-            del url
             return None
         return found
 
@@ -172,11 +176,14 @@ async def bench() -> AsyncIterator[Bench]:
         place = Place(
             name, here / "run", here / "log", group.path / name / "strict", str(directory / "shared"), address, *pki
         )
-        driver = VmDriver(place, runner, SystemClock(), address_of=lambda node: ADDRESSES[node])
-        made.nodes[name] = VmNode(name, runner, driver, place)
+        made.nodes[name] = VmNode(name, runner, place)
+        made.nodes[name].restart_agent()
     try:
         yield made
     finally:
+        for node in made.nodes.values():
+            for driver in node.drivers:
+                await driver.close()
         group.kill()
         await asyncio.wait_for(group.wait_empty(), HANG_S)
         await asyncio.sleep(0.01)  # let them reap what was killed
@@ -190,20 +197,3 @@ async def until(condition: Callable[[], Awaitable[bool]], limit_s: float = HANG_
     async with asyncio.timeout(limit_s):
         while not await condition():  # noqa: ASYNC110 - a machine's state, seen only by asking
             await asyncio.sleep(0.05)
-
-
-__all__ = [
-    "ADDRESSES",
-    "BRIDGE",
-    "HANG_S",
-    "LIBVIRT_RUN",
-    "Bench",
-    "Steps",
-    "VmNode",
-    "bench",
-    "network",
-    "replace",
-    "until",
-    "urllib",
-    "yes",
-]

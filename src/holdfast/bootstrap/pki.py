@@ -129,13 +129,14 @@ def _alternative_names(node_id: str, addresses: Iterable[str]) -> list[x509.Gene
 
 
 def _key_usage(*, certificate_authority: bool) -> x509.KeyUsage:
-    """An authority signs certificates and nothing else; a node only signs handshakes (ECDSA needs no encipherment)."""
+    """An authority signs certificates and nothing else; a node signs handshakes. ECDSA needs no encipherment, but libvirt
+    before 10 and QEMU before 9.2 refuse a certificate that does not permit it, of whatever kind its key is."""
     return x509.KeyUsage(
         digital_signature=not certificate_authority,
         key_cert_sign=certificate_authority,
         crl_sign=certificate_authority,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=not certificate_authority,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,

@@ -24,7 +24,7 @@ from holdfast.services.vm.config import KIND, VmConfig, from_instance
 from holdfast.services.vm.domain import domain_xml
 from holdfast.services.vm.domains import Domains, DomainState
 from holdfast.services.vm.files import Place
-from holdfast.services.vm.health import Health, Look
+from holdfast.services.vm.health import Health
 from holdfast.services.vm.libvirtd import CALL_S, Libvirtd, LibvirtFailed, LibvirtSilent
 from holdfast.services.vm.migration import Migration
 
@@ -35,8 +35,6 @@ LOOK_S = 1.5
 FORGET_S = 3.0
 """How long a stop waits for libvirt to notice the end; it has ended then already."""
 POLL_S = 0.05
-UNKNOWN_AFTER = 3
-"""Calls in a row that libvirt leaves unanswered before its daemon is started again."""
 
 
 class VmDriver:
@@ -66,7 +64,6 @@ class VmDriver:
         self._allowed: dict[str, Callable[[], bool]] = {}
         self._ending: set[str] = set()
         """Ids of what is being stopped or restarted by Holdfast: its end is not the guest's own will."""
-        self._unanswered = 0
 
     # --- start ------------------------------------------------------------------------------------------------------
 
@@ -89,7 +86,11 @@ class VmDriver:
 
     async def _adopt(self, instance: InstanceSpec) -> bool:
         """True if its machine runs here (or stands for a reason that is no half start) and is ours from now on."""
-        state = await self._domains.state(instance.service)
+        try:
+            state = await self._domains.state(instance.service)
+        except LibvirtSilent:  # a daemon that hangs is no reason to end a machine that runs
+            await self._libvirt.recover()
+            state = await self._domains.state(instance.service)
         if not state.active or state.half_started or not self._in_its_group(instance):
             return False
         self._release_holder(instance)
@@ -174,31 +175,21 @@ class VmDriver:
         if health is None:
             return
         try:
-            look = await self._look(instance, health)
-            self._unanswered = 0
+            state = await self._look(instance, health)
         except DriverError as error:
-            await self._libvirt_failed(error)
+            log.warning("libvirt not asked", error=str(error))
+            self._libvirt.recover()
             self._write_health(instance, health.problem(None))
             return
-        if look.paused_by_storage and health.config.on_storage_loss == "ignore":
+        if state.storage_error and health.config.on_storage_loss == "ignore":
             await self._go_on_after_storage_loss(instance)
-        self._write_health(instance, health.problem(look.state))
+        self._write_health(instance, health.problem(state))
 
-    async def _look(self, instance: InstanceSpec, health: Health) -> Look:
-        state = await self._domains.state(instance.service, timeout=LOOK_S)
+    async def _look(self, instance: InstanceSpec, health: Health) -> DomainState:
+        state = await self._domains.state(instance.service, timeout=LOOK_S, start=False)
         if health.config.heartbeat == "agent" and state.running and await self._domains.agent_answers(instance.service):
             health.heartbeat.heard()
-        return Look(state)
-
-    async def _libvirt_failed(self, error: DriverError) -> None:
-        if isinstance(error, LibvirtSilent):
-            self._unanswered += 1
-        if self._unanswered >= UNKNOWN_AFTER:
-            self._unanswered = 0
-            with contextlib.suppress(DriverError):
-                await self._libvirt.restart()
-        else:
-            log.warning("libvirt not asked", error=str(error))
+        return state
 
     async def _go_on_after_storage_loss(self, instance: InstanceSpec) -> None:
         with contextlib.suppress(DriverError):
@@ -306,6 +297,13 @@ class VmDriver:
             await self._domains.forget(name, timeout=FORGET_S)
         except DriverError as error:
             log.warning("libvirt still knows a machine that ended", instance=instance.id, error=str(error))
+
+    async def close(self) -> None:
+        """Let go of everything; it goes on."""
+        for health in self._health.values():
+            await health.close()
+        self._health.clear()
+        await self._libvirt.close()
 
     async def running(self) -> list[str]:
         return [name for name in await self._runner.running() if name.startswith(f"{KIND}/")]

@@ -1,24 +1,11 @@
 """What is wrong with one machine, if anything, from its state, its heartbeat and its owner's policies."""
 
-from dataclasses import dataclass
-
 from holdfast.core.model import InstanceSpec
 from holdfast.ports import Clock
 from holdfast.services.vm.config import VmConfig
 from holdfast.services.vm.domains import DomainState
 from holdfast.services.vm.files import Place
 from holdfast.services.vm.heartbeat import Heartbeat
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One look at a machine."""
-
-    state: DomainState
-
-    @property
-    def paused_by_storage(self) -> bool:
-        return self.state.storage_error
 
 
 class Health:

@@ -33,8 +33,18 @@ VIRTLOCKD = "/usr/sbin/virtlockd"
 START_S = 20.0
 """The first start of a daemon asks every emulator what it can do, about a second on an idle machine."""
 CALL_S = 10.0
+HANGS_S = 5.0
+"""A daemon that gives a new connection no answer for so long hangs."""
 STORAGE_S = 3.0
 _POLL_S = 0.05
+_PAUSE_S = 0.5
+"""Between two starts of a daemon that ends at once."""
+_PKI = {
+    ("cacert", "ca-cert"): "ca",
+    ("clientcert", "client-cert", "server-cert"): "cert",
+    ("clientkey", "client-key", "server-key"): "key",
+}
+"""Names that libvirt and QEMU look for → the node's own file."""
 _DIRECTORIES = ("etc/hooks", "etc/pki", "run/holdfast", "lib", "cache", "health", "holders")
 
 
@@ -61,8 +71,10 @@ class Libvirtd:
         self._runner = runner
         self._clock = clock
         self._qemu = qemu
+        self._uri = f"qemu+unix:///system?mode=legacy&socket={place.socket}"
         self._lock = asyncio.Lock()
         self._connection: libvirt.virConnect | None = None
+        self._recovering: asyncio.Task[None] | None = None
         # libvirt-python prints each error on standard error unless somebody takes it.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
@@ -70,10 +82,17 @@ class Libvirtd:
         self, work: Callable[[libvirt.virConnect], T], *, what: str, timeout: float = CALL_S, start: bool = True
     ) -> T:
         """Run `work` with the connection, in a thread. Raises LibvirtFailed, LibvirtSilent, DriverError. `start`: bring the
-        daemon up if it does not run."""
-        connection = await self._connected(start=start)
+        daemon up if it does not run, which may take START_S more."""
+        try:
+            async with self._clock.timeout(START_S if start else timeout):
+                connection = await self._connected(start=start)
+        except TimeoutError:
+            raise _silent("connect", timeout) from None
         try:
             return await self._in_thread(lambda: work(connection), timeout, what)
+        except LibvirtSilent:
+            self.recover()
+            raise
         except libvirt.libvirtError as error:
             if not connection.isAlive() and self._connection is connection:
                 self._connection = None
@@ -83,13 +102,39 @@ class Libvirtd:
                 error.get_error_code(),
             ) from error
 
-    async def restart(self) -> None:
-        """Kill a daemon that does not answer, and start it again. Machines run on. Raises DriverError."""
-        async with self._lock:
-            log.warning("libvirtd does not answer: it is started again")
-            self._connection = None
-            await self._runner.stop(UNIT, grace_s=0.0)
-        await self._connected(start=True)
+    def recover(self) -> "asyncio.Task[None]":
+        """In the background: bring the daemon up; one that hangs is killed first. Machines run on."""
+        if self._recovering is None or self._recovering.done():
+            self._recovering = asyncio.create_task(self._recover())
+        return self._recovering
+
+    async def _recover(self) -> None:
+        try:
+            if UNIT in await self._runner.running() and await self._hangs():
+                log.warning("libvirtd does not answer: it is started again")
+                self._connection = None
+                await self._runner.stop(UNIT, grace_s=0.0)
+            connection = await self._connected(start=True)
+            await self._in_thread(connection.isAlive, CALL_S, "answer")
+        except (DriverError, libvirt.libvirtError) as error:
+            log.warning("libvirtd not recovered", error=str(error))
+
+    async def _hangs(self) -> bool:
+        """Whether it leaves a new connection without a word. One domain's trouble alone disturbs no other."""
+        try:
+            await self._in_thread(lambda: libvirt.open(self._uri).close(), HANGS_S, "answer")
+        except LibvirtSilent:
+            return True
+        except libvirt.libvirtError:  # it is ending, or just beginning
+            return False
+        return False
+
+    async def close(self) -> None:
+        """Let go of the daemon; it goes on."""
+        if self._recovering is not None:
+            self._recovering.cancel()
+            await asyncio.gather(self._recovering, return_exceptions=True)
+        self._connection = None
 
     async def _connected(self, *, start: bool) -> libvirt.virConnect:
         connection = self._connection
@@ -97,9 +142,7 @@ class Libvirtd:
             return connection
         async with self._lock:
             if self._connection is None:
-                if start:
-                    await self._bring_up()
-                self._connection = await self._connect(START_S if start else 1.0)
+                self._connection = await self._connect(start=start)
             return self._connection
 
     async def _bring_up(self) -> None:
@@ -108,16 +151,19 @@ class Libvirtd:
             return
         await self._storage.check(timeout=STORAGE_S)  # an empty mount point must not get a lock space
         await self._in_thread(self._write_files, CALL_S, "write libvirt's settings")
-        await self._start(LOCK_UNIT, (VIRTLOCKD, "--config", f"{files.LIBVIRT_ETC}/virtlockd.conf"), running)
+        await self._start(LOCK_UNIT, VIRTLOCKD, (), running)
         await self._until((self.place.base / "run" / "virtlockd-sock").is_socket, LOCK_UNIT)
         listen = ("--listen",) if self.place.listen else ()
-        await self._start(UNIT, (LIBVIRTD, "--config", f"{files.LIBVIRT_ETC}/libvirtd.conf", *listen), running)
+        await self._start(UNIT, LIBVIRTD, listen, running)
 
-    async def _start(self, name: str, argv: tuple[str, ...], running: list[str]) -> None:
-        if name not in running:
-            for left in (f"{name.removeprefix('vm-')}.pid", f"{name.removeprefix('vm-')}-sock", "libvirt-sock"):
-                (self.place.base / "run" / left).unlink(missing_ok=True)
-            await self._runner.start(Unit(name, files.enter(self.place, *argv), strict=False))
+    async def _start(self, unit: str, program: str, options: tuple[str, ...], running: list[str]) -> None:
+        if unit in running:
+            return
+        name = Path(program).name
+        socket = "virtlockd-sock" if unit == LOCK_UNIT else "libvirt-sock"
+        (self.place.base / "run" / socket).unlink(missing_ok=True)
+        paths = ("--config", f"{files.LIBVIRT_ETC}/{name}.conf", "--pid-file", f"{files.LIBVIRT_RUN}/{name}.pid")
+        await self._runner.start(Unit(unit, files.enter(self.place, program, *paths, *options), strict=False))
 
     async def _until(self, ready: Callable[[], bool], unit: str) -> None:
         end = self._clock.now() + START_S
@@ -126,19 +172,21 @@ class Libvirtd:
                 raise DriverError(f"{unit} did not start", f"Look at its log {self._runner.log_path(unit)}.")
             await self._clock.sleep(_POLL_S)
 
-    async def _connect(self, limit_s: float) -> libvirt.virConnect:
-        uri = f"qemu+unix:///system?mode=legacy&socket={self.place.socket}"
-        end = self._clock.now() + limit_s
+    async def _connect(self, *, start: bool) -> libvirt.virConnect:
+        """Raises DriverError. A daemon that ends meanwhile (killed, or unable to begin) is started again until START_S."""
+        end = self._clock.now() + START_S
         while True:
+            if start:
+                await self._bring_up()
             try:
-                return await self._in_thread(lambda: libvirt.open(uri), limit_s, "connect")
+                return await self._in_thread(lambda: libvirt.open(self._uri), START_S, "connect")
             except libvirt.libvirtError as error:
-                if self._clock.now() > end or UNIT not in await self._runner.running():
+                if not start or self._clock.now() > end:
                     raise DriverError(
                         f"the libvirt daemon of this node cannot be reached: {error.get_error_message()}",
                         f"Look at its log {self._runner.log_path(UNIT)}.",
                     ) from error
-                await self._clock.sleep(_POLL_S)
+            await self._clock.sleep(_POLL_S if UNIT in await self._runner.running() else _PAUSE_S)
 
     async def _in_thread(self, work: Callable[[], T], timeout: float, what: str) -> T:
         """A thread of its own per call: one that hangs must not use up a pool. Raises what `work` raises, LibvirtSilent."""
@@ -167,9 +215,7 @@ class Libvirtd:
                 return await future
         except TimeoutError:
             self._connection = None
-            raise LibvirtSilent(
-                f"libvirt did not {what} within {timeout:g} s", "It is asked again; a daemon that hangs is restarted."
-            ) from None
+            raise _silent(what, timeout) from None
 
     # --- files ----------------------------------------------------------------------------------------------------------
 
@@ -185,11 +231,17 @@ class Libvirtd:
             if not path.exists() or path.read_text() != text:
                 path.write_text(text)
             path.chmod(mode)
-        for name, target in (("cacert", self.place.ca), ("clientcert", self.place.cert), ("clientkey", self.place.key)):
-            link = base / "etc" / "pki" / f"{name}.pem"
-            link.unlink(missing_ok=True)
-            if target:
-                link.symlink_to(target)
+        for names, target in _PKI.items():
+            for name in names:
+                link = base / "etc" / "pki" / f"{name}.pem"
+                link.unlink(missing_ok=True)
+                link.symlink_to(getattr(self.place, target))
+
+
+def _silent(what: str, timeout: float) -> LibvirtSilent:
+    return LibvirtSilent(
+        f"libvirt did not {what} within {timeout:g} s", "It is asked again; a daemon that hangs is restarted."
+    )
 
 
 def _identity(qemu: str) -> str:

@@ -1,4 +1,5 @@
-"""Live migration of a machine to another node, from the node on which it runs: peer to peer through libvirt, inside its TLS.
+"""Live migration of a machine to another node, from the node on which it runs: peer to peer through libvirt.
+Both connections, libvirt to libvirt and QEMU to QEMU, are TLS with the certificates of the two nodes.
 
 Two locks decide where it runs, virtlockd's lease and QEMU's own lock of the image: the source gives them up when its
 processor stands, and whoever runs the guest holds them. So after a failed attempt a machine that runs here holds them and
@@ -30,7 +31,7 @@ SETTLE_S = 10.0
 FLAGS = (
     libvirt.VIR_MIGRATE_LIVE
     | libvirt.VIR_MIGRATE_PEER2PEER
-    | libvirt.VIR_MIGRATE_TUNNELLED
+    | libvirt.VIR_MIGRATE_TLS
     | libvirt.VIR_MIGRATE_PERSIST_DEST
     | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     # Memory that changes faster than it is sent: the guest is slowed down until it ends.
@@ -74,8 +75,7 @@ class Migration:
     async def _attempt(self, name: str, to: str) -> None:
         host = self._address_of(to)
         host = f"[{host}]" if ":" in host else host
-        # no_sanity: of the own certificate's form only (files.py says why); peers are verified.
-        uri = f"qemu+tls://{host}:{files.MIGRATION_PORT}/system?pkipath={files.PKI}&no_sanity=1&mode=legacy"
+        uri = f"qemu+tls://{host}:{files.MIGRATION_PORT}/system?pkipath={files.PKI}&mode=legacy"
         await self._daemon.call(
             lambda connection: connection.lookupByName(name).migrateToURI3(uri, {}, FLAGS),
             what=f"migrate {name} to {to}",
