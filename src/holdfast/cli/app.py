@@ -13,7 +13,10 @@ from holdfast.cli import connection
 GROUPS: dict[str, tuple[str, str]] = {
     "cluster": ("holdfast.cli.cluster", "Create a cluster, look at it."),
     "node": ("holdfast.cli.node", "Nodes: add, join, remove, maintenance, fence devices, confirm a death."),
-    "service": ("holdfast.cli.service", "Services: list, start, stop, move."),
+    "service": ("holdfast.cli.service", "Services: list, start, stop, move, set-state, lock."),
+    "compute": ("holdfast.cli.compute", "The nodes that carry virtual machines, and what is kept free on them."),
+    "vm": ("holdfast.cli.vm", "Virtual machines: create, import, start, stop, migrate, change, delete."),
+    "rule": ("holdfast.cli.rule", "Where instances run, together or apart, and in which order they start."),
     "nfs": ("holdfast.cli.nfs", "NFS volumes."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),

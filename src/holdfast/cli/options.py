@@ -1,5 +1,6 @@
 """Options that several commands read, and how their texts are understood."""
 
+import re
 from pathlib import Path
 
 from holdfast.errors import InvalidInput
@@ -38,3 +39,20 @@ def device(text: str) -> dict[str, object]:
         except (OSError, IndexError, UnicodeDecodeError) as error:
             raise InvalidInput(f"the password file {file} cannot be read: {error}", "Check its name.") from error
     return {"name": parts[0], "type": parts[1], "options": options}
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
+
+
+def size(text: str) -> int:
+    """`10GiB`, `500M` (powers of 1024) → bytes. Raises InvalidInput."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise InvalidInput(f"`{text}` is not a size", "Write it like 10GiB or 500MiB.")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def memory_mib(text: str) -> int:
+    """The same as MiB, which is also what a bare number means. Raises InvalidInput."""
+    return int(text) if text.strip().isdigit() else size(text) >> 20

@@ -14,6 +14,7 @@ from holdfast.errors import InvalidInput
 app = typer.Typer(no_args_is_help=True)
 
 Service = Annotated[str, typer.Argument(help="KIND/NAME, e.g. nfs/vol1.")]
+Instance = Annotated[str, typer.Argument(help="Instance, e.g. nfs/vol1.")]
 
 
 @app.command("list")
@@ -53,9 +54,15 @@ def show(service: Service, as_json: Json = False) -> None:
 
 
 @app.command()
-def start(service: Service, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
+def start(
+    service: Service,
+    force: Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")] = False,
+    wait: Wait = True,
+    timeout: Timeout = TIMEOUT_S,
+    as_json: Json = False,
+) -> None:
     """Start a service that was stopped."""
-    api, answer, ids = _set(service, "start")
+    api, answer, ids = _set(service, "start?force=true" if force else "start")
     for instance_id in ids if wait else ():
         wait_for(api, "/status", instance_runs(instance_id), timeout=timeout, revision=answer["revision"])
     output.outcome(answer, as_json=as_json)
@@ -77,7 +84,7 @@ def stop(service: Service, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_j
 
 @app.command()
 def move(
-    instance: Annotated[str, typer.Argument(help="Instance, e.g. nfs/vol1.")],
+    instance: Instance,
     to: Annotated[str, typer.Option("--to", help="Target node; without it any other node.", metavar="NODE")] = "",
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
@@ -97,6 +104,35 @@ def move(
     if wait:
         wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
     output.outcome(answer, as_json=as_json)
+
+
+@app.command("set-state")
+def set_state(
+    service: Service,
+    state: Annotated[str, typer.Argument(help="started, stopped, disabled or ignored.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is wanted: also `disabled` (off, and left where it is) or `ignored` (left alone, by everybody)."""
+    kind, name = _split(service)
+    path = f"/services/{part(kind)}/{part(name)}/state"
+    output.outcome(connection.api().put(path, {"state": state, "force": force}), as_json=as_json)
+
+
+@app.command()
+def lock(
+    instance: Instance,
+    reason: Annotated[str, typer.Option("--reason", help="For those who wonder why it does not move.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Hold an instance where it is, e.g. for a backup. It is recovered all the same when its node dies."""
+    output.outcome(connection.api().post(f"/instances/{parts(instance)}/lock", {"reason": reason}), as_json=as_json)
+
+
+@app.command()
+def unlock(instance: Instance, as_json: Json = False) -> None:
+    """Let an instance be moved again."""
+    output.outcome(connection.api().delete(f"/instances/{parts(instance)}/lock"), as_json=as_json)
 
 
 def _set(service: str, verb: str) -> tuple[Api, dict[str, Any], list[str]]:

@@ -50,13 +50,13 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
             behind = isinstance(answer, dict) and answer.get("revision", revision) < revision
             text = "the panel to catch up" if behind else missing(answer)
             if not text:
-                _show("", shown)
+                show_progress("", shown)
                 return answer
         except ApiUnreachable:
             text = "the panel to answer"
             gone_since = (gone_since or _CLOCK.now()) if api.gone else 0.0
             if gone_since and _CLOCK.now() - gone_since > GONE_S:
-                _show("", shown)
+                show_progress("", shown)
                 raise ApiEnded(
                     "the API has ended on this node: it is no management node any more",
                     "The change is committed and goes on by itself: look at `holdfast status` on a management node.",
@@ -65,9 +65,9 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
             if error.status < 500:
                 raise
             text = error.message
-        shown = _show(text, shown)
+        shown = show_progress(text, shown)
         if _CLOCK.now() >= end:
-            _show("", shown)
+            show_progress("", shown)
             raise StillWaiting(
                 f"after {timeout:.0f} s still waiting for {text}",
                 "The change is committed and goes on by itself: look at `holdfast status`.",
@@ -75,7 +75,7 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
         time.sleep(POLL_S)
 
 
-def _show(text: str, shown: str) -> str:
+def show_progress(text: str, shown: str) -> str:
     """One line on a terminal, rewritten in place; a line per change elsewhere."""
     if text == shown:
         return shown
