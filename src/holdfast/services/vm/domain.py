@@ -191,7 +191,7 @@ def _imported_nic(index: int, identity: str, element: ET.Element) -> Nic:
     if element.get("type") != "bridge" or not bridge:
         raise InvalidInput(
             f"network card {index} of the domain is not on a bridge",
-            "Join it to a bridge that every node has (see the networks of `holdfast cluster status`).",
+            "Join it to a bridge that every node has, and export it again.",
         )
     return Nic(bridge, mac.get("address", "").lower() if mac is not None else new_mac(identity, index))
 
