@@ -9,6 +9,7 @@ INSTANCES = "core/decide_instances.py"
 BATCH = "core/batch.py"
 VIEW = "core/view.py"
 PLACEMENT = "core/placement.py"
+CAPACITY = "core/capacity.py"
 OBSERVERS = "core/observers.py"
 OBSERVE = "manager/observe.py"
 COMMIT = "manager/commit.py"
@@ -83,7 +84,7 @@ MANAGER_MUTANTS = (
         "INV-2",
         (
             OBSERVE,
-            "seen = self._beat_seen.get(name)\n        if seen is None or seen[0] != revision:",
+            "seen = self._beat_seen.get(name)\n        if seen is None or seen[0] != node.beat_revision:",
             "seen = self._beat_seen.get(name)\n        if seen is None:",
         ),
         (OBSERVE, "            self._beat_seen[node] = (change.entry.mod_revision, self._clock.now())\n", ""),
@@ -293,14 +294,14 @@ MANAGER_MUTANTS = (
         "roles-ignored",
         "an instance is placed on a node without its role",
         "INV-4",
-        (PLACEMENT, "if spec.role not in node.spec.roles:", "if False:"),
+        (CAPACITY, "if spec.role not in node.spec.roles:", "if False:"),
         by=("capacity/roles-are-hard",),
     ),
     mutant(
         "anti-affinity-ignored",
         "strict anti-affinity does not refuse a node",
         "INV-4",
-        (PLACEMENT, "if node.id in self._shunned:", "if False:"),
+        (PLACEMENT, "self._shunned = self._group.shunned(where)", "self._shunned = {}"),
         by=("anti-affinity/strict-waits",),
     ),
     mutant(
