@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.api.records import ManagerInfo, Records
-from holdfast.core.history import Event, Incident, ManagerView
+from holdfast.core.history import Event, GuaranteeWord, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -144,6 +144,8 @@ class ClusterStatus:
     pause: HaPause | None = None
     compute: ComputeSpec | None = None
     """The compute cluster; None: there is none."""
+    guarantee: GuaranteeWord | None = None
+    """Whether the tolerated failures leave room for everything; None: no compute cluster, or not known yet."""
     nodes: tuple[NodeStatus, ...] = ()
     services: tuple[ServiceStatus, ...] = ()
     kinds: tuple[ServiceSpec, ...] = ()
@@ -200,6 +202,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         management=get(keys.MANAGEMENT) or ManagementSpec(nodes=()),
         hold=view.hold if view else "",
         pause=get(keys.PAUSE),
+        guarantee=view.guarantee if view else None,
         compute=get(keys.COMPUTE),
         nodes=nodes,
         services=tuple(_service(spec, by_service) for _, spec in records.under(keys.SERVICES)),

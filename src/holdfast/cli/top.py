@@ -41,6 +41,7 @@ def status(as_json: Json = False) -> None:
             ),
             ("Manager", f"on {manager['node']}, term {manager['term']}" if manager["node"] else "none elected"),
             ("Hold", picture["hold"]),
+            ("Guarantee", guarantee(picture["guarantee"])),
             ("Store", picture["store_problem"]),
         ]
     )
@@ -51,6 +52,14 @@ def status(as_json: Json = False) -> None:
     print()
     instance_table(picture["instances"])
     _incidents(picture)
+
+
+def guarantee(word: dict[str, Any] | None) -> str:
+    """One line on the word of the manager; "" if it has none."""
+    if word is None:
+        return ""
+    waiting = f"; no room now for {', '.join(word['waiting'])}" if word["waiting"] else ""
+    return f"{'holds' if word['holds'] else 'BROKEN'}: {word['text']}{waiting}"
 
 
 def _incidents(picture: dict[str, Any]) -> None:

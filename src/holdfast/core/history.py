@@ -58,6 +58,22 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class GuaranteeWord:
+    """Whether the tolerated failures leave room for everything, as the manager computed it last."""
+
+    tolerate: int
+    holds: bool
+    worst: tuple[str, ...] = ()
+    """The set of failures that leaves most without room."""
+    unplaced: tuple[str, ...] = ()
+    """Instances that would find no room then (the first of them)."""
+    waiting: tuple[str, ...] = ()
+    """Instances that have no room already now (the first of them)."""
+    text: str = ""
+    """A sentence or two for people."""
+
+
+@dataclass(frozen=True, slots=True)
 class ManagerView:
     """What the manager sees and why it waits (key manager/view); written on change, for people and the panel only."""
 
@@ -75,3 +91,5 @@ class ManagerView:
     """Instance → how its starts failed, once its restarts in place are used up."""
     lost_networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Node → the networks other than management that a majority of its observers misses it on."""
+    guarantee: GuaranteeWord | None = None
+    """None: there is no compute cluster, or no answer yet."""
