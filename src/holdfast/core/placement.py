@@ -235,13 +235,14 @@ def rules_of(view: View) -> Rules:
 
 
 def placement_order(specs: Iterable[InstanceSpec], rules: Rules) -> list[InstanceSpec]:
-    """Highest priority first, and whoever others wait for before them; a group of strict affinity stands together, at its
-    highest priority, so that nobody takes the room between its members that the choice for the first of them counted on."""
+    """What is to run before what is off and only needs a home; highest priority first, and whoever others wait for before
+    them; a group of strict affinity stands together, at its highest priority, so that nobody takes the room between its
+    members that the choice for the first of them counted on."""
 
-    def order(spec: InstanceSpec) -> tuple[tuple[int, int, str], int, int, str]:
+    def order(spec: InstanceSpec) -> tuple[bool, tuple[int, int, str], int, int, str]:
         group = rules.groups.get(spec.id)
         of_group = group.order if group else (-spec.priority, 0, spec.id)
-        return (of_group, rules.tiers.get(spec.id, 0), -spec.priority, spec.id)
+        return (spec.desired is not Desired.STARTED, of_group, rules.tiers.get(spec.id, 0), -spec.priority, spec.id)
 
     return sorted(specs, key=order)
 

@@ -138,29 +138,41 @@ class _Attempt:
 
     def place(self, instances: Iterable[InstanceView]) -> None:
         """In this order."""
-        for instance in instances:
-            placement = instance.placement
-            if placement is not None and not self._view.recovers(instance.spec):
-                self._bind(instance, placement.node)
-            elif not self._put(instance, self._choice(instance)):
-                self.short.append(instance)
+        left = [instance for instance in instances if not self._put(instance)]
+        # One of a group that is placed draws along those that stood before it and waited.
+        while any(self._put(instance) for instance in left if len(self._group(instance)) > 1):
+            left = [instance for instance in left if instance.id not in self.placements]
+        for instance in left:
+            (self.short if self._among(instance) is None else self._bound).append(instance)
 
-    def _bind(self, instance: InstanceView, node: str) -> None:
-        if not self._put(instance, choose(instance.spec, self._fleet, [node])):
-            self._bound.append(instance)
+    def _put(self, instance: InstanceView) -> bool:
+        node = self._choice(instance).node
+        if node:
+            self.placements[instance.id] = node
+            self._fleet.place(instance.spec, node)
+        return bool(node)
 
-    def _put(self, instance: InstanceView, choice: Choice) -> bool:
-        if choice.node:
-            self.placements[instance.id] = choice.node
-            self._fleet.place(instance.spec, choice.node)
-        return bool(choice.node)
+    def _group(self, instance: InstanceView) -> tuple[str, ...]:
+        return self._fleet.rules.group(instance.id).members
 
     def _choice(self, instance: InstanceView) -> Choice:
         placement, move = instance.placement, instance.move
         source = placement.node if placement else ""
         wanted = move.node if move else placement.next_node if placement else ""
         avoid = source if move is not None and not move.node else ""
-        return choose(instance.spec, self._fleet, wanted=wanted, avoid=avoid, tried=counters_of(instance)[1])
+        tried = counters_of(instance)[1]
+        return choose(instance.spec, self._fleet, self._among(instance), wanted=wanted, avoid=avoid, tried=tried)
+
+    def _among(self, instance: InstanceView) -> Collection[str] | None:
+        """As `Batch.candidates`, after the failures."""
+        rules, where = self._fleet.rules, self._fleet.where
+        if self._view.recovers(instance.spec):
+            return None
+        mates = [name for name in self._group(instance) if name != instance.id and where.get(name)]
+        if any(rules.specs[name].desired is Desired.STARTED for name in mates if name in rules.specs):
+            return None
+        nodes = self._view.candidates(instance, self._fleet.failed)
+        return None if nodes is self._view.nodes else nodes
 
     # --- the second step --------------------------------------------------------------------------------------------------
 
@@ -186,9 +198,10 @@ class _Attempt:
         for name, node in solution.placed.items():
             self.placements[name] = node
             self._fleet.place(self._spec(name), node)
-        waiting = {*(instance.id for instance in self.short), *asked} - self.placements.keys()
+        waiting = {*asked, *(instance.id for instance in (*self.short, *self._bound))} - self.placements.keys()
+        self.short, self._bound = [], []
         ordered = placement_order(map(self._spec, waiting), self._fleet.rules)
-        self.short = [self._view.instances[spec.id] for spec in ordered]
+        self.place(self._view.instances[spec.id] for spec in ordered)
 
     def _worth(self, names: Iterable[str]) -> int:
         return sum(self._spec(name).priority + 1 for name in names)
@@ -208,9 +221,6 @@ class _Attempt:
                 self._homes[instance.id] = node
 
     def plan(self) -> Plan:
-        short = self.short
-        self.short = []
-        self.place(short)  # some may join now what was placed after them
         unplaced = {instance.id: self._reasons(instance) for instance in self.short}
         for instance in self._bound:
             assert instance.placement is not None

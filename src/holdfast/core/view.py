@@ -1,6 +1,6 @@
 """What the manager has observed, as frozen data: the only input of `decide` besides the time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from holdfast.core.model import (
@@ -270,12 +270,15 @@ class View:
         off = spec.role is Role.COMPUTE and self.compute is not None and not self.compute.ha
         return spec.ha and not off
 
-    def candidates(self, instance: InstanceView) -> Mapping[str, NodeView]:
+    def candidates(self, instance: InstanceView, lost: Collection[str] = ()) -> Mapping[str, NodeView]:
         """The nodes that come into question for an instance that runs nowhere: all, or only the one it was lost with. An
-        operator's request to move it, and a move that its node had stopped it for, still lead elsewhere."""
+        operator's request to move it, and a move that its node had stopped it for, still lead elsewhere. `lost`: nodes that
+        are taken for claimed, besides those that are."""
         placement = instance.placement
         former = self.nodes.get(placement.node) if placement else None
-        if placement is None or former is None or former.fence.epoch == placement.fence_epoch:
+        if placement is None or former is None:
+            return self.nodes
+        if former.fence.epoch == placement.fence_epoch and former.id not in lost:
             return self.nodes
         on_its_way = instance.move is not None or (instance.bound_for and instance.confirmed_stopped())
         return self.nodes if on_its_way or self.recovers(instance.spec) else {former.id: former}
