@@ -15,8 +15,8 @@ from holdfast.core.plan import Planner
 from holdfast.core.side_by_side import SideBySide, Unit
 from holdfast.core.view import View
 
-BUDGET = 20_000
-"""Plans made for one answer; what they do not cover is not checked, and the answer says so."""
+BUDGET = 400_000
+"""Placements tried for one answer, some fifteen seconds' worth of work; the answer says whether that covered every set."""
 SOLVES = 50
 """Sets for which the solver is asked for one answer."""
 
@@ -125,10 +125,13 @@ class _Search:
         useful = self._useful()
         units = [unit for unit in units if not useful.isdisjoint(unit)]
         carried = dict.fromkeys(units, 0)
+        self._costs = dict.fromkeys(units, 1)
+        """Unit → placements to try when it fails, and a little more."""
         unit_of = {node: unit for unit in units for node in unit}
         for name, nodes in self._planner.fleet.where.items():
             for unit in {unit_of[node] for node in nodes if node in unit_of}:
                 carried[unit] += self._weight((name,))
+                self._costs[unit] += 1
         # The fullest first: if the budget ends before the sets do, those that hurt most have been asked.
         self._units = sorted(units, key=lambda unit: (-carried[unit], unit))
 
@@ -167,7 +170,7 @@ class _Search:
 
     def _beside(self) -> SideBySide:
         plans = [self._planner.evacuate(unit) for unit in self._units]
-        self._budget -= len(plans)
+        self._budget -= sum(self._costs.values())
         specs = {name: instance.spec for name, instance in self._view.instances.items()}
         whole = [None if self._counting(plan.shortfall) else plan.placements for plan in plans]
         return SideBySide(self._planner.fleet, self._units, whole, specs)
@@ -176,7 +179,7 @@ class _Search:
         if self._budget <= 0:
             self.complete = False
             return
-        self._budget -= 1
+        self._budget -= sum(self._costs[unit] for unit in units)
         self.checked += 1
         nodes = tuple(sorted(node for unit in units for node in unit))
         short = self._counting(self._planner.shortfall(nodes))
