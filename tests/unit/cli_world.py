@@ -125,8 +125,10 @@ async def _run_on(store: Store, instance: str, node: str) -> None:
 
 
 @contextmanager
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> Iterator[Cluster]:
-    """A cluster whose API listens on a socket that the command line finds by itself."""
+def served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str], **more: Any
+) -> Iterator[Cluster]:
+    """A cluster whose API listens on a socket that the command line finds by itself. `more`: fields of its context."""
     path = tmp_path / "api.sock"
     monkeypatch.setenv("HOLDFAST_SOCKET", str(path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -148,6 +150,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capture: pytest.Capt
             fences=FakeFences(),
             probe=FakeProbe({"10.77.0.66": "52:54:00:aa:bb:cc"}),
             make_bundle=_bundle,
+            **more,
         )
         cluster = Cluster(context, asyncio.get_running_loop(), capture)
         server = make_server(Local(create_app(context)), None)

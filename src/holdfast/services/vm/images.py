@@ -59,8 +59,11 @@ class QemuImages:
     async def create(self, path: str, size: int) -> None:
         """An empty qcow2 image of `size` bytes. Raises Conflict if there is such a file."""
         partial = await asyncio.to_thread(_partial, path)
-        await self._run("create", "-q", "-f", "qcow2", partial, str(size))
-        await asyncio.to_thread(_finish, partial, path)
+        try:
+            await self._run("create", "-q", "-f", "qcow2", partial, str(size))
+            await asyncio.to_thread(_finish, partial, path)
+        finally:
+            await asyncio.to_thread(Path(partial).unlink, missing_ok=True)
 
     async def copy(self, source: str, path: str, progress: Callable[[float], None]) -> None:
         """A qcow2 copy that needs no other file. `progress` is told percent. Raises Conflict if there is such a file."""
@@ -159,8 +162,6 @@ def _finish(partial: str, path: str) -> None:
         Path(path).hardlink_to(partial)
     except FileExistsError:
         raise Conflict(f"the file {path} exists already", "Use it with --disk, or remove it.") from None
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:
