@@ -30,6 +30,8 @@ class Batch:
     """Instances that no node has the resources for."""
     starts: dict[str, int] | None = None
     """Node → strict instances that start there; counted when somebody first asks (core/start_order.py)."""
+    freed: dict[str, list[InstanceView]] = field(default_factory=dict)
+    """Instance → those that were stopped to make room for it."""
 
     @staticmethod
     def of(view: View, now: float, claimed: Collection[str]) -> "Batch":
@@ -37,7 +39,8 @@ class Batch:
         where = {name: nodes for name, nodes in executors.items() if nodes}
         leaving = {name for name in where if _is_leaving(view.instances[name])}
         specs = [instance.spec for instance in view.instances.values()]
-        return Batch(view, now, claimed, Fleet(view.nodes, specs, where, view.timing, now, rules_of(view)), leaving)
+        fleet = Fleet(view.nodes, specs, where, view.timing, now, rules_of(view))
+        return Batch(view, now, claimed, fleet, leaving, freed=_freed(view))
 
     @property
     def rules(self) -> Rules:
@@ -60,6 +63,12 @@ class Batch:
         names = self.rules.group(instance.id).members
         known = (self.view.instances.get(name) for name in names if name != instance.id)
         return [mate for mate in known if mate is not None and mate.spec.desired is Desired.STARTED]
+
+    def candidates(self, instance: InstanceView) -> Mapping[str, NodeView]:
+        """The nodes that come into question for an instance that runs nowhere (`View.candidates`). What must share its node
+        with others that run goes to them, also without high availability: its former node would never do."""
+        joins = any(self.executors(mate) for mate in self.mates(instance))
+        return self.view.nodes if joins else self.view.candidates(instance)
 
     def choose(
         self,
@@ -123,6 +132,7 @@ class Batch:
         *,
         event: str = "",
         counters: tuple[int, tuple[str, ...]] | None = None,
+        yields_to: str = "",
     ) -> Place:
         """Stop it where it is. A migration that is under way stays part of the placement until its source confirms."""
         assert instance.placement is not None
@@ -135,6 +145,7 @@ class Batch:
             relocations=relocations,
             tried=tried,
             next_node=next_node,
+            yields_to=yields_to,
         )
         self.leaving.add(instance.id)
         return self._place(instance, placement, 0, event, False)
@@ -172,6 +183,14 @@ class Batch:
     def _next_epoch(self, instance: InstanceView) -> int:
         """Larger than every epoch this instance ever had, also in an earlier life under the same name (INV-3)."""
         return max(instance.placement.epoch + 1 if instance.placement else 1, self.view.revision)
+
+
+def _freed(view: View) -> dict[str, list[InstanceView]]:
+    freed: dict[str, list[InstanceView]] = {}
+    for instance in view.instances.values():
+        if instance.placement is not None and instance.placement.yields_to:
+            freed.setdefault(instance.placement.yields_to, []).append(instance)
+    return freed
 
 
 def _is_leaving(instance: InstanceView) -> bool:

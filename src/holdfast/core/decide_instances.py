@@ -12,6 +12,7 @@ from holdfast.core.placement import Choice, moves_without_claim
 from holdfast.core.reasons import LIVE_KINDS, Leave, reasons_to_leave, restarts_used_up, times
 from holdfast.core.start_order import OPEN, gate, queued
 from holdfast.core.view import InstanceView, NodeView
+from holdfast.core.yielding import keep_what_is_freed, yielding
 
 
 def instance_intents(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
@@ -58,20 +59,24 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
     """Run it on the best node, as soon as start order and the node's other starts permit."""
     placement, move = instance.placement, instance.move
     held = OPEN if batch.executors(instance) else gate(batch, instance)
-    if held.why and not held.soon:
-        batch.waiting[instance.id] = held.why
+    waits = yielding(batch, instance) or ("" if held.soon else held.why)
+    if waits:
+        batch.waiting[instance.id] = waits
         return
     source = placement.node if placement else ""
     wanted = move.node if move else placement.next_node if placement else ""
     if move is not None and not move.node:
         avoid = source
     counters = counters_of(instance)
-    nodes = batch.view.candidates(instance)
+    nodes = batch.candidates(instance)
     choice = batch.choose(instance.spec, nodes, wanted=wanted, avoid=avoid, tried=counters[1])
     if not choice.node:
-        batch.waiting[instance.id] = f"{_unplaceable(batch, nodes)} can take it: {choice.why_not()}"
+        why = f"{_unplaceable(batch, nodes)} can take it: {choice.why_not()}"
+        yielded = placement.yields_to if placement else ""
+        batch.waiting[instance.id] = f"it was stopped to make room for {yielded}; {why}" if yielded else why
         if not choice.waits and batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes).node:
             batch.cramped.append(instance.id)
+            keep_what_is_freed(batch, instance)
         return
     later = held.why or queued(batch, instance, choice.node)
     if later:

@@ -4,7 +4,7 @@ the intent rests on. An intent that lost its race is simply decided anew from th
 
 from dataclasses import dataclass, field
 
-from holdfast.core.model import Placement, Proof
+from holdfast.core.model import MoveRequest, Placement, Proof
 from holdfast.core.policy import Maintenance, NodeHealth
 
 
@@ -74,6 +74,16 @@ class EndMove:
 
 
 @dataclass(frozen=True, slots=True)
+class AskMove:
+    """Ask for the move of an instance in the planner's name, as an operator would."""
+
+    instance: str
+    request: MoveRequest
+    placement_revision: int
+    spec_revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeepOff:
     """It powered itself off: from now on its operator wants it stopped."""
 
@@ -104,7 +114,7 @@ class BringHome:
     revision: int
 
 
-Intent = FencePower | CancelPower | Claim | Place | Remove | EndMove | KeepOff | NoteMoved | BringHome
+Intent = FencePower | CancelPower | Claim | Place | Remove | EndMove | AskMove | KeepOff | NoteMoved | BringHome
 
 
 @dataclass(frozen=True, slots=True)

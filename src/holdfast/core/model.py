@@ -292,6 +292,8 @@ class Placement:
     """Live migrations off this node that failed since it was placed there: the next planned move stops and starts it."""
     next_node: str = ""
     """goal STOP: where it is to run next, if that node takes it then. Its own node: it was only stopped and stays there."""
+    yields_to: str = ""
+    """goal STOP: the instance of higher priority that it was stopped to make room for."""
 
 
 class InstanceState(StrEnum):

@@ -8,6 +8,7 @@ from holdfast.core.capacity import refusal
 from holdfast.core.model import BeatPhase, InstanceState
 from holdfast.core.placement import better_node, misplaced, moves_without_claim
 from holdfast.core.view import InstanceView, NodeView
+from holdfast.core.yielding import somebody_could_use
 
 UNHEALTHY_MOVE_S = 0.5
 """An advisory instance whose agent said for so long that it runs but does not answer is moved to another node."""
@@ -83,7 +84,7 @@ def _failback(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[
     forgiven = instance.spec_revision > instance.placement_revision
     tried = () if forgiven else [name for name in placement.tried if name not in joined_since(batch, instance)]
     better = better_node(instance.spec, node.id, batch.fleet, tried=tried)
-    if better:
+    if better and not somebody_could_use(batch, better):
         yield Leave(f"{better} is preferred by its rules and is back", better, only=True, event="failback")
 
 

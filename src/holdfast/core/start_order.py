@@ -58,16 +58,17 @@ def _starts(batch: Batch, node: str) -> int:
     if batch.starts is None:
         batch.starts = {}
         for instance in batch.view.instances.values():
-            if _starts_now(batch, instance):
+            if instance.spec.exclusivity is Exclusivity.STRICT and starting(batch, instance):
                 assert instance.placement is not None
                 there = instance.placement.node
                 batch.starts[there] = batch.starts.get(there, 0) + 1
     return batch.starts.get(node, 0)
 
 
-def _starts_now(batch: Batch, instance: InstanceView) -> bool:
+def starting(batch: Batch, instance: InstanceView) -> bool:
+    """It was placed a short while ago and its first start there is not over."""
     placement, word = instance.placement, instance.word
-    if placement is None or placement.goal is not Goal.RUN or instance.spec.exclusivity is not Exclusivity.STRICT:
+    if placement is None or placement.goal is not Goal.RUN:
         return False
     if instance.spec.desired is not Desired.STARTED or batch.now - instance.placed_at >= PATIENCE_S:
         return False

@@ -19,6 +19,7 @@ from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import ReportMessage, decode_report
+from holdfast.planning.cpsat import CpSatSolver
 from holdfast.services.registry import probes
 from holdfast.store.etcd import EtcdStore
 
@@ -29,7 +30,7 @@ ENDPOINTS_S = 2.0
 
 
 async def _main(config: NodeConfig) -> None:
-    clock = SystemClock()
+    clock, solver = SystemClock(), CpSatSolver()
     store = EtcdStore(store_endpoints(config), config.tls, clock=clock, spread=config.id)
     manager = Manager(
         store,
@@ -39,6 +40,7 @@ async def _main(config: NodeConfig) -> None:
         PowerFenceRegistry(),
         probes(config),
         membership_stepper(config, store, clock),
+        solve=lambda problem: asyncio.to_thread(solver.solve, problem),
     )
     key = Path(config.beat_key).read_bytes()
     number = next_session(Path(config.state_dir) / "report-session")

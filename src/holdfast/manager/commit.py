@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from holdfast.core.history import Event, Severity
-from holdfast.core.intents import BringHome, Claim, EndMove, Intent, KeepOff, NoteMoved, Place, Remove
+from holdfast.core.intents import AskMove, BringHome, Claim, EndMove, Intent, KeepOff, NoteMoved, Place, Remove
 from holdfast.core.model import Desired, Fence, Goal, MoveRequest
 from holdfast.core.policy import BringBack
 from holdfast.core.view import View
@@ -58,6 +58,8 @@ class Committer:
             return await self._place(intent, view)
         if isinstance(intent, EndMove):
             return await self._end_move(intent)
+        if isinstance(intent, AskMove):
+            return await self._ask_move(intent)
         if isinstance(intent, Remove):
             return await self._remove(intent, view)
         if isinstance(intent, KeepOff):
@@ -151,6 +153,19 @@ class Committer:
             [Compare(keys.instance(name), intent.spec_revision), Compare(keys.status(name), intent.status_revision)],
             [Put(keys.instance(name), encode(spec)), self._events.put("instance-powered-off", text, instance=name)],
         )
+
+    async def _ask_move(self, intent: AskMove) -> int:
+        """Where an operator's own wish, or a lock, came first, that counts."""
+        instance, request = intent.instance, intent.request
+        compare = [
+            Compare(keys.placement(instance), intent.placement_revision),
+            Compare(keys.instance(instance), intent.spec_revision),
+            Compare(keys.move(instance), 0),
+            Compare(keys.lock(instance), 0),
+        ]
+        text = f"{instance} is to move to {request.node} ({request.operator})"
+        event = self._events.put("move-asked", text, node=request.node, instance=instance)
+        return await self._write(compare, [Put(keys.move(instance), encode(request)), event])
 
     async def _remove(self, intent: Remove, view: View) -> int:
         spec = view.instances[intent.instance].spec

@@ -1,7 +1,7 @@
 """The manager: observe, decide, commit, again and again while it leads; watch and stand ready while it does not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 
@@ -19,6 +19,7 @@ from holdfast.manager.incidents import IncidentKeeper
 from holdfast.manager.observe import Observations
 from holdfast.manager.power import PowerDesk
 from holdfast.manager.reports import Detector, Reports
+from holdfast.manager.room import RoomDesk, Solve
 from holdfast.ports import Clock, Compare, Delete, HealthProbe, Op, PowerFences, Put, Store
 from holdfast.store import keys
 from holdfast.store.codec import encode
@@ -54,8 +55,10 @@ class Manager:
         probes: Mapping[str, HealthProbe],
         membership_step: Callable[[ManagementSpec, Commit], Awaitable[str]] | None = None,
         detector: Detector | None = None,
+        solve: Solve | None = None,
     ) -> None:
-        """`detector`: where suspicions come from; by default from the observers' reports (`report`)."""
+        """`detector`: where suspicions come from; by default from the observers' reports (`report`). `solve`: looks for room
+        when something does not fit, without holding up the event loop; None: nobody does."""
         self._store = store = ForwardStore(store, self._store_went_back)
         self._clock = clock
         self._node = node
@@ -67,6 +70,7 @@ class Manager:
         )
         self._power = PowerDesk(store, clock, devices, self.wake, self.observations.beat_revision)
         self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
+        self._room = RoomDesk(clock, solve, self.wake)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""
@@ -128,10 +132,12 @@ class Manager:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             self._power.stop()
+            self._room.stop()
 
     def _begin_term(self) -> None:
         self.observations.begin_term(self.election.term)
         self._power.stop()
+        self._room.stop()
         self._published = None
         self._said.clear()
         self._events = EventLog(self.election.term, self._clock)
@@ -146,9 +152,18 @@ class Manager:
         now = self._clock.now()
         decision = Decision(hold=self._distrusts) if self._distrusts else decide(view, now)
         self._incidents.observe(view, decision)
-        results = await asyncio.gather(
-            *(self._act(intent, view) for intent in decision.intents), return_exceptions=True
-        )
+        await self._act_on(decision.intents, view)
+        published = await self._publish(view, decision)
+        # After everything else, so that recovery never waits for it.
+        steps = self._room.steps(view, decision, now)
+        await self._act_on(steps, view)
+        if decision.intents or steps or not published:
+            return self._clock.now() + RETRY_S
+        return min(next_look(view, now), self._detector.next_look(), self._room.next_look(now))
+
+    async def _act_on(self, intents: Iterable[Intent], view: View) -> None:
+        """All of them at once. What the store does not take is decided anew."""
+        results = await asyncio.gather(*(self._act(intent, view) for intent in intents), return_exceptions=True)
         for result in results:
             if isinstance(result, LostLeadership):
                 raise result
@@ -156,10 +171,6 @@ class Manager:
                 log.warning("not committed as far as known", error=str(result))
             elif isinstance(result, BaseException):
                 raise result
-        published = await self._publish(view, decision)
-        if decision.intents or not published:
-            return self._clock.now() + RETRY_S
-        return min(next_look(view, now), self._detector.next_look())
 
     async def _act(self, intent: Intent, view: View) -> None:
         if isinstance(intent, FencePower) and intent.node == self._node:

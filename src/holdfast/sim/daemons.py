@@ -12,11 +12,13 @@ from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.session import Session
 from holdfast.config import BEAT_PORT, REPORT_PORT
 from holdfast.core.leaving import ShutdownKind
+from holdfast.core.make_room import RoomProblem, RoomSolution
 from holdfast.core.validity import SessionState
 from holdfast.manager.loop import Manager
 from holdfast.net.announce import Announcer
 from holdfast.net.memory import MemoryAddresses
 from holdfast.net.messages import decode_report
+from holdfast.planning.cpsat import CpSatSolver
 from holdfast.sim.detection import ModelBeacon, ModelDetector
 from holdfast.sim.driver import SimDriver, SimProbe
 from holdfast.sim.link import SimGuardLink
@@ -158,6 +160,11 @@ class AgentRun:
             self._world.log.say(kind, "its deadline passed or it was claimed", node=self._machine.name)
 
 
+async def _solve(problem: RoomProblem) -> RoomSolution:
+    """At once: its answer depends on the problem alone."""
+    return CpSatSolver(work_s=1.0).solve(problem)
+
+
 def start_manager(world: "World", machine: "Machine") -> None:
     """One run of the manager, in its own process's context."""
     life = LIFE.get()
@@ -173,6 +180,7 @@ def start_manager(world: "World", machine: "Machine") -> None:
         SimPowerFences(world),
         probes,
         detector=detector,
+        solve=_solve,
     )
     bus = SimBus(world, machine, REPORT_PORT)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.core.history import Event, Incident
-from holdfast.core.model import Beat, Fence, Goal, InstanceSpec, NodeSpec, Placement
+from holdfast.core.model import Beat, Fence, Goal, InstanceSpec, InstanceState, InstanceStatus, NodeSpec, Placement
 from holdfast.core.policy import HaPause, NodeHealth, RuleSpec
 from holdfast.manager.election import Alive, Term
 from holdfast.ports import Change, Entry
@@ -151,6 +151,19 @@ class History:
         if placement is None or placement.goal is not Goal.RUN:
             return None
         return placement if self.fence_epoch(placement.node) == placement.fence_epoch else None
+
+    def places(self, instance: str) -> frozenset[str]:
+        """Where it may be, if it is to run: both ends of a live migration, until the source has handed it over."""
+        placement = self.running(instance)
+        if placement is None:
+            return frozenset()
+        if not placement.migrate_to:
+            return frozenset((placement.node,))
+        entry = self._world.store.cluster.get(keys.status(instance))
+        word = decode(entry.value, InstanceStatus, entry.key) if entry else None
+        told = word is not None and (word.node, word.epoch) == (placement.node, placement.epoch)
+        gone = told and word is not None and word.state is InstanceState.MIGRATED
+        return frozenset((placement.migrate_to,) if gone else (placement.node, placement.migrate_to))
 
 
 def _said(beat: Beat) -> tuple[object, ...]:

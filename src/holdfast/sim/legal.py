@@ -63,8 +63,7 @@ def _listed(history: "History", group: set[str], member: InstanceSpec, node: str
             if rule.kind is RuleKind.NODE_AFFINITY and node not in rule.nodes:
                 return f"rule {rule.id} names other nodes"
             strangers = [name for name in rule.instances if name not in group]
-            placed = [p for name in strangers if (p := history.running(name)) is not None]
-            if rule.kind is RuleKind.ANTI_AFFINITY and any(node in (p.node, p.migrate_to) for p in placed):
+            if rule.kind is RuleKind.ANTI_AFFINITY and any(node in history.places(name) for name in strangers):
                 return f"rule {rule.id} keeps {member.id} away"
     return ""
 
@@ -89,10 +88,7 @@ def _room(history: "History", party: list[InstanceSpec], node: str) -> str:
     there = [
         history.instances[name]
         for name in history.placements
-        if name not in coming
-        and name in history.instances
-        and (p := history.running(name)) is not None
-        and p.node == node
+        if name not in coming and name in history.instances and node in history.places(name)
     ]
     memory = sum(other.memory_mib for other in (*there, *party))
     cpu = sum(other.cpu for other in (*there, *party))
@@ -108,10 +104,10 @@ def _breaks(history: "History", rule: RuleSpec, instance: str, node: str) -> str
         return ""
     if rule.kind is RuleKind.NODE_AFFINITY:
         return "" if node in rule.nodes else f"rule {rule.id} names other nodes"
-    others = {name: p for name in rule.instances if name != instance and (p := history.running(name)) is not None}
+    others = {name: places for name in rule.instances if name != instance and (places := history.places(name))}
     if rule.kind is RuleKind.ANTI_AFFINITY:
-        clash = sorted(name for name, p in others.items() if node in (p.node, p.migrate_to))
+        clash = sorted(name for name, places in others.items() if node in places)
         return f"rule {rule.id} keeps it apart from {', '.join(clash)}" if clash else ""
     # A group moves live, or is gathered, one after another: it has to be brought nearer to somebody of it.
-    together = any(node in (p.node, p.migrate_to) for p in others.values())
+    together = any(node in places for places in others.values())
     return f"rule {rule.id} keeps it with {', '.join(sorted(others))}" if others and not together else ""
