@@ -1,16 +1,14 @@
 """Access to the shared storage that never blocks the event loop, and gives up when the storage hangs."""
 
-import asyncio
-import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from holdfast.errors import DriverError
 from holdfast.ports import Clock
+from holdfast.services.threads import TookTooLong, in_thread
 
 T = TypeVar("T")
 
@@ -31,41 +29,18 @@ class SharedStorage:
         nothing can end a system call that waits for a dead storage. While one is stuck, further work is refused."""
         if self._hung:
             raise self._hanging(what, timeout)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        timed_out = False
-
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if timed_out:
-                self._hung -= 1  # it came back after all
-            elif future.done():
-                pass  # whoever wanted it was cancelled
-            elif error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
-
-        def body() -> None:
-            try:
-                outcome: tuple[T | None, BaseException | None] = (work(), None)
-            except BaseException as error:
-                outcome = (None, error)
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(settle, *outcome)
-
-        threading.Thread(target=body, daemon=True, name="shared-storage").start()
         try:
-            async with self._clock.timeout(timeout):
-                return await future
-        except TimeoutError:
-            timed_out = True
+            return await in_thread(work, self._clock, timeout, name="shared-storage", late=self._came_back)
+        except TookTooLong:
             self._hung += 1
             raise self._hanging(what, timeout) from None
         except OSError as error:
             raise DriverError(
                 f"shared storage: {what} failed: {error}", f"Check the storage at {self.root}."
             ) from error
+
+    def _came_back(self) -> None:
+        self._hung -= 1
 
     def _hanging(self, what: str, timeout: float) -> DriverError:
         return DriverError(

@@ -6,9 +6,7 @@ anew; it finds the machines again by its own records.
 """
 
 import asyncio
-import contextlib
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +17,7 @@ import libvirt
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, Unit
 from holdfast.services.nfs.storage import SharedStorage
+from holdfast.services.threads import TookTooLong, in_thread
 from holdfast.services.vm import files
 from holdfast.services.vm.files import Place
 
@@ -96,11 +95,28 @@ class Libvirtd:
         except libvirt.libvirtError as error:
             if not connection.isAlive() and self._connection is connection:
                 self._connection = None
-            raise LibvirtFailed(
-                f"libvirt could not {what}: {error.get_error_message()}",
-                f"Look at {self._runner.log_path(UNIT)}.",
-                error.get_error_code(),
-            ) from error
+            raise self._failed(what, error) from error
+
+    def _failed(self, what: str, error: libvirt.libvirtError) -> LibvirtFailed:
+        message = f"libvirt could not {what}: {error.get_error_message()}"
+        return LibvirtFailed(message, f"Look at {self._runner.log_path(UNIT)}.", error.get_error_code())
+
+    async def call_alone(self, work: Callable[[libvirt.virConnect], T], *, what: str, timeout: float) -> T:
+        """As `call`, for what takes long, on a connection of its own: a call on the same one, such as the one that is to
+        break it off, waits for it (measured with libvirt 9)."""
+        await self._connected(start=True)
+
+        def body() -> T:
+            connection = libvirt.open(self._uri)
+            try:
+                return work(connection)
+            finally:
+                connection.close()
+
+        try:
+            return await self._in_thread(body, timeout, what)
+        except libvirt.libvirtError as error:
+            raise self._failed(what, error) from error
 
     def recover(self) -> "asyncio.Task[None]":
         """In the background: bring the daemon up; one that hangs is killed first. Machines run on."""
@@ -189,31 +205,10 @@ class Libvirtd:
             await self._clock.sleep(_POLL_S if UNIT in await self._runner.running() else _PAUSE_S)
 
     async def _in_thread(self, work: Callable[[], T], timeout: float, what: str) -> T:
-        """A thread of its own per call: one that hangs must not use up a pool. Raises what `work` raises, LibvirtSilent."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-
-        def settle(result: T | None, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)  # type: ignore[arg-type]
-
-        def body() -> None:
-            try:
-                outcome: tuple[T | None, BaseException | None] = (work(), None)
-            except BaseException as error:
-                outcome = (None, error)
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(settle, *outcome)
-
-        threading.Thread(target=body, daemon=True, name="libvirt").start()
+        """Raises what `work` raises, LibvirtSilent."""
         try:
-            async with self._clock.timeout(timeout):
-                return await future
-        except TimeoutError:
+            return await in_thread(work, self._clock, timeout, name="libvirt")
+        except TookTooLong:
             self._connection = None
             raise _silent(what, timeout) from None
 
