@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from holdfast.core.admission import Guarantee, survives
+from holdfast.core.admission import Guarantee
+from holdfast.core.assurance import assure, at_rest
 from holdfast.core.history import GuaranteeWord
 from holdfast.core.make_room import Solver
-from holdfast.core.preview import settle
 from holdfast.core.view import View
 from holdfast.ports import Clock
 
@@ -26,7 +26,7 @@ Assess = Callable[[View, int, float], Awaitable[Guarantee]]
 
 def assess(view: View, tolerate: int, now: float, solver: Solver | None = None) -> Guarantee:
     """Of the cluster when all that is under way has arrived. Takes seconds for the largest."""
-    return survives(settle(view, now).view, tolerate, solver, now=now)
+    return assure(at_rest(view, now), tolerate, now, solver)
 
 
 class GuaranteeKeeper:

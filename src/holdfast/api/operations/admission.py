@@ -2,7 +2,7 @@
 
 An operation collects its writes and then calls `admit`. What the cluster comes to before and after them is foreseen by the
 code that will do it (`core/preview.py`), and both are asked whether every set of so many failures leaves room for all
-(`core/admission.py`).
+(`core/assurance.py`).
 
 The measure of a guarantee that does not hold is the work that has no room now or would have none after its worst set of
 failures, each instance counting 1 + its priority. A guarantee that is broken already does not forbid what makes this number
@@ -13,8 +13,8 @@ import asyncio
 from collections.abc import Collection
 
 from holdfast.api.operations.draft import Draft
-from holdfast.core.admission import Guarantee, survives
-from holdfast.core.preview import settle
+from holdfast.core.admission import Guarantee
+from holdfast.core.assurance import assure, at_rest
 from holdfast.core.view import View
 from holdfast.errors import Conflict
 from holdfast.planning.cpsat import CpSatSolver
@@ -52,8 +52,8 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     if after.compute is None:
         return "", ""
     tolerate = after.compute.tolerate
-    after = settle(after, 0.0).view
-    then = check(after, tolerate)
+    after = at_rest(after, 0.0)
+    then = check(after, tolerate, 0.0)
     if _holds(then):
         return "", ""
     earlier = before.compute
@@ -62,16 +62,16 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     if tolerate < earlier.tolerate:
         return "", f"The guarantee does still not hold: {sentence(then)}."
     raised = tolerate > earlier.tolerate
-    before = settle(before, 0.0).view
-    now = check(before, tolerate)
+    before = at_rest(before, 0.0)
+    now = check(before, tolerate, 0.0)
     if not raised and not _holds(now) and lost_work(after, then) <= lost_work(before, now):
         return "", f"The guarantee was broken already and still is: {sentence(then)}."
     return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
 
 
-def check(view: View, tolerate: int) -> Guarantee:
+def check(view: View, tolerate: int, now: float) -> Guarantee:
     """Of a cluster at rest."""
-    return survives(view, tolerate, SOLVER)
+    return assure(view, tolerate, now, SOLVER)
 
 
 def _holds(found: Guarantee) -> bool:

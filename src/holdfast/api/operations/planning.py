@@ -97,11 +97,11 @@ def explanation(view: View, instance_id: str, now: float, *, said: str = "") -> 
     return replace(found, waiting=said) if said else found
 
 
-def assurance(view: View, tolerate: int) -> Assurance:
+def assurance(view: View, tolerate: int, now: float) -> Assurance:
     """`view`: as it comes to rest."""
-    found = fewer = admission.check(view, tolerate)
+    found = fewer = admission.check(view, tolerate, now)
     while not fewer.survivable and fewer.tolerate > 0:
-        fewer = admission.check(view, fewer.tolerate - 1)
+        fewer = admission.check(view, fewer.tolerate - 1, now)
     remains = fewer.tolerate
     text = "the cluster survives " + ("" if remains == tolerate else "only ") + admission.failures(remains)
     text = text if remains else "the cluster survives no failure of a node"
@@ -113,7 +113,7 @@ def assurance(view: View, tolerate: int) -> Assurance:
 
 def guarantee(view: View, now: float) -> Assurance:
     """Of the cluster as it is, when all that is under way has arrived."""
-    return assurance(settle(view, now).view, tolerated(view))
+    return assurance(settle(view, now).view, tolerated(view), now)
 
 
 def tolerated(view: View) -> int:
@@ -131,7 +131,7 @@ def what_if(view: View, failed: Sequence[str], now: float) -> WhatIf:
     if len(set(failed)) >= len(view.nodes):
         raise InvalidInput("all nodes are named", "Leave at least one that is to carry something.")
     at_rest = settle(view, now).view
-    plan = evacuate(at_rest, tuple(failed), solver=admission.SOLVER)
+    plan = evacuate(at_rest, tuple(failed), solver=admission.SOLVER, now=now)
     after = with_placements(with_failures(at_rest, failed), {**plan.placements, **_targets(plan.moved)})
     return WhatIf(
         tuple(failed),
@@ -139,7 +139,7 @@ def what_if(view: View, failed: Sequence[str], now: float) -> WhatIf:
         dict(plan.placements),
         tuple(plan.stopped),
         {instance: dict(reasons) for instance, reasons in plan.unplaced.items()},
-        assurance(after, tolerated(view)),
+        assurance(after, tolerated(view), now),
     )
 
 
@@ -166,7 +166,7 @@ def precheck(view: View, node_id: str, now: float) -> Precheck:
         else:
             moves.append(PlannedMove(name, then.placement.node, _how(foreseen, name, instance.spec.desired)))
     warnings = [PAUSED] if view.pause else []
-    during = assurance(foreseen.view, tolerated(view))
+    during = assurance(foreseen.view, tolerated(view), now)
     if view.compute is not None and not during.survivable:
         warnings.append(f"During the maintenance, {during.text}.")
     return Precheck(node_id, tuple(moves), stays, during, tuple(warnings))
