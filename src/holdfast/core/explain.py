@@ -82,7 +82,7 @@ def _wish(instance: InstanceView) -> str:
 def _verdicts(batch: Batch, instance: InstanceView, *, runs: bool) -> list[Verdict]:
     ranked: list[Verdict] = []
     every = batch.view.nodes
-    nodes = dict(every if runs else batch.view.candidates(instance))
+    nodes = dict(every if runs else batch.candidates(instance))
     waits = "does not come into question: its high availability is off, so it waits for the node it was on"
     others = [Verdict(name, 0, waits, refused=True) for name in sorted(every.keys() - nodes.keys())]
     before: _Traits | None = None
