@@ -27,7 +27,8 @@ from holdfast.services.vm.config import Disk, VmConfig, instance_spec, new_confi
 from holdfast.services.vm.driver import VmDriver
 from holdfast.services.vm.files import Place
 
-HANG_S = 60.0
+HANG_S = 120.0
+"""A guest boots in 3 s on an idle machine; two cores may have thirty processes waiting for them."""
 BRIDGE = "br-guests"
 ADDRESSES = {"n1": "10.99.0.1", "n2": "10.99.0.2"}
 _CLONE_NEWNET = 0x40000000

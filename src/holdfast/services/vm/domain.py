@@ -60,6 +60,9 @@ def _new(kvm: bool) -> ET.Element:
     features = ET.SubElement(root, "features")
     ET.SubElement(features, "acpi")
     ET.SubElement(features, "apic")
+    if not kvm:
+        # Translated code; by itself QEMU would let it grow to a gigabyte.
+        ET.SubElement(ET.SubElement(features, "tcg"), "tb-cache", unit="MiB").text = "64"
     # host-model names what this node's processor has, and a migration checks it; emulation has the same on every node.
     ET.SubElement(root, "cpu", {"mode": "host-model"} if kvm else {"mode": "maximum", "migratable": "on"})
     clock = ET.SubElement(root, "clock", offset="utc")

@@ -34,7 +34,10 @@ STORAGE_S = 3.0
 LOOK_S = 1.5
 FORGET_S = 3.0
 """How long a stop waits for libvirt to notice the end; it has ended then already."""
+HOLDER_S = 5.0
 POLL_S = 0.05
+CONSOLE_BYTES = 10 << 20
+"""A console's log above this is moved to <log>.1 (replacing it) when its machine starts."""
 
 
 class VmDriver:
@@ -93,7 +96,7 @@ class VmDriver:
             state = await self._domains.state(instance.service)
         if not state.active or state.half_started or not self._in_its_group(instance):
             return False
-        self._release_holder(instance)
+        await self._release_holder(instance)
         return True
 
     async def _run(self, instance: InstanceSpec, config: VmConfig, allowed: Callable[[], bool]) -> None:
@@ -112,7 +115,7 @@ class VmDriver:
                 )
             _ask(allowed, instance)
             await self._domains.resume(instance.service)
-            self._release_holder(instance)
+            await self._release_holder(instance)
         except BaseException:
             await asyncio.shield(self.stop(instance, 0.0))
             raise
@@ -132,6 +135,9 @@ class VmDriver:
     async def _hold(self, instance: InstanceSpec, allowed: Callable[[], bool]) -> None:
         """From now on, and only while its holder lives, the machine may start on this node."""
         await self._libvirt.call(lambda connection: connection.isAlive(), what="answer")
+        console = self._place.console(instance.service)
+        if console.exists() and console.stat().st_size > CONSOLE_BYTES:
+            console.replace(console.with_name(console.name + ".1"))
         fifo = self._place.holder(instance.service)
         fifo.unlink(missing_ok=True)
         os.mkfifo(fifo, 0o600)
@@ -139,22 +145,33 @@ class VmDriver:
         _ask(allowed, instance)
         await self._runner.start(Unit(instance.id, argv, strict=True, allowed=allowed))
 
-    def _release_holder(self, instance: InstanceSpec) -> None:
-        """Let the holder end; QEMU alone is the unit now. Nothing happens where there is none."""
-        with contextlib.suppress(OSError):
-            fifo = os.open(self._place.holder(instance.service), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            os.write(fifo, b"go\n")
-            os.close(fifo)
+    async def _release_holder(self, instance: InstanceSpec) -> None:
+        """Let the holder end; QEMU alone is the unit now, or its end would not be seen. Raises DriverError."""
+        end = self._clock.now() + HOLDER_S
+        while len(self._processes(instance)) > 1:
+            if self._clock.now() > end:
+                raise DriverError(
+                    f"the group of {instance.id} has other processes than QEMU", "It is stopped and started again."
+                )
+            with contextlib.suppress(OSError):  # it has not opened its end yet, or not any more
+                fifo = os.open(self._place.holder(instance.service), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                os.write(fifo, b"go\n")
+                os.close(fifo)
+            await self._clock.sleep(POLL_S)
+
+    def _processes(self, instance: InstanceSpec) -> list[str]:
+        try:
+            return self._place.group(instance.service).joinpath("cgroup.procs").read_text().split()
+        except OSError:
+            return []
 
     def _in_its_group(self, instance: InstanceSpec) -> bool:
         """QEMU's process, by libvirt's record of it, is where the guard would kill it."""
         try:
-            pid = int((self._place.base / "run" / "qemu" / f"{instance.service}.pid").read_text())
-            group = Path(f"/proc/{pid}/cgroup").read_text()
-        except (OSError, ValueError):
+            pid = (self._place.base / "run" / "qemu" / f"{instance.service}.pid").read_text().strip()
+        except OSError:
             return False
-        own = next((line[3:] for line in group.splitlines() if line.startswith("0::")), "")
-        return own.endswith(f"/{self._place.strict.name}/{KIND}%2F{instance.service}")
+        return pid in self._processes(instance)
 
     # --- while it runs ----------------------------------------------------------------------------------------------
 

@@ -129,6 +129,10 @@ class Place:
         """A FIFO: writing to it ends the holder of a machine's group."""
         return self.base / "holders" / name
 
+    def group(self, name: str) -> Path:
+        """Control group of the machine's unit."""
+        return self.strict / f"vm%2F{name}"
+
     def console(self, name: str) -> Path:
         return self.log_dir / f"vm-{name}.console"
 

@@ -76,7 +76,7 @@ class Migration:
         host = self._address_of(to)
         host = f"[{host}]" if ":" in host else host
         uri = f"qemu+tls://{host}:{files.MIGRATION_PORT}/system?pkipath={files.PKI}&mode=legacy"
-        await self._daemon.call(
+        await self._daemon.call_alone(
             lambda connection: connection.lookupByName(name).migrateToURI3(uri, {}, FLAGS),
             what=f"migrate {name} to {to}",
             timeout=LIMIT_S,
@@ -107,6 +107,7 @@ class Migration:
 
 
 def _not_ready(error: LibvirtFailed) -> bool:
-    """The other node may be ready in a moment: its hook or its wrapper still refuses, or its daemon starts."""
+    """The other node may be ready in a moment: its hook or its wrapper still refuses, or its daemon starts. Or an attempt
+    that was called off is just ending."""
     text = error.message
-    return "does not permit" in text or "onnection refused" in text or "hook" in text.lower()
+    return any(word in text for word in ("does not permit", "onnection refused", "another migration job"))
