@@ -6,7 +6,7 @@ machines, and claims are compared with what the machine really does.
 
 from typing import TYPE_CHECKING
 
-from holdfast.core.model import Exclusivity, Fence, Goal, InstanceSpec, Placement
+from holdfast.core.model import Desired, Exclusivity, Fence, Goal, InstanceSpec, Placement
 from holdfast.core.policy import RuleKind
 from holdfast.sim.legal import why_not
 
@@ -99,6 +99,11 @@ class Checks:
         history = self._world.history
         for rule in history.rules.values():
             if rule.strict and rule.kind is RuleKind.ANTI_AFFINITY:
-                places = [p.node for name in rule.instances if (p := history.running(name)) is not None]
-                if len(places) != len(set(places)):
+                places = {name: p.node for name in rule.instances if (p := history.running(name)) is not None}
+                # Those that are ignored stay where their operator put them: it is for the others to keep away.
+                left_alone = {
+                    name for name in places if (spec := history.instances.get(name)) and spec.desired is Desired.IGNORED
+                }
+                kept = [node for name, node in places.items() if name not in left_alone]
+                if len(set(kept) - {places[name] for name in left_alone}) != len(kept):
                     self.violated("INV-4", f"rule {rule.id}: {', '.join(rule.instances)} are not apart")
