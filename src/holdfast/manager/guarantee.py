@@ -11,12 +11,11 @@ from holdfast.core.assurance import assure, at_rest
 from holdfast.core.history import GuaranteeWord
 from holdfast.core.make_room import Solver
 from holdfast.core.view import View
-from holdfast.ports import Clock
 
 log = structlog.get_logger("holdfast.manager")
 
 PAUSE_S = 2.0
-"""Between two computations: a fail-over changes everything several times a second."""
+"""From one computation to the next: a fail-over changes everything several times a second."""
 NAMED = 100
 """So many instances are named in the published word."""
 
@@ -32,9 +31,8 @@ def assess(view: View, tolerate: int, now: float, solver: Solver | None = None) 
 class GuaranteeKeeper:
     """One per manager. `done` is called (synchronously) whenever there is a new answer."""
 
-    def __init__(self, clock: Clock, assess: Assess | None, done: Callable[[], None]) -> None:
+    def __init__(self, assess: Assess | None, done: Callable[[], None]) -> None:
         """`assess`: None if this manager gives no guarantee."""
-        self._clock = clock
         self._assess = assess
         self._done = done
         self._inputs: object = None
@@ -58,7 +56,7 @@ class GuaranteeKeeper:
             return
         inputs = _inputs(view, now)
         if inputs != self._inputs:
-            self._inputs = inputs
+            self._inputs, self._next = inputs, now + PAUSE_S
             self._task = asyncio.create_task(self._compute(self._assess, view, view.compute.tolerate, now))
 
     async def _compute(self, assess: Assess, view: View, tolerate: int, now: float) -> None:
@@ -70,7 +68,6 @@ class GuaranteeKeeper:
             log.error("the guarantee could not be computed", error=repr(error))
         else:
             self.word = _word(found)
-        self._next = self._clock.now() + PAUSE_S
         self._task = None
         self._done()
 
