@@ -3,14 +3,25 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from etcd_members import Members, running
 from store_bench import StoreBench
 
 from holdfast.ports import Store
 
 _spaces = itertools.count(1)
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One event loop for all tests of stores. gRPC ends a call some time after it was cancelled and its channel closed, in
+    the loop that began it: one that is closed by then is an error in the log of whatever test runs at that moment."""
+    for item in items:
+        if item.path.parent == _HERE and item.path.name.startswith("test_store") and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +31,13 @@ def etcd_single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
         yield members
 
 
-@pytest.fixture(params=["memory", "etcd"])
+@pytest_asyncio.fixture(loop_scope="session")
+async def store_loop() -> asyncio.AbstractEventLoop:
+    """The stores' event loop, for a test that runs it itself."""
+    return asyncio.get_running_loop()
+
+
+@pytest_asyncio.fixture(params=["memory", "etcd"], loop_scope="session")
 async def store_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBench]:
     members = request.getfixturevalue("etcd_single") if request.param == "etcd" else None
     bench = StoreBench(request.param, members, prefix=f"/test{next(_spaces)}/")
@@ -31,11 +48,3 @@ async def store_bench(request: pytest.FixtureRequest) -> AsyncIterator[StoreBenc
 @pytest.fixture
 def store(store_bench: StoreBench) -> Store:
     return store_bench.client()
-
-
-@pytest.fixture(autouse=True)
-async def _calls_end_before_the_loop() -> AsyncIterator[None]:
-    """gRPC's poller is one for all event loops of a process: the end of a call that is delivered to a loop which is closed
-    already is an exception in the poller, and the next test's calls starve. So each test's loop stays for a moment."""
-    yield
-    await asyncio.sleep(0.05)

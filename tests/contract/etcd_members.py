@@ -3,10 +3,13 @@
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,9 @@ from holdfast.config import NodeConfig, Tls
 from holdfast.store.etcd.unit import EtcdMember, etcd_unit
 
 _counter = itertools.count(1)
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where members keep their data. A disk that others write to makes etcd wait for seconds at each step of an election: a
+member whose fdatasync takes longer than the election time-out finds no leader for minutes."""
 
 
 def free_port(host: str) -> int:
@@ -87,6 +93,8 @@ class Members:
     def __post_init__(self) -> None:
         self.name = self.name or f"test-{os.getpid()}-{next(_counter)}"
         self.root.mkdir(parents=True, exist_ok=True)
+        self._data = Path(tempfile.mkdtemp(prefix=f"holdfast-{self.name}-", dir=MEMORY))
+        weakref.finalize(self, shutil.rmtree, self._data, ignore_errors=True)
         if self.secure and self.ca is None:
             self.ca = create_authority(self.name)
 
@@ -103,7 +111,7 @@ class Members:
                 addresses={"management": host},
                 endpoints=(),
                 tls=self.credentials(f"n{index}", [host]),
-                state_dir=str(self.root / f"n{index}"),
+                state_dir=str(self._data / f"n{index}"),
             )
             Path(config.state_dir).mkdir(mode=0o700, exist_ok=True)
             urls = [f"{scheme}://{host}:{free_port(host)}" for _ in range(2)]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from etcd_members import Member, Members, running
 from relay import relayed
 
@@ -23,7 +24,7 @@ def trio(tmp_path: Path) -> Iterator[Members]:
         yield members
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def make(trio: Members) -> AsyncIterator[MakeStore]:
     made: list[EtcdStore] = []
 

@@ -79,7 +79,8 @@ class EtcdRig:
     def close(self) -> None:
         for follower in self.followers:
             follower.end()
-        self.loop.run_until_complete(asyncio.gather(*(store.close() for store in self.clients)))
+        for store in self.clients:
+            self.run(store.close())
 
 
 class EtcdStoreMachine(StoreMachine):
@@ -136,13 +137,10 @@ class EtcdStoreMachine(StoreMachine):
             self.rig.run(self.rig.bench.compact(newest))
 
 
-def test_a_real_etcd(etcd_single: Members) -> None:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-
+def test_a_real_etcd(etcd_single: Members, store_loop: asyncio.AbstractEventLoop) -> None:
     class Machine(EtcdStoreMachine):
         def make_rig(self) -> EtcdRig:
-            return EtcdRig(loop, etcd_single)
+            return EtcdRig(store_loop, etcd_single)
 
     profile = settings(
         max_examples=8,
@@ -151,8 +149,4 @@ def test_a_real_etcd(etcd_single: Members) -> None:
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    try:
-        run_state_machine_as_test(Machine, settings=profile)
-    finally:
-        loop.close()
-        asyncio.set_event_loop(None)
+    run_state_machine_as_test(Machine, settings=profile)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from etcd_members import Member, Members
 
 from holdfast.core.model import ManagementMember, ManagementSpec, NodeSpec, Role
@@ -116,7 +117,7 @@ class World:
                 await asyncio.sleep(0.02)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     members = Members(tmp_path / "etcd")
     world = World(members)
