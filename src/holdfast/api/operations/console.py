@@ -26,7 +26,7 @@ class Console:
         if path == own and placed_on not in ("", self.node):
             raise Conflict(
                 f"the console log of `{name}` is on {placed_on}, in {own}",
-                f"Read it there: holdfast runs on {placed_on} too.",
+                f"Read it there, or move the machine: holdfast vm migrate {name} --to {self.node}.",
             )
         if not path.is_file():
             raise NotFound(f"`{name}` has written nothing to its console yet", "It has a log once it was started.")
