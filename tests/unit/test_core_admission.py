@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from decide_world import T, node, vm
+from decide_world import T, node, vm, volume
 
 from holdfast.core.admission import Guarantee, survives
-from holdfast.core.model import Beat, Desired, Exclusivity
+from holdfast.core.model import Beat, Desired, Exclusivity, Role
 from holdfast.core.policy import InstanceLock
 from holdfast.core.view import InstanceView, NodeView, View
 from holdfast.planning.cpsat import CpSatSolver
@@ -81,6 +81,17 @@ def test_what_does_not_count() -> None:
         assert survives(cluster(full, runs, other), 1).survivable == (other.id != "vm/own"), other.id
     found = survives(cluster(full, runs, guest("waits", "", 8192)), 1)
     assert (found.survivable, found.waiting) == (True, ("vm/waits",))
+
+
+def test_one_role_is_asked_for_and_the_others_take_room() -> None:
+    """The gateway can run on n1 only; it is no virtual machine's fault."""
+    gateway = volume("nfs/a", "n1", spec={"role": Role.STORAGE, "memory_mib": 1024, "nodes": ("n1",)})
+    nodes = [replace(node, spec=replace(node.spec, roles=(Role.COMPUTE, Role.STORAGE))) for node in THREE]
+    view = cluster(nodes, gateway, guest("a", "n1", 3072))
+    assert survives(view, 1).worst == ("n1",)
+    assert survives(view, 1, role=Role.COMPUTE).survivable
+    full = cluster(nodes, gateway, guest("a", "n2", 4096), guest("b", "n3", 4096))
+    assert survives(full, 1, role=Role.COMPUTE).unplaced.keys() == {"vm/a"}, "n1 is not empty"
 
 
 def test_nodes_that_carry_nothing_and_could_not_are_left_out() -> None:

@@ -5,12 +5,12 @@ for its single nodes, if these do not get in each other's way; then by a plan of
 where that leaves something over, by the solver. So every yes is backed by a plan.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from holdfast.core.make_room import RoomProblem, RoomSolution, Solver
-from holdfast.core.model import Exclusivity
+from holdfast.core.model import Exclusivity, InstanceSpec, Role
 from holdfast.core.plan import Planner
 from holdfast.core.side_by_side import SideBySide, Unit
 from holdfast.core.view import View
@@ -63,27 +63,36 @@ def survives(
     solver: Solver | None = None,
     *,
     now: float | None = None,
+    role: Role | None = None,
     domains: bool = False,
     budget: int = BUDGET,
 ) -> Guarantee:
-    """`domains`: nodes of one failure domain fail together, as one of the `tolerate` failures. `now` as for `plan.evacuate`.
+    """`role`: only instances of that role are asked for; the others take room and are recovered as well, but that they find
+    none is no matter here. `domains`: nodes of one failure domain fail together, as one of the `tolerate` failures. `now`
+    as for `plan.evacuate`.
 
     Does not count: what is off, what waits for its own node by its owner's wish, what runs everywhere anyway, what waits for
     room already. What is preemptible counts: room that is made by stopping something is no room for everything."""
     gentle = _Gentle(solver) if solver is not None else None
+    asked = {name for name, instance in view.instances.items() if _asked(instance.spec, role)}
     planner = Planner(view, now)
     waiting = planner.evacuate((), gentle).shortfall
     if waiting:
         counted = {name: instance for name, instance in view.instances.items() if name not in waiting}
         view = replace(view, instances=counted)
         planner = Planner(view, now)
-    search = _Search(view, planner, _units(view, domains), budget)
+    search = _Search(view, planner, _units(view, domains), asked, budget)
     search.ask_all(tolerate)
     found = search.worst(gentle)
-    answer = Guarantee(tolerate, found is None, checked=search.checked, complete=search.complete, waiting=waiting)
+    waiting = tuple(name for name in waiting if name in asked)
+    checked, complete = search.checked, search.complete
     if found is None:
-        return answer
-    return replace(answer, worst=found.nodes, unplaced=found.unplaced, exact=found.exact)
+        return Guarantee(tolerate, True, checked=checked, complete=complete, waiting=waiting)
+    return Guarantee(tolerate, False, found.nodes, found.unplaced, checked, complete, found.exact, waiting)
+
+
+def _asked(spec: InstanceSpec, role: Role | None) -> bool:
+    return spec.exclusivity is not Exclusivity.EVERYWHERE and role in (None, spec.role)
 
 
 def _units(view: View, domains: bool) -> list[Unit]:
@@ -115,8 +124,11 @@ class _Loss:
 class _Search:
     """All sets of failures of one view."""
 
-    def __init__(self, view: View, planner: Planner, units: Sequence[Unit], budget: int) -> None:
+    def __init__(
+        self, view: View, planner: Planner, units: Sequence[Unit], asked: Collection[str], budget: int
+    ) -> None:
         self._view = view
+        self._asked = asked
         self._planner = planner
         self._budget = budget
         self.checked = 0
@@ -187,9 +199,8 @@ class _Search:
             self._losses.append(_Loss(nodes, self._weight(short)))
 
     def _counting(self, short: Iterable[str]) -> list[str]:
-        """Without what has a copy on every node anyway."""
-        instances = self._view.instances
-        return [name for name in short if instances[name].spec.exclusivity is not Exclusivity.EVERYWHERE]
+        """Those that are asked for."""
+        return [name for name in short if name in self._asked]
 
     # --- the worst one --------------------------------------------------------------------------------------------------
 
@@ -204,6 +215,8 @@ class _Search:
                 self.complete = False
                 solver = None
             exact = self._told(loss.nodes, solver)
+            if exact.weight > loss.weight:  # room was made for others than those that are asked for
+                exact = self._told(loss.nodes, None)
             if exact.weight and (worst is None or exact.order < worst.order):
                 worst = exact
         return worst
