@@ -58,7 +58,7 @@ def validate_rule(new: RuleSpec, existing: Iterable[RuleSpec], specs: Specs, nod
     old = infeasible(others, specs, nodes)
     found = infeasible([*others, new], specs, nodes)
     sentences = [sentence for rule_id, sentence in found.items() if rule_id not in old]
-    if new.kind is RuleKind.START_ORDER and not cycle(before(others), strict=False):
+    if not sentences and new.kind is RuleKind.START_ORDER and not cycle(before(others), strict=False):
         sentences += [sentence for _, sentence in _circular([*others, new], strict=False)]
     return tuple(dict.fromkeys(sentences))
 

@@ -70,7 +70,7 @@ class Manager:
         )
         self._power = PowerDesk(store, clock, devices, self.wake, self.observations.beat_revision)
         self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
-        self._room = RoomDesk(clock, solve, self.wake)
+        self._room = RoomDesk(solve, self.wake)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""

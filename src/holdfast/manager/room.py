@@ -20,7 +20,6 @@ from holdfast.core.start_order import starting
 from holdfast.core.view import InstanceView, View
 from holdfast.core.yielding import ROOM_FOR
 from holdfast.errors import HoldfastError
-from holdfast.ports import Clock
 
 log = structlog.get_logger("holdfast.manager")
 
@@ -37,9 +36,8 @@ Solve = Callable[[RoomProblem], Awaitable[RoomSolution]]
 class RoomDesk:
     """One per manager. `done` is called (synchronously) whenever the solver has answered."""
 
-    def __init__(self, clock: Clock, solve: Solve | None, done: Callable[[], None]) -> None:
+    def __init__(self, solve: Solve | None, done: Callable[[], None]) -> None:
         """`solve`: None if this manager makes no room."""
-        self._clock = clock
         self._solve = solve
         self._done = done
         self._cramped_since: dict[str, float] = {}
@@ -70,7 +68,7 @@ class RoomDesk:
     def steps(self, view: View, decision: Decision, now: float) -> list[Intent]:
         """What is to be committed now. To be asked after each decision."""
         self._cramped_since = {name: self._cramped_since.get(name, now) for name in decision.cramped}
-        withdrawn = list(self._withdrawn(view, now))
+        withdrawn: list[Intent] = list(self._withdrawn(view, now))
         if self._solve is None or withdrawn or not decision.cramped:
             self._moves.clear()
             return withdrawn
