@@ -15,6 +15,7 @@ from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_e
 from holdfast.core.observers import MANAGEMENT, NEVER
 from holdfast.errors import HoldfastError
 from holdfast.fencing.power.registry import PowerFenceRegistry
+from holdfast.manager.guarantee import assess
 from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
 from holdfast.net.beats import UdpBus, next_session
@@ -41,6 +42,7 @@ async def _main(config: NodeConfig) -> None:
         probes(config),
         membership_stepper(config, store, clock),
         solve=lambda problem: asyncio.to_thread(solver.solve, problem),
+        assess=lambda view, tolerate, now: asyncio.to_thread(assess, view, tolerate, now, solver),
     )
     key = Path(config.beat_key).read_bytes()
     number = next_session(Path(config.state_dir) / "report-session")

@@ -31,8 +31,10 @@ class Balancer:
         if view.compute is None or view.compute.rebalance != "auto":
             self.stop()
             return []
+        if decision.hold:
+            return []
         withdrawn: list[Intent] = list(self._withdrawn(view, now))
-        if withdrawn or decision.intents or decision.hold or decision.cramped:
+        if withdrawn or decision.intents or decision.cramped:
             return withdrawn
         self._balancing, move = automatic(view, now, balancing=self._balancing)
         if move is None:

@@ -13,8 +13,11 @@ from holdfast.core.model import ManagementSpec, Proof
 from holdfast.core.timing import Detection
 from holdfast.core.view import PowerEvidence, View
 from holdfast.errors import StoreError
+from holdfast.manager.balance import Balancer
 from holdfast.manager.commit import Committer, EventLog
 from holdfast.manager.election import REFRESH_S, Election, LostLeadership
+from holdfast.manager.guarantee import Assess, GuaranteeKeeper
+from holdfast.manager.guarantee import news as guarantee_news
 from holdfast.manager.incidents import IncidentKeeper
 from holdfast.manager.observe import Observations
 from holdfast.manager.power import PowerDesk
@@ -56,9 +59,11 @@ class Manager:
         membership_step: Callable[[ManagementSpec, Commit], Awaitable[str]] | None = None,
         detector: Detector | None = None,
         solve: Solve | None = None,
+        assess: Assess | None = None,
     ) -> None:
         """`detector`: where suspicions come from; by default from the observers' reports (`report`). `solve`: looks for room
-        when something does not fit, without holding up the event loop; None: nobody does."""
+        when something does not fit, without holding up the event loop; None: nobody does. `assess`: computes the guarantee,
+        likewise."""
         self._store = store = ForwardStore(store, self._store_went_back)
         self._clock = clock
         self._node = node
@@ -71,6 +76,8 @@ class Manager:
         self._power = PowerDesk(store, clock, devices, self.wake, self.observations.beat_revision)
         self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
         self._room = RoomDesk(solve, self.wake)
+        self._guarantee = GuaranteeKeeper(assess, self.wake)
+        self._balancer = Balancer()
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""
@@ -133,11 +140,14 @@ class Manager:
             await asyncio.gather(*helpers, return_exceptions=True)
             self._power.stop()
             self._room.stop()
+            self._guarantee.stop()
 
     def _begin_term(self) -> None:
         self.observations.begin_term(self.election.term)
         self._power.stop()
         self._room.stop()
+        self._guarantee.stop()
+        self._balancer.stop()
         self._published = None
         self._said.clear()
         self._events = EventLog(self.election.term, self._clock)
@@ -155,11 +165,13 @@ class Manager:
         await self._act_on(decision.intents, view)
         published = await self._publish(view, decision)
         # After everything else, so that recovery never waits for it.
-        steps = self._room.steps(view, decision, now)
+        steps = self._room.steps(view, decision, now) or self._balancer.steps(view, decision, now)
         await self._act_on(steps, view)
+        self._guarantee.observe(view, now)
         if decision.intents or steps or not published:
             return self._clock.now() + RETRY_S
-        return min(next_look(view, now), self._detector.next_look(), self._room.next_look(now))
+        desks = (self._room.next_look(now), self._balancer.next_look(now))
+        return min(next_look(view, now), self._detector.next_look(), *desks)
 
     async def _act_on(self, intents: Iterable[Intent], view: View) -> None:
         """All of them at once. What the store does not take is decided anew."""
@@ -238,6 +250,7 @@ class Manager:
             decision.hold,
             dict(decision.failed),
             {name: node.lost_networks for name, node in view.nodes.items() if node.lost_networks},
+            self._guarantee.word,
         )
         ops: list[Op] = [*self._incidents.puts(), *self._fence_failures(view)]
         if published != self._published:
@@ -286,6 +299,10 @@ class Manager:
                 news.append(self._events.put(f"node-{state}", f"{name} is {state}{why}", node=name))
         if new.hold != old.hold:
             news.append(self._events.put("hold" if new.hold else "hold-ended", new.hold or "no hold any more"))
+        if (said := guarantee_news(old.guarantee, new.guarantee)) is not None:
+            kind, text = said
+            severity = Severity.INFO if new.guarantee and new.guarantee.holds else Severity.WARNING
+            news.append(self._events.put(kind, text, severity=severity))
         for name, how in new.failed.items():
             if old.failed.get(name) != how:
                 news.append(self._events.put("instance-failed", how, severity=Severity.ERROR, instance=name))
