@@ -121,7 +121,7 @@ def _instance(random: Random, name: str, nodes: Mapping[str, NodeSetup], tight: 
         "node": random.choice((*able, "", "")),
         "state": random.choice(("started",) * 12 + ("stopped", "disabled", "ignored")),
         "cpu": random.choice((0.0, 0.5, 1.0)),
-        "memory": random.choice((512, 1024, 3072) if tight else (0, 256, 512)),
+        "memory": random.choice((512, 3072, 5120) if tight else (0, 256, 512)),
         "priority": random.choice((500, 500, 100, 900)),
         "max_restarts": random.choice((0, 1, 1, 3)),
         "max_relocations": random.choice((0, 1, 1, 3)),
