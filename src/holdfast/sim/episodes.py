@@ -312,6 +312,15 @@ def crashes(cast: Cast, at: float) -> Iterator[Step]:
         at += cast.moment(15.0)
 
 
+def powers_off(cast: Cast, at: float) -> Iterator[Step]:
+    """A guest is shut down from inside, and somebody starts it again; often just when something else happens."""
+    instance = cast.instance
+    yield step(at, "guest-power-off", instance=instance)
+    beside = cast.random.choice((power_loss, freeze, moves, maintenance, crashes))
+    yield from beside(cast, at + cast.random.uniform(0.0, 3.0))
+    yield step(at + cast.seconds(), "set-state", instance=instance, state="started")
+
+
 def failing_starts(cast: Cast, at: float) -> Iterator[Step]:
     """An instance that ends and does not start again at once, here or elsewhere."""
     instance = cast.instance
@@ -377,6 +386,7 @@ EPISODES: Sequence[tuple[int, Episode]] = (
     (2, locks),
     (2, resources),
     (4, crashes),
+    (4, powers_off),
     (4, failing_starts),
     (6, failing_stops),
 )
