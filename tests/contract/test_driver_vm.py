@@ -287,3 +287,19 @@ async def test_a_machine_that_lost_its_storage(world: Bench, n1: VmNode, policy:
         await n1.driver.stop(vm, 0.0)
     finally:
         await asyncio.to_thread(subprocess.run, ["umount", "-l", str(small)], check=True, timeout=20)
+
+
+async def test_a_lost_lock_daemon_comes_back_with_the_next_start(world: Bench, n1: VmNode) -> None:
+    a, b = world.machine("a"), world.machine("b")
+    await n1.driver.start(a, yes, Steps())
+    os.kill(n1.pid("virtlockd"), signal.SIGKILL)
+
+    async def gone() -> bool:
+        return "vm-virtlockd" not in await n1.runner.running()
+
+    await until(gone)
+    await n1.driver.start(b, yes, Steps())
+    assert await n1.driver.running() == ["vm/a", "vm/b"]
+    for vm in (a, b):
+        await n1.driver.stop(vm, 0.0)
+    assert await n1.driver.running() == []

@@ -127,16 +127,17 @@ class Bench:
 
     async def ask(self, instance: InstanceSpec, path: str = "/", timeout: float = 2.0) -> dict[str, Any] | None:
         """The guest's own word, or None. (A small request on this thread: the namespace is the thread's.)"""
+        writer: asyncio.StreamWriter | None = None
         try:
-            reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(f"10.98.0.{self.numbers_of[instance.service]}", 80), timeout
-            )
-            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-            text = await asyncio.wait_for(reader.read(), timeout)
-            writer.close()
-            found: dict[str, Any] = json.loads(text.partition(b"\r\n\r\n")[2])
+            async with asyncio.timeout(timeout):
+                reader, writer = await asyncio.open_connection(f"10.98.0.{self.numbers_of[instance.service]}", 80)
+                writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+                found: dict[str, Any] = json.loads((await reader.read()).partition(b"\r\n\r\n")[2])
         except (OSError, ValueError, TimeoutError):
             return None
+        finally:
+            if writer is not None:
+                writer.close()
         return found
 
     async def answers(self, instance: InstanceSpec) -> dict[str, Any]:

@@ -35,6 +35,8 @@ LOOK_S = 1.5
 FORGET_S = 3.0
 """How long a stop waits for libvirt to notice the end; it has ended then already."""
 HOLDER_S = 5.0
+OUTCOME_S = 15.0
+"""How long libvirt may take to say why a machine ended."""
 POLL_S = 0.05
 CONSOLE_BYTES = 10 << 20
 """A console's log above this is moved to <log>.1 (replacing it) when its machine starts."""
@@ -73,7 +75,7 @@ class VmDriver:
     async def prepare(self, instance: InstanceSpec) -> None:
         """Have this node's daemons up."""
         from_instance(instance)
-        await self._libvirt.call(lambda connection: connection.isAlive(), what="answer")
+        await self._libvirt.ensure()
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
         """Run the machine, or adopt the one that runs. Raises DriverError, InvalidInput."""
@@ -134,7 +136,7 @@ class VmDriver:
 
     async def _hold(self, instance: InstanceSpec, allowed: Callable[[], bool]) -> None:
         """From now on, and only while its holder lives, the machine may start on this node."""
-        await self._libvirt.call(lambda connection: connection.isAlive(), what="answer")
+        await self._libvirt.ensure()
         console = self._place.console(instance.service)
         if console.exists() and console.stat().st_size > CONSOLE_BYTES:
             console.replace(console.with_name(console.name + ".1"))
@@ -336,8 +338,8 @@ class VmDriver:
         return False
 
     async def _ended_by_guest(self, name: str) -> bool:
-        """libvirt hears of the end a moment after the kernel."""
-        end = self._clock.now() + FORGET_S
+        """libvirt hears of the end a moment after the kernel, on a busy node some seconds."""
+        end = self._clock.now() + OUTCOME_S
         state: DomainState = await self._domains.state(name, start=False)
         while state.active and self._clock.now() < end:
             await self._clock.sleep(POLL_S)

@@ -31,7 +31,7 @@ LIBVIRTD = "/usr/sbin/libvirtd"
 VIRTLOCKD = "/usr/sbin/virtlockd"
 START_S = 20.0
 """The first start of a daemon asks every emulator what it can do, about a second on an idle machine."""
-CALL_S = 10.0
+CALL_S = 15.0
 HANGS_S = 5.0
 """A daemon that gives a new connection no answer for so long hangs."""
 STORAGE_S = 3.0
@@ -101,6 +101,12 @@ class Libvirtd:
         message = f"libvirt could not {what}: {error.get_error_message()}"
         return LibvirtFailed(message, f"Look at {self._runner.log_path(UNIT)}.", error.get_error_code())
 
+    async def ensure(self) -> None:
+        """Have both daemons up, and answering. Raises DriverError."""
+        async with self._lock:
+            await self._bring_up()
+        await self.call(lambda connection: connection.isAlive(), what="answer")
+
     async def call_alone(self, work: Callable[[libvirt.virConnect], T], *, what: str, timeout: float) -> T:
         """As `call`, for what takes long, on a connection of its own: a call on the same one, such as the one that is to
         break it off, waits for it (measured with libvirt 9)."""
@@ -167,6 +173,11 @@ class Libvirtd:
             return
         await self._storage.check(timeout=STORAGE_S)  # an empty mount point must not get a lock space
         await self._in_thread(self._write_files, CALL_S, "write libvirt's settings")
+        if UNIT in running and LOCK_UNIT not in running:
+            # It told the one that is gone where the leases are, and would not tell the next.
+            self._connection = None
+            await self._runner.stop(UNIT, grace_s=0.0)
+            running.remove(UNIT)
         await self._start(LOCK_UNIT, VIRTLOCKD, (), running)
         await self._until((self.place.base / "run" / "virtlockd-sock").is_socket, LOCK_UNIT)
         listen = ("--listen",) if self.place.listen else ()
