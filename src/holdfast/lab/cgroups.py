@@ -92,20 +92,21 @@ def processes(group: Path) -> Iterator[int]:
 
 # --- CPU weights ---------------------------------------------------------------------------------------------------
 
-_LAB_SHARES, _NODE_SHARES, _GUEST_SHARES = 8192, 16384, 64
+_LAB_SHARES, _NODE_SHARES, _MACHINE_SHARES, _GUEST_SHARES = 8192, 16384, 4096, 64
 _REAL_TIME_US = 150_000
 """Real-time budget per 1 s period for a lab's nodes; without one their guards could not be real-time processes."""
 
 
 def make_cpu_groups(name: str) -> Path | None:
-    """Make `nodes` (heavy) and `guests` (light) below a version-1 cpu group for this lab. None where there is no such
-    hierarchy: a busy machine then delays the lab's daemons more."""
+    """Make `nodes` (heavy), `machines` (the cluster's own) and `guests` (light) below a version-1 cpu group for this lab.
+    None where there is no such hierarchy: a busy machine then delays the lab's daemons more."""
     try:
         top = _mount_point("cgroup", "cpu") / name
-        for group, shares in ((top, _LAB_SHARES), (top / "nodes", _NODE_SHARES), (top / "guests", _GUEST_SHARES)):
+        groups = {"nodes": _NODE_SHARES, "machines": _MACHINE_SHARES, "guests": _GUEST_SHARES}
+        for group, shares in ((top, _LAB_SHARES), *((top / name, shares) for name, shares in groups.items())):
             group.mkdir(exist_ok=True)
             (group / "cpu.shares").write_text(str(shares))
-            if group.name != "guests":
+            if group in (top, top / "nodes"):
                 with suppress(OSError):  # no real-time groups in this kernel, or the budget is spent
                     (group / "cpu.rt_runtime_us").write_text(str(_REAL_TIME_US))
     except (CgroupError, OSError):

@@ -25,6 +25,7 @@ from holdfast.lab.faults import Faults
 from holdfast.lab.forward import PanelForward
 from holdfast.lab.host import Host
 from holdfast.lab.layout import CLIENT, PANEL_ADDRESS, Layout, cgroup_name, make_layout
+from holdfast.lab.machines import MachineWeights
 from holdfast.lab.network import Switch
 from holdfast.lab.options import LabOptions
 
@@ -59,6 +60,7 @@ class LabDaemon:
         self._layout = layout
         self._options = options
         self._forward: PanelForward | None = None
+        self._weights: MachineWeights | None = None
         self._events = EventLog(layout.events_file)
         self._switch = Switch(layout)
         self._hosts = {h.name: Host(layout, h, self._switch, self._events, options) for h in layout.hosts.values()}
@@ -72,7 +74,10 @@ class LabDaemon:
         group.mkdir(parents=True, exist_ok=True)
         (group / "cgroup.procs").write_text("0")
         kernel.become_subreaper()
-        cgroups.make_cpu_groups(cgroup_name(self._layout.name))
+        cpu = cgroups.make_cpu_groups(cgroup_name(self._layout.name))
+        if cpu is not None:
+            self._weights = MachineWeights(group.parent, cpu / "machines")
+            self._weights.start()
         self._layout.shared_dir.mkdir(exist_ok=True)
         self._switch.build(h.layout.bmc_address for h in self._hosts.values() if h.layout.bmc_address)
         for host in self._hosts.values():
@@ -109,6 +114,8 @@ class LabDaemon:
         """Power everything off and remove namespaces; what it cannot remove, `cleanup.sweep` does."""
         self._events.write("lab-down")
         self._faults.end()
+        if self._weights is not None:
+            self._weights.stop()
         if self._forward is not None:
             self._forward.stop()
         for bmc in self._bmcs.values():
