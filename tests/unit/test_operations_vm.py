@@ -208,8 +208,10 @@ async def test_disks_stay_until_they_are_deleted_on_purpose() -> None:
     [path] = (disk.path for disk in from_instance(await instance(store, "web")).disks)
     with pytest.raises(Conflict, match="is not stopped"):
         await vm.delete(store, ROOT, "web")
+    await services.lock(store, ROOT, "vm/web")
     outcome = await vm.delete(store, ROOT, "web", force=True)
     assert outcome.data["disks"] == [path]
+    assert (await Draft.open(store)).entry(keys.lock("vm/web")) is None
     assert (await instance(store, "web")).desired is Desired.STOPPED
     with pytest.raises(Conflict, match="being deleted"):
         await vm.delete(store, ROOT, "web", force=True)

@@ -264,6 +264,8 @@ async def delete(store: Store, actor: Actor, name: str, *, force: bool = False) 
         service = draft.spec(key, ServiceSpec) or ServiceSpec(vm.KIND, name)
         draft.put(keys.instance(spec.id), replace(spec, desired=Desired.STOPPED))
         draft.put(key, replace(service, config={**service.config, "deleting": True}))
+        if draft.entry(keys.lock(spec.id)) is not None:  # or the next machine of that name would be locked
+            draft.delete(keys.lock(spec.id))
         paths = [disk.path for disk in vm.from_instance(spec).disks]
         draft.data["disks"] = paths
         stay = f"; its disks stay: {', '.join(paths)}" if paths else ""
