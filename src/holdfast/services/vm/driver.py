@@ -34,6 +34,7 @@ STORAGE_S = 3.0
 LOOK_S = 1.5
 FORGET_S = 3.0
 """How long a stop waits for libvirt to notice the end; it has ended then already."""
+WARM_S = 60.0
 HOLDER_S = 5.0
 OUTCOME_S = 15.0
 """How long libvirt may take to say why a machine ended."""
@@ -67,15 +68,24 @@ class VmDriver:
         self._migration = Migration(self._libvirt, self._domains, clock, address_of)
         self._health: dict[str, Health] = {}
         self._allowed: dict[str, Callable[[], bool]] = {}
+        self._warm = False
         self._ending: set[str] = set()
         """Ids of what is being stopped or restarted by Holdfast: its end is not the guest's own will."""
 
     # --- start ------------------------------------------------------------------------------------------------------
 
     async def prepare(self, instance: InstanceSpec) -> None:
-        """Have this node's daemons up."""
+        """Have this node's daemons up, and libvirt know what QEMU can do: it asks before the first start, for seconds."""
         from_instance(instance)
         await self._libvirt.ensure()
+        if not self._warm:
+            kind = "kvm" if self._hardware else "qemu"
+            await self._libvirt.call_alone(
+                lambda connection: connection.getDomainCapabilities(files.EMULATOR, "x86_64", "q35", kind),
+                what="ask QEMU what it can do",
+                timeout=WARM_S,
+            )
+            self._warm = True
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
         """Run the machine, or adopt the one that runs. Raises DriverError, InvalidInput."""
