@@ -74,7 +74,8 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
         why = f"{_unplaceable(batch, nodes)} can take it: {choice.why_not()}"
         yielded = placement.yields_to if placement else ""
         batch.waiting[instance.id] = f"it was stopped to make room for {yielded}; {why}" if yielded else why
-        if not choice.waits and batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes).node:
+        homeless = not batch.executors(instance) and not choice.waits
+        if homeless and batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes).node:
             batch.cramped.append(instance.id)
             keep_what_is_freed(batch, instance)
         return
