@@ -7,6 +7,7 @@ import typer
 from holdfast.cli import connection, output
 from holdfast.cli.options import memory_mib, names, pairs
 from holdfast.cli.output import Json
+from holdfast.cli.top import guarantee
 
 app = typer.Typer(no_args_is_help=True)
 ha = typer.Typer(no_args_is_help=True)
@@ -82,6 +83,7 @@ def status(as_json: Json = False) -> None:
             ("Nodes", ", ".join(cluster["nodes"])),
             ("High availability", "on" if cluster["ha"] else "OFF: machines wait for their own node"),
             ("Tolerates", f"{cluster['tolerate']} failed node{'' if cluster['tolerate'] == 1 else 's'}"),
+            ("Guarantee", guarantee(found["guarantee"])),
             ("Reserve", f"{cluster['reserve_cpu']:g} cores and {cluster['reserve_memory_mib']} MiB of each node"),
             ("Rebalancing", cluster["rebalance"]),
         ]

@@ -137,9 +137,14 @@ def join(
 
 
 @app.command()
-def remove(node: Node, as_json: Json = False) -> None:
+def remove(
+    node: Node,
+    force: Annotated[bool, typer.Option("--force", help="Also where the rest survives less than it is to.")] = False,
+    as_json: Json = False,
+) -> None:
     """Forget a node that is shut down or claimed and carries nothing."""
-    output.outcome(connection.api().delete(f"/nodes/{part(node)}"), as_json=as_json)
+    answer = connection.api().delete(f"/nodes/{part(node)}", force=str(force).lower())
+    output.outcome(answer, as_json=as_json)
 
 
 @app.command("confirm-dead")

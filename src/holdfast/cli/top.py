@@ -58,8 +58,7 @@ def guarantee(word: dict[str, Any] | None) -> str:
     """One line on the word of the manager; "" if it has none."""
     if word is None:
         return ""
-    waiting = f"; no room now for {', '.join(word['waiting'])}" if word["waiting"] else ""
-    return f"{'holds' if word['holds'] else 'BROKEN'}: {word['text']}{waiting}"
+    return f"{'holds' if word['holds'] else 'BROKEN'}: {word['text']}"
 
 
 def _incidents(picture: dict[str, Any]) -> None:

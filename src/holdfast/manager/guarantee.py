@@ -83,13 +83,16 @@ def _inputs(view: View, now: float) -> object:
 
 
 def _word(found: Guarantee) -> GuaranteeWord:
+    waiting = sorted(found.waiting)
+    count = "" if len(waiting) < 2 else f" and {len(waiting) - 1} more"
+    now = f"there is no room now for {waiting[0]}{count}; of the rest: " if waiting else ""
     return GuaranteeWord(
         found.tolerate,
         found.survivable and not found.waiting,
         found.worst,
         tuple(sorted(found.unplaced)[:NAMED]),
-        tuple(sorted(found.waiting)[:NAMED]),
-        found.text,
+        tuple(waiting[:NAMED]),
+        now + found.text,
     )
 
 

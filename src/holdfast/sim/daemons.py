@@ -11,9 +11,12 @@ from holdfast.agent.identity import Identity
 from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.session import Session
 from holdfast.config import BEAT_PORT, REPORT_PORT
+from holdfast.core.admission import Guarantee
 from holdfast.core.leaving import ShutdownKind
 from holdfast.core.make_room import RoomProblem, RoomSolution
 from holdfast.core.validity import SessionState
+from holdfast.core.view import View
+from holdfast.manager.guarantee import assess
 from holdfast.manager.loop import Manager
 from holdfast.net.announce import Announcer
 from holdfast.net.memory import MemoryAddresses
@@ -165,6 +168,11 @@ async def _solve(problem: RoomProblem) -> RoomSolution:
     return CpSatSolver(work_s=1.0).solve(problem)
 
 
+async def _assess(view: View, tolerate: int, now: float) -> Guarantee:
+    """At once, likewise."""
+    return assess(view, tolerate, now)
+
+
 def start_manager(world: "World", machine: "Machine") -> None:
     """One run of the manager, in its own process's context."""
     life = LIFE.get()
@@ -181,6 +189,7 @@ def start_manager(world: "World", machine: "Machine") -> None:
         probes,
         detector=detector,
         solve=_solve,
+        assess=_assess,
     )
     bus = SimBus(world, machine, REPORT_PORT)
 

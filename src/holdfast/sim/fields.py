@@ -74,6 +74,7 @@ CLUSTER_FIELDS = (
     Field(
         "management", Kind.WHOLE, "How many nodes carry store and manager: 1, 3 or 5, as far as there are so many.", 3
     ),
+    Field("rebalance", Kind.CHOICE, "Even out the load by live migration.", "off", choices=("off", "auto")),
 )
 INSTANCE_FIELDS = (
     Field("node", Kind.NODE, "Where it runs at the beginning. Default: the manager chooses."),

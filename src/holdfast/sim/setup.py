@@ -28,6 +28,7 @@ class ClusterSetup:
     dead_node_power_on: bool = True
     management: int = 3
     """How many nodes carry store and manager, as far as there are so many."""
+    rebalance: str = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from holdfast.core.model import (
     NetworkSpec,
     NodeSpec,
     Placement,
+    Role,
     ServiceAddress,
     ServiceSpec,
 )
-from holdfast.core.policy import RuleSpec
+from holdfast.core.policy import ComputeSpec, RuleSpec
 from holdfast.errors import StoreFull
 from holdfast.net.memory import MemoryNetwork
 from holdfast.ports import Change, Op, Put
@@ -128,6 +129,11 @@ class World:
             values[keys.rule(rule.id)] = rule
         for instance in self.scenario.instances.values():
             values.update(self.instance_records(instance))
+        if cluster.rebalance != "off":
+            nodes = tuple(name for name, node in self.scenario.nodes.items() if Role.COMPUTE in node.roles)
+            values[keys.COMPUTE] = ComputeSpec(
+                nodes, tolerate=cluster.tolerate, reserve_memory_mib=0, rebalance=cluster.rebalance
+            )
         self.store.cluster.on_commit = self._committed
         self.write(values)
 

@@ -22,6 +22,7 @@ def dump(scenario: Scenario) -> str:
                 "shutdown_policy": scenario.cluster.shutdown_policy.value,
                 "dead_node_power_on": scenario.cluster.dead_node_power_on,
                 "management": scenario.cluster.management,
+                "rebalance": scenario.cluster.rebalance,
             },
             CLUSTER_FIELDS,
         ),

@@ -31,9 +31,10 @@ def _wish(body: requests.NewMachine) -> vm.Wish:
 
 @router.get("/compute")
 async def show_compute(request: Request, caller: Caller) -> Response:
-    """The settings (null before `create-cluster`), and what its nodes have and may still take."""
+    """The settings (null before `create-cluster`), what its nodes have and may still take, and the guarantee."""
     context = context_of(request)
-    return answer(await asyncio.to_thread(compute.picture, context.cache.view(), context.clock.now()))
+    found = await asyncio.to_thread(compute.picture, context.cache.view(), context.clock.now())
+    return answer({**found, "guarantee": context.cache.status.guarantee})
 
 
 @router.post("/compute")
