@@ -132,8 +132,7 @@ async def test_nothing_starts_or_opens_its_disk_behind_holdfasts_back(world: Ben
     await n1.driver.stop(vm, 0.0)
 
 
-async def test_the_lease_holds_without_qemus_own_lock(world: Bench, n1: VmNode) -> None:
-    """A QEMU that does not lock images is refused by virtlockd's lease on the shared storage, on every node."""
+async def test_a_machine_holds_a_lease_on_the_shared_storage_while_it_runs(world: Bench, n1: VmNode) -> None:
     vm = world.machine("a")
     await n1.driver.start(vm, yes, Steps())
     leases = list(n1.place.leases.iterdir())
