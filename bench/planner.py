@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,15 +64,20 @@ class Comparison:
     ours_cpu_s: float
     ours: int
     """Instances recovered."""
+    ours_work: float
+    """The part of the lost work, weighted by priority, that runs again, less what was stopped for it."""
     with_room_cpu_s: float
     with_room: int
     """The same with the second step, which makes room."""
+    with_room_work: float
     room_moves: int
-    theirs_cpu_s: float | None
+    theirs_cpu_s: float | None = None
     """None: not asked, or no answer within two minutes."""
-    theirs: int | None
-    disturbed: int | None
-    """Instances elsewhere that Pacemaker would stop or move."""
+    theirs: int = 0
+    theirs_work: float = 0.0
+    theirs_stopped: int = 0
+    """Instances elsewhere that Pacemaker would end."""
+    theirs_moved: int = 0
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -110,20 +115,36 @@ def compare(nodes: int, instances: int, load: float, crm_simulate: str) -> Compa
     began = time.process_time()
     best = Planner(view, NOW).evacuate([failed], solver)
     best_cpu_s = time.process_time() - began
-    theirs = planner_pacemaker.ask(crm_simulate, world, failed) if crm_simulate else None
-    return Comparison(
+    weight = {name: setup.spec.priority + 1 for name, setup in world.instances.items()}
+    lost = [name for name, setup in world.instances.items() if setup.node == failed]
+
+    def work(recovered: Iterable[str], stopped: Iterable[str] = ()) -> float:
+        gained = sum(weight[name] for name in recovered) - sum(weight[name] for name in stopped)
+        return gained / sum(weight[name] for name in lost)
+
+    found = Comparison(
         nodes,
         instances,
         load,
-        sum(setup.node == failed for setup in world.instances.values()),
+        len(lost),
         ours_cpu_s,
         len(ours.placements),
+        work(ours.placements),
         best_cpu_s,
         len(best.placements),
+        work(best.placements, best.stopped),
         len(best.moved),
-        theirs.cpu_s if theirs else None,
-        theirs.recovered if theirs else None,
-        theirs.disturbed if theirs else None,
+    )
+    theirs = planner_pacemaker.ask(crm_simulate, world, failed) if crm_simulate else None
+    if theirs is None:
+        return found
+    return replace(
+        found,
+        theirs_cpu_s=theirs.cpu_s,
+        theirs=len(theirs.recovered),
+        theirs_work=work(theirs.recovered, theirs.stopped),
+        theirs_stopped=len(theirs.stopped),
+        theirs_moved=len(theirs.moved),
     )
 
 
@@ -163,19 +184,18 @@ def tell(sizes: Sequence[Size], comparisons: Sequence[Comparison]) -> None:
         )
     if not comparisons:
         return
-    print(
-        "\n| nodes | instances | load | lost | ours, ms | recovered | with room made, ms | recovered (moves) ", end=""
-    )
-    print("| Pacemaker, ms | recovered | others disturbed |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print("\n| nodes × instances | load | lost | ours, ms: recovered, of the work ", end="")
+    print("| with room made, ms: recovered, of the work, moves ", end="")
+    print("| Pacemaker, ms: recovered, of the work, others ended, moved |\n|---|--:|--:|--:|--:|--:|")
     for one in comparisons:
-        theirs = (
-            f"{one.theirs_cpu_s * 1000:,.0f} | {one.theirs} | {one.disturbed}"
-            if one.theirs_cpu_s is not None
-            else "- | - | -"
-        )
+        theirs = "-"
+        if one.theirs_cpu_s is not None:
+            what = f"{one.theirs}, {one.theirs_work:.1%}, {one.theirs_stopped}, {one.theirs_moved}"
+            theirs = f"{one.theirs_cpu_s * 1000:,.0f}: {what}"
         print(
-            f"| {one.nodes} | {one.instances} | {one.load:.0%} | {one.lost} | {one.ours_cpu_s * 1000:.1f} | {one.ours} "
-            f"| {one.with_room_cpu_s * 1000:.0f} | {one.with_room} ({one.room_moves}) | {theirs} |"
+            f"| {one.nodes} × {one.instances:,} | {one.load:.0%} | {one.lost} "
+            f"| {one.ours_cpu_s * 1000:.1f}: {one.ours}, {one.ours_work:.1%} "
+            f"| {one.with_room_cpu_s * 1000:,.0f}: {one.with_room}, {one.with_room_work:.1%}, {one.room_moves} | {theirs} |"
         )
 
 

@@ -20,9 +20,12 @@ TIMEOUT_S = 120
 class Answer:
     cpu_s: float
     """Processor seconds of the whole process: it reads the cluster as XML."""
-    recovered: int
-    disturbed: int
-    """Instances elsewhere that it would stop or move."""
+    recovered: frozenset[str]
+    """Of what ran on the failed node."""
+    stopped: frozenset[str]
+    """Elsewhere: it would end them so that others have room."""
+    moved: frozenset[str]
+    """Elsewhere: it would stop them and start them on another node, or again."""
 
 
 def ask(crm_simulate: str, world: World, failed: str) -> Answer | None:
@@ -42,13 +45,19 @@ def ask(crm_simulate: str, world: World, failed: str) -> Answer | None:
         except subprocess.TimeoutExpired:
             return None
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    lost = {_id(name) for name, setup in world.instances.items() if setup.node == failed}
+    names = {_id(name): name for name in world.instances}
+    lost = {name for name, setup in world.instances.items() if setup.node == failed}
     actions = [
         (one.get("action"), one.get("resource")) for one in ElementTree.fromstring(done.stdout).iter("rsc_action")
     ]
-    recovered = {name for action, name in actions if action == "start" and name in lost}
+    done_to = {names[resource]: action for action, resource in actions if resource in names}
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Answer(cpu_s, len(recovered), len({name for _, name in actions} - lost))
+    return Answer(
+        cpu_s,
+        frozenset(name for name, action in done_to.items() if name in lost and action in ("start", "move", "recover")),
+        frozenset(name for name, action in done_to.items() if name not in lost and action == "stop"),
+        frozenset(name for name, action in done_to.items() if name not in lost and action != "stop"),
+    )
 
 
 def _id(name: str) -> str:
