@@ -100,10 +100,14 @@ class Checks:
         for rule in history.rules.values():
             if rule.strict and rule.kind is RuleKind.ANTI_AFFINITY:
                 places = {name: p.node for name in rule.instances if (p := history.running(name)) is not None}
-                # Those that are ignored stay where their operator put them: it is for the others to keep away.
-                left_alone = {
-                    name for name in places if (spec := history.instances.get(name)) and spec.desired is Desired.IGNORED
-                }
-                kept = [node for name, node in places.items() if name not in left_alone]
-                if len(set(kept) - {places[name] for name in left_alone}) != len(kept):
+                if any(self._should_leave(name, node, places) for name, node in places.items()):
                     self.violated("INV-4", f"rule {rule.id}: {', '.join(rule.instances)} are not apart")
+
+    def _should_leave(self, name: str, node: str, places: dict[str, str]) -> bool:
+        """Somebody it must not share the node with is there. Those that are ignored stay where their operator put them: it
+        is for the others to keep away from them, as soon as another node can take them."""
+        history, others = self._world.history, {other for other, place in places.items() if place == node} - {name}
+        ignored = {other for other in places if (s := history.instances.get(other)) and s.desired is Desired.IGNORED}
+        if not others or name in ignored:
+            return False
+        return bool(others - ignored) or any(not why_not(history, name, free) for free in history.nodes if free != node)
