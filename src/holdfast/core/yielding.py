@@ -27,10 +27,18 @@ def yielding(batch: Batch, instance: InstanceView) -> str:
 
 
 def keep_what_is_freed(batch: Batch, instance: InstanceView) -> None:
-    """It has no room yet: what others give up for it is not for those who come after it."""
-    for other in batch.freed.get(instance.id, ()):
-        if other.placement is not None and batch.now - other.placed_at < YIELD_S:
-            batch.keep_room(instance, other.placement.node)
+    """It has no room yet: what others give up for it is not for those who come after it. Except where something is to move
+    out of its way: there the room was made for that one."""
+    freed = [other.placement for other in batch.freed.get(instance.id, ()) if batch.now - other.placed_at < YIELD_S]
+    nodes = {placement.node for placement in freed if placement is not None}
+    for node in sorted(nodes - _move_targets(batch, instance)) if nodes else ():
+        batch.keep_room(instance, node)
+
+
+def _move_targets(batch: Batch, instance: InstanceView) -> set[str]:
+    """Where the planner moves others to, to make room for this one."""
+    moves = (other.move for other in batch.view.instances.values())
+    return {move.node for move in moves if move is not None and move.operator == f"{ROOM_FOR}{instance.id}"}
 
 
 def somebody_could_use(batch: Batch, node: str) -> bool:
