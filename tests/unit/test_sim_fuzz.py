@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from holdfast.core.policy import RuleKind
 from holdfast.errors import InvalidInput
 from holdfast.sim.fuzz import CALM_S, SETTLE_S, Shape, generate
 from holdfast.sim.scenario import loads
@@ -127,11 +128,7 @@ def test_operators_confirm_the_death_only_of_nodes_that_lost_their_power(scenari
 def test_clusters_differ(scenarios: list[Scenario]) -> None:
     assert {len(scenario.nodes) for scenario in scenarios} == {3, 4, 5, 6, 7}
     assert {scenario.profile for scenario in scenarios} == {"default", "fast"}
-    assert {rule.kind for scenario in scenarios for rule in scenario.rules} == {
-        "affinity",
-        "anti-affinity",
-        "node-affinity",
-    }
+    assert {rule.kind for scenario in scenarios for rule in scenario.rules} == {*RuleKind}
     for flag in ("power_fencing", "watchdog"):
         kinds = {frozenset(getattr(node, flag) for node in scenario.nodes.values()) for scenario in scenarios}
         assert kinds == {frozenset({True}), frozenset({False}), frozenset({True, False})}

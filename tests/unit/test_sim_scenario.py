@@ -58,7 +58,7 @@ def test_the_example_of_the_design() -> None:
     assert node1.roles == (Role.MANAGEMENT, Role.COMPUTE)
     assert (node1.on, scenario.nodes["node2"].on) == (True, False)
     assert scenario.instances["vm/101"].spec.memory_mib == 1024
-    assert [rule.kind for rule in scenario.rules] == [*RuleKind]
+    assert [rule.kind for rule in scenario.rules] == [RuleKind.NODE_AFFINITY, RuleKind.AFFINITY, RuleKind.ANTI_AFFINITY]
     assert scenario.rules[0].nodes == {"node1": 2, "node2": 1}
     assert scenario.timeline[0] == Step(120, "network-off", {"node": "node2", "network": "all"})
     assert (scenario.until, scenario.timing.name, scenario.cluster.tolerate) == (720, "default", 1)
