@@ -20,7 +20,16 @@ from holdfast.core.model import (
     Placement,
     ServiceSpec,
 )
-from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
+from holdfast.core.policy import (
+    BringBack,
+    ComputeSpec,
+    HaPause,
+    InstanceLock,
+    Maintenance,
+    NodeHealth,
+    RuleSpec,
+    SwitchedOff,
+)
 from holdfast.errors import StoreError
 from holdfast.ports import Entry
 from holdfast.store import codec, keys
@@ -62,6 +71,7 @@ _NODE_KINDS: dict[str, type[Any]] = {
     "fence": Fence,
     "confirmed-dead": DeathConfirmation,
     "health": NodeHealth,
+    "switched-off": SwitchedOff,
 }
 
 

@@ -100,6 +100,15 @@ class NodeHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """A manager is about to switch this node off (key nodes/<id>/switched-off), so it is also ours to switch on again,
+    whichever manager leads by then. Written right before the first command, deleted when the node was switched on."""
+
+    beat_revision: int
+    """mod_revision of the beat against which it was; of a later one it says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceLock:
     """An operator (or a backup) holds the instance where it is (key spec/locks/<instance>): no planned move. Recovery after
     its node's death goes on."""

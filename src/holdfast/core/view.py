@@ -20,7 +20,16 @@ from holdfast.core.model import (
     ShutdownPolicy,
 )
 from holdfast.core.observers import Suspicion
-from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
+from holdfast.core.policy import (
+    BringBack,
+    ComputeSpec,
+    HaPause,
+    InstanceLock,
+    Maintenance,
+    NodeHealth,
+    RuleSpec,
+    SwitchedOff,
+)
 from holdfast.core.timing import Timing
 
 HEALTHY_S = 5.0
@@ -80,6 +89,7 @@ class NodeView:
     bring_back_revision: int = 0
     health: NodeHealth | None = None
     health_revision: int = 0
+    switched_off: SwitchedOff | None = None
     reserve_cpu: float = 0.0
     """Cores that instances may not use (ComputeSpec)."""
     reserve_memory_mib: int = 0
@@ -102,6 +112,12 @@ class NodeView:
     def member(self) -> bool:
         """Its last beat is active and acknowledges the present fence epoch: strict instances may run there."""
         return is_member(self.beat, self.fence)
+
+    @property
+    def to_switch_on(self) -> bool:
+        """A manager switched it off, and it was claimed since."""
+        ours = self.switched_off is not None and self.switched_off.beat_revision == self.beat_revision
+        return ours and self.beat is not None and self.beat.fence_epoch < self.fence.epoch
 
     def overdue(self, timing: Timing, now: float) -> bool:
         """No new beat in the store for longer than a beat is valid."""

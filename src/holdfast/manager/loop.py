@@ -9,7 +9,7 @@ from holdfast.core.decide import decide
 from holdfast.core.history import ManagerView, Severity
 from holdfast.core.horizon import next_look
 from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place
-from holdfast.core.model import ManagementSpec, Proof
+from holdfast.core.model import ManagementSpec
 from holdfast.core.timing import Detection
 from holdfast.core.view import PowerEvidence, View
 from holdfast.errors import StoreError
@@ -163,6 +163,7 @@ class Manager:
         decision = Decision(hold=self._distrusts) if self._distrusts else decide(view, now)
         self._incidents.observe(view, decision)
         await self._act_on(decision.intents, view)
+        self._switch_on(view)
         published = await self._publish(view, decision)
         # After everything else, so that recovery never waits for it.
         steps = self._room.steps(view, decision, now) or self._balancer.steps(view, decision, now)
@@ -198,15 +199,14 @@ class Manager:
         else:
             revision = await self._committer.commit(intent, view)
             if revision:
-                self._committed(intent, view)
+                self._committed(intent)
                 await self._caught_up(revision)
 
-    def _committed(self, intent: Intent, view: View) -> None:
+    def _committed(self, intent: Intent) -> None:
         if isinstance(intent, Claim):
             log.warning("claimed", node=intent.node, proof=str(intent.proof), why=intent.text)
             self._incidents.claimed(intent)
             self._power.cancel(intent.node)
-            self._after_power_off(intent, view)
         elif isinstance(intent, Place):
             placement = intent.placement
             log.info(
@@ -214,17 +214,14 @@ class Manager:
             )
             self._incidents.placed(intent)
 
-    def _after_power_off(self, intent: Claim, view: View) -> None:
-        """A node that we switched off comes back by itself, if the cluster's settings want it; one found off stays off."""
-        cluster, result = self.observations.cluster(), self._power.results.get(intent.node)
-        if (
-            intent.proof is Proof.POWER_OFF
-            and cluster
-            and cluster.dead_node_power_on
-            and result
-            and not result.found_off
-        ):
-            self._power.power_on(intent.node, view.nodes[intent.node].spec.fence_devices)
+    def _switch_on(self, view: View) -> None:
+        """Nodes that a manager switched off come back by themselves, if the cluster's settings want it; what was found off
+        stays off."""
+        cluster = self.observations.cluster()
+        if cluster and cluster.dead_node_power_on and view.pause is None and not self._distrusts:
+            for node in view.nodes.values():
+                if node.to_switch_on:
+                    self._power.power_on(node.spec, node.beat_revision)
 
     async def _caught_up(self, revision: int) -> None:
         """Wait until the mirror shows what was written, so that the next turn does not decide from the past."""

@@ -1,19 +1,23 @@
 """Power fencing in the background: at most one attempt per node, against exactly one beat of it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
-from holdfast.core.model import FenceDeviceSpec, NodeSpec
+from holdfast.core.model import NodeSpec
+from holdfast.core.policy import SwitchedOff
 from holdfast.core.view import PowerEvidence
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.fencing.power.sequence import FenceOutcome, fence_off
-from holdfast.ports import Clock, PowerFence, PowerFences, PowerReading, Store
+from holdfast.ports import Clock, Compare, Delete, PowerFence, PowerFences, PowerReading, Put, Store
 from holdfast.store import keys
+from holdfast.store.codec import encode
 
 log = structlog.get_logger("holdfast.manager")
+T = TypeVar("T")
 
 BUDGET_S = 20.0
 """One attempt, over all devices of a node."""
@@ -27,7 +31,6 @@ class PowerResult:
     """A finished attempt."""
 
     evidence: PowerEvidence
-    found_off: bool
     steps: tuple[str, ...]
 
 
@@ -50,8 +53,8 @@ class PowerDesk:
         self._beat_revision = beat_revision
         self._running: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._sent_off: set[str] = set()
-        """Nodes that were told to switch off, by whatever attempt: also by one that was cancelled too late."""
+        self._switched_on: set[tuple[str, int]] = set()
+        """Node and beat: once per term is enough."""
         self.results: dict[str, PowerResult] = {}
 
     @property
@@ -77,6 +80,7 @@ class PowerDesk:
         for node in list(self._running):
             self.cancel(node)
         self.results.clear()
+        self._switched_on.clear()
 
     async def _attempt(self, node: NodeSpec, beat_revision: int) -> None:
         earlier = self.results.get(node.id)
@@ -86,14 +90,13 @@ class PowerDesk:
         try:
             outcome = await self._fence(node, beat_revision)
             evidence = PowerEvidence(beat_revision, outcome.verified_off, _text(outcome), self._clock.now(), attempts)
-            found_off = outcome.found_off and node.id not in self._sent_off
-            self.results[node.id] = PowerResult(evidence, found_off, tuple(outcome.steps))
+            self.results[node.id] = PowerResult(evidence, tuple(outcome.steps))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # also a device's bug must not keep the node from being fenced by the next attempt
             text = str(error) if isinstance(error, HoldfastError) else f"unexpected failure: {error!r}"
             evidence = PowerEvidence(beat_revision, False, text, self._clock.now(), attempts)
-            self.results[node.id] = PowerResult(evidence, False, ())
+            self.results[node.id] = PowerResult(evidence, ())
         log.info("power fencing ended", node=node.id, off=evidence.verified_off, text=evidence.text)
         self._running.pop(node.id, None)
         self._done()
@@ -103,8 +106,8 @@ class PowerDesk:
         opened: list[tuple[str, PowerFence]] = []
         try:
             for device in node.fence_devices:
-                mark = _MarkOff(self._devices.open(device), lambda: self._sent_off.add(node.id))
-                opened.append((device.name, mark))
+                told = _ToldFirst(self._devices.open(device), lambda: self._write_down(node.id, beat_revision))
+                opened.append((device.name, told))
             return await fence_off(
                 opened,
                 self._clock,
@@ -119,53 +122,76 @@ class PowerDesk:
         """A late power-off must not hit a node that came back, and a manager on the smaller side of a split must not switch
         off the larger side: ask the store, linearizably, before the first command. While nobody there answers (members elect
         their leader) nothing is switched; the claim would need the store anyway."""
+        entry = await self._insist(lambda timeout: self._store.get(keys.beat(node), timeout=timeout))
+        if entry is not None and entry.mod_revision != beat_revision:
+            raise _beaten_again(node)
+
+    async def _write_down(self, node: str, beat_revision: int) -> None:
+        """Before the first command: whichever manager leads when the node is claimed knows that it was not found off."""
+        compare = [Compare(keys.beat(node), beat_revision)]
+        record = Put(keys.switched_off(node), encode(SwitchedOff(beat_revision)))
+        done = await self._insist(lambda timeout: self._store.txn(compare, [record], timeout=timeout))
+        if not done.succeeded:
+            raise _beaten_again(node)
+
+    async def _insist(self, ask: Callable[[float], Awaitable[T]]) -> T:
+        """Ask the store until it answers. Raises StoreError when the time of an attempt is over."""
         give_up = self._clock.now() + BUDGET_S
         timeout = LOOK_TIMEOUT_S
         while True:
             try:
-                entry = await self._store.get(keys.beat(node), timeout=timeout)
-                break
+                return await ask(timeout)
             except StoreError:
                 if self._clock.now() >= give_up:
                     raise
                 timeout = min(2 * timeout, BUDGET_S / 4)  # it may be slow, and not away
                 await self._clock.sleep(0.05)
-        if entry is not None and entry.mod_revision != beat_revision:
-            raise HoldfastError(f"{node} has beaten again; it is not switched off")
 
-    def power_on(self, node: str, devices: Sequence[FenceDeviceSpec]) -> None:
-        """Switch a node that we switched off on again, in the background, by the first device that does it."""
-        task = asyncio.create_task(self._power_on(node, devices))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def power_on(self, node: NodeSpec, beat_revision: int) -> None:
+        """Switch a node on again that a manager switched off against this beat, in the background, by the first device that
+        does it."""
+        if (node.id, beat_revision) not in self._switched_on:
+            self._switched_on.add((node.id, beat_revision))
+            task = asyncio.create_task(self._power_on(node, beat_revision))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
-    async def _power_on(self, node: str, devices: Sequence[FenceDeviceSpec]) -> None:
-        for device in devices:
+    async def _power_on(self, node: NodeSpec, beat_revision: int) -> None:
+        for device in node.fence_devices:
             try:
                 fence = self._devices.open(device)
                 try:
                     await fence.on(timeout=POWER_ON_TIMEOUT_S)
                 finally:
                     await fence.close()
-                self._sent_off.discard(node)
-                log.info("switched on again", node=node, device=device.name)
-                return
             except HoldfastError as error:
-                log.warning("could not switch on", node=node, device=device.name, error=str(error))
+                log.warning("could not switch on", node=node.id, device=device.name, error=str(error))
+                continue
+            log.info("switched on again", node=node.id, device=device.name)
+            try:
+                await self._store.txn(
+                    [Compare(keys.beat(node.id), beat_revision)], [Delete(keys.switched_off(node.id))]
+                )
+            except StoreError as error:
+                log.info("not known whether it is noted that the node was switched on", node=node.id, error=str(error))
+            return
 
 
-class _MarkOff:
-    """A device that says when it is told to switch off."""
+class _ToldFirst:
+    """A device of which the store is told, once, before it switches off."""
 
-    def __init__(self, device: PowerFence, sent: Callable[[], None]) -> None:
+    def __init__(self, device: PowerFence, tell: Callable[[], Awaitable[None]]) -> None:
         self._device = device
-        self._sent = sent
+        self._tell = tell
+        self._told = False
 
     async def read(self, *, timeout: float) -> PowerReading:
         return await self._device.read(timeout=timeout)
 
     async def off(self, *, timeout: float) -> None:
-        self._sent()
+        if not self._told:
+            await self._tell()
+            self._told = True
         await self._device.off(timeout=timeout)
 
     async def on(self, *, timeout: float) -> None:
@@ -173,6 +199,10 @@ class _MarkOff:
 
     async def close(self) -> None:
         await self._device.close()
+
+
+def _beaten_again(node: str) -> HoldfastError:
+    return HoldfastError(f"{node} has beaten again; it is not switched off")
 
 
 def _text(outcome: FenceOutcome) -> str:

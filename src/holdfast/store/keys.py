@@ -119,6 +119,10 @@ def bring_back(node: str) -> str:
     return f"{BRING_BACK}{node}"
 
 
+def switched_off(node: str) -> str:
+    return f"{NODES}{node}/switched-off"
+
+
 def health(node: str) -> str:
     """Recent failures and quarantine of a node."""
     return f"{NODES}{node}/health"

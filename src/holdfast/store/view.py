@@ -23,7 +23,16 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.core.observers import MANAGEMENT, Suspicion
-from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth, RuleSpec
+from holdfast.core.policy import (
+    BringBack,
+    ComputeSpec,
+    HaPause,
+    InstanceLock,
+    Maintenance,
+    NodeHealth,
+    RuleSpec,
+    SwitchedOff,
+)
 from holdfast.core.timing import Timing, profile
 from holdfast.core.view import InstanceView, NodeView, View
 from holdfast.errors import StoreError
@@ -103,6 +112,7 @@ def node_view(source: Source, name: str) -> NodeView | None:
         bring_back_revision=source.revision_of(keys.bring_back(name)),
         health=source.read(keys.health(name), NodeHealth),
         health_revision=source.revision_of(keys.health(name)),
+        switched_off=source.read(keys.switched_off(name), SwitchedOff),
         reserve_cpu=reserving.reserve_cpu,
         reserve_memory_mib=reserving.reserve_memory_mib,
     )

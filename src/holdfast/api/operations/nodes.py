@@ -152,7 +152,12 @@ async def remove(store: Store, actor: Actor, node_id: str, *, force: bool = Fals
         draft.delete(keys.beat(node_id))
         await draft.fetch(keys.death_confirmation(node_id))
         draft.delete(keys.death_confirmation(node_id))
-        for leftover in (keys.maintenance(node_id), keys.bring_back(node_id), keys.health(node_id)):
+        for leftover in (
+            keys.maintenance(node_id),
+            keys.bring_back(node_id),
+            keys.health(node_id),
+            keys.switched_off(node_id),
+        ):
             if await draft.fetch(leftover) is not None:
                 draft.delete(leftover)
         draft.warn(f"The machine still holds the cluster's certificate: wipe /etc/holdfast on {node_id}.")
