@@ -198,13 +198,12 @@ class Executor:
         self._isolated = isolated
         log.warning("isolated" if isolated else "no longer isolated", node=self._context.node)
         for worker in self._workers.values():
-            if worker.target.order is Order.LEAVE_ALONE:
+            if worker.target.spec.exclusivity is Exclusivity.STRICT or self._all_suspended:
                 continue
-            if worker.target.spec.exclusivity is not Exclusivity.STRICT and not self._all_suspended:
-                if isolated:
-                    worker.suspend()
-                else:
-                    worker.resume()
+            if not isolated:  # also what is to be left alone: it may have been suspended before that was asked
+                worker.resume()
+            elif worker.target.order is not Order.LEAVE_ALONE:
+                worker.suspend()
 
     async def close(self) -> None:
         for worker in self._workers.values():
