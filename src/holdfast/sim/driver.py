@@ -39,7 +39,8 @@ class SimDriver:
         if instance.id in self._machine.live:
             return
         if trouble.hangs("start", instance.id):
-            await clock.sleep(HANG_S)
+            with trouble.hang(instance.id):
+                await clock.sleep(HANG_S)
         await self._slowly(START_S)
         if trouble.fails("start", instance.id, self._machine.name):
             raise DriverError(f"{instance.id} does not start on {self._machine.name}", "A fault of the scenario.")
@@ -66,7 +67,10 @@ class SimDriver:
 
     async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
         trouble, clock = self._world.trouble, self._machine.clock
-        await clock.sleep(HANG_S if trouble.hangs("stop", instance.id) else STOP_S)
+        if trouble.hangs("stop", instance.id):
+            with trouble.hang(instance.id):
+                await clock.sleep(HANG_S)
+        await clock.sleep(STOP_S)
         if trouble.fails("stop", instance.id, self._machine.name):
             raise DriverError(f"{instance.id} does not stop on {self._machine.name}", "A fault of the scenario.")
         self._machine.receiving.pop(instance.id, None)

@@ -1,5 +1,7 @@
 """What goes wrong with starts, stops and migrations of instances."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -10,6 +12,8 @@ class Trouble:
     times: dict[tuple[str, str, str], int] = field(default_factory=dict)
     hanging: set[tuple[str, str]] = field(default_factory=set)
     """(action, instance)"""
+    stuck: list[str] = field(default_factory=list)
+    """Instances of which an action hangs now."""
     late: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Instance → (seconds, so often still): what passes at a start between the last question and the first effect."""
     lying: set[tuple[str, str]] = field(default_factory=set)
@@ -33,10 +37,19 @@ class Trouble:
     def hangs(self, action: str, instance: str) -> bool:
         return (action, instance) in self.hanging
 
+    @contextmanager
+    def hang(self, instance: str) -> Iterator[None]:
+        """An action that hangs, for as long as its agent waits for it: also when what made it hang is over meanwhile."""
+        self.stuck.append(instance)
+        try:
+            yield
+        finally:
+            self.stuck.remove(instance)
+
     def lies(self, action: str, instance: str) -> bool:
         return (action, instance) in self.lying
 
     def any(self, instance: str) -> bool:
         """Is anything still wrong with it?"""
         pending = any(left > 0 and name == instance for (_, name, _), left in self.times.items())
-        return pending or any(name == instance for _, name in (*self.hanging, *self.lying))
+        return pending or instance in self.stuck or any(name == instance for _, name in (*self.hanging, *self.lying))
