@@ -240,7 +240,10 @@ async def test_a_migration_that_is_called_off_leaves_it_where_it_was(world: Benc
     attempt = asyncio.create_task(n1.driver.migrate(vm, "n2"))
 
     async def under_way() -> bool:
-        return "Data remaining" in n1.virsh("domjobinfo", "a").stdout
+        return n2.has_qemu("a") and "Data remaining" in n1.virsh("domjobinfo", "a").stdout
+
+    async def cleared_away() -> bool:
+        return not n2.has_qemu("a")
 
     await until(under_way)
     attempt.cancel()
@@ -251,6 +254,7 @@ async def test_a_migration_that_is_called_off_leaves_it_where_it_was(world: Benc
     assert (after["boot"], after["split"]) == (before["boot"], 0)
 
     # the other node dies in the middle
+    await until(cleared_away)
     attempt = asyncio.create_task(n1.driver.migrate(vm, "n2"))
     await until(under_way)
     os.kill(n2.qemu_pid("a"), signal.SIGKILL)

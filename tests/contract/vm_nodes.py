@@ -84,6 +84,12 @@ class VmNode:
     def qemu_pid(self, name: str) -> int:
         return int((self.place.base / "run/qemu" / f"{name}.pid").read_text())
 
+    def has_qemu(self, name: str) -> bool:
+        try:
+            return Path(f"/proc/{self.qemu_pid(name)}").exists()
+        except (FileNotFoundError, ValueError):
+            return False
+
     def pid(self, daemon: str) -> int:
         return int((self.place.base / f"run/{daemon}.pid").read_text())
 
