@@ -102,10 +102,11 @@ class NodeHealth:
 @dataclass(frozen=True, slots=True)
 class SwitchedOff:
     """A manager is about to switch this node off (key nodes/<id>/switched-off), so it is also ours to switch on again,
-    whichever manager leads by then. Written right before the first command, deleted when the node was switched on."""
+    whichever manager leads by then. Written right before the first command, deleted when the node was switched on: until
+    then a device may still obey, so a node that is found off later counts as ours too."""
 
     beat_revision: int
-    """mod_revision of the beat against which it was; of a later one it says nothing."""
+    """mod_revision of the beat against which it was, for people who look."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from holdfast.core.model import (
     NodeSpec,
     NodeState,
     Placement,
+    Proof,
     Role,
     ShutdownPolicy,
 )
@@ -115,9 +116,10 @@ class NodeView:
 
     @property
     def to_switch_on(self) -> bool:
-        """A manager switched it off, and it was claimed since."""
-        ours = self.switched_off is not None and self.switched_off.beat_revision == self.beat_revision
-        return ours and self.beat is not None and self.beat.fence_epoch < self.fence.epoch
+        """It was found or made off, and claimed for that, after a manager had told it to switch off: perhaps against an
+        earlier beat, for some devices obey late."""
+        claimed = self.beat is not None and self.beat.fence_epoch < self.fence.epoch
+        return claimed and self.fence.proof is Proof.POWER_OFF and self.switched_off is not None
 
     def overdue(self, timing: Timing, now: float) -> bool:
         """No new beat in the store for longer than a beat is valid."""
