@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.timing import profile
 from holdfast.errors import HoldfastError
 from holdfast.lab import LabClient
 from holdfast.lab.demo import talk
@@ -20,6 +21,9 @@ from holdfast.lab.demo import talk
 PYTHON = sys.executable
 NFS_FIRST, NFS_LAST = "10.78.0.101", "10.78.0.150"
 PANEL = "10.77.0.100"
+VOLUME, ADDRESS = "nfs/vol1", NFS_FIRST
+FAST = profile("fast")
+"""The timing of the clusters in the lab."""
 HANG_S = 90.0
 """Bound that only catches a hang; what is measured is printed, not judged."""
 
@@ -207,3 +211,15 @@ def longest_gap(panel: Background, since: float) -> float:
     before = [at for at in times if at <= since][-1:]
     after = before + [at for at in times if at > since]
     return max((b - a for a, b in itertools.pairwise(after)), default=float("inf"))
+
+
+def nothing_lost(summary: dict[str, object]) -> None:
+    assert summary.get("acked"), summary
+    assert (summary["lost"], summary["torn"], summary["lock_kept"]) == (0, 0, True), summary
+
+
+def serve_volumes(cluster: Cluster) -> None:
+    """The NFS cluster and its first volume."""
+    nodes = ",".join(cluster.lab.nodes)
+    cluster.do("nfs", "create-cluster", "--nodes", nodes, "--addresses", f"{NFS_FIRST}-{NFS_LAST}")
+    cluster.do("nfs", "create", "vol1", "--address", ADDRESS)

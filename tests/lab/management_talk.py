@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from cluster_talk import NFS_FIRST, NFS_LAST, PYTHON, Cluster
+from cluster_talk import PYTHON, Cluster
 
 DAEMONS = ("holdfast-manager", "holdfast-panel", "/usr/bin/etcd")
 CA = "/root/holdfast-ca.crt"
@@ -113,11 +113,3 @@ def up(cluster: Cluster) -> None:
     for host in (*cluster.lab.nodes, "client"):
         cluster.lab.heal(host)
     cluster.until(lambda: all(n["state"] == "up" for n in cluster.status()["nodes"]), "every node is up")
-
-
-def serve_volumes(cluster: Cluster) -> None:
-    """The NFS cluster and its first volume, unless an earlier test made them: as the tests of failures have them."""
-    if not cluster.instance("nfs/vol1"):
-        nodes = ",".join(cluster.lab.nodes)
-        cluster.do("nfs", "create-cluster", "--nodes", nodes, "--addresses", f"{NFS_FIRST}-{NFS_LAST}")
-        cluster.do("nfs", "create", "vol1", "--address", NFS_FIRST)

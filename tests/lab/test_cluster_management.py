@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from cluster_talk import NFS_FIRST, PANEL, Background, Cluster, longest_gap
-from management_talk import DAEMONS, as_wanted, bring_ca, ha, holders, presented, serve_volumes, up, verified
-from test_cluster_failures import nothing_lost
+from cluster_talk import NFS_FIRST, PANEL, Background, Cluster, longest_gap, nothing_lost, serve_volumes
+from management_talk import DAEMONS, as_wanted, bring_ca, ha, holders, presented, up, verified
 
 from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, PANEL_PORT
 from holdfast.lab import LabClient, LabOptions

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from cluster_talk import NFS_FIRST, NFS_LAST, Cluster
-from test_cluster_failures import ADDRESS, FAST, VOLUME, nothing_lost
+from cluster_talk import ADDRESS, FAST, VOLUME, Cluster, nothing_lost, serve_volumes
 
 from holdfast.lab import LabClient, LabOptions
 from holdfast.lab.watcher import Watcher
@@ -15,8 +14,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 def watched_cluster(lab: LabClient) -> Iterator[Cluster]:
     cluster = Cluster(lab)
-    cluster.do("nfs", "create-cluster", "--nodes", ",".join(lab.nodes), "--addresses", f"{NFS_FIRST}-{NFS_LAST}")
-    cluster.do("nfs", "create", "vol1", "--address", ADDRESS)
+    serve_volumes(cluster)
     cluster.until(lambda: cluster.where(VOLUME) and cluster.where("panel/admin"), "everything runs")
     watcher = Watcher(lab)
     watcher.start()

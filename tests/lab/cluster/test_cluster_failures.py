@@ -4,47 +4,11 @@ INV-1 is checked all the time by the independent watcher, which reads the proces
 """
 
 import time
-from collections.abc import Iterator
 
 import pytest
-from cluster_talk import NFS_FIRST, NFS_LAST, Cluster, longest_gap
-
-from holdfast.core.timing import profile
-from holdfast.lab import LabClient
-from holdfast.lab.watcher import Watcher
+from cluster_talk import ADDRESS, FAST, VOLUME, Cluster, longest_gap, nothing_lost
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
-
-VOLUME, ADDRESS = "nfs/vol1", NFS_FIRST
-FAST = profile("fast")
-
-
-@pytest.fixture(scope="module")
-def watched(shared_cluster_lab: LabClient) -> Iterator[Cluster]:
-    cluster = Cluster(shared_cluster_lab)
-    nodes = ",".join(shared_cluster_lab.nodes)
-    if not cluster.instance(VOLUME):
-        cluster.do("nfs", "create-cluster", "--nodes", nodes, "--addresses", f"{NFS_FIRST}-{NFS_LAST}")
-        cluster.do("nfs", "create", "vol1", "--address", ADDRESS)
-    watcher = Watcher(shared_cluster_lab)
-    watcher.start()
-    yield cluster
-    report = watcher.stop()
-    assert report.samples > 100
-    assert report.violations == []
-    print(f"INV-1 watcher: {report.samples} samples, longest gap {report.longest_gap_s:.2f} s, no violation")
-
-
-@pytest.fixture
-def cluster(watched: Cluster, cluster_lab: LabClient) -> Iterator[Cluster]:
-    watched.until(lambda: watched.where(VOLUME) and watched.where("panel/admin"), "everything runs")
-    yield watched
-    watched.end()
-
-
-def nothing_lost(summary: dict[str, object]) -> None:
-    assert summary.get("acked"), summary
-    assert (summary["lost"], summary["torn"], summary["lock_kept"]) == (0, 0, True), summary
 
 
 def test_power_loss_of_the_panels_node(cluster: Cluster) -> None:

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 from cluster_talk import PYTHON, Cluster
-from management_talk import holders, serve_volumes
-
-from holdfast.lab import LabClient
+from management_talk import holders
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
@@ -38,13 +36,11 @@ asyncio.run(main(*sys.argv[1:4]))
 
 
 @pytest.fixture
-def cluster(shared_cluster_lab: LabClient) -> Iterator[Cluster]:
-    found = Cluster(shared_cluster_lab)
-    serve_volumes(found)
-    yield found
+def cluster(watched: Cluster) -> Iterator[Cluster]:
+    yield watched
     for name in ("life", "six", "limited"):
-        if found.instance(f"nfs/{name}"):
-            found.do("nfs", "delete", name, "--force", node="n1")
+        if watched.instance(f"nfs/{name}"):
+            watched.do("nfs", "delete", name, "--force", node="n1")
 
 
 def show(cluster: Cluster) -> dict[str, Any]:

@@ -5,21 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from cluster_talk import Cluster
-from test_cluster_failures import ADDRESS, FAST, VOLUME, nothing_lost, watched
-
-from holdfast.lab import LabClient
+from cluster_talk import ADDRESS, FAST, VOLUME, Cluster, nothing_lost
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
-
-__all__ = ["watched"]
-
-
-@pytest.fixture
-def cluster(watched: Cluster, cluster_lab: LabClient) -> Iterator[Cluster]:
-    watched.until(lambda: watched.where(VOLUME) and watched.where("panel/admin"), "everything runs")
-    yield watched
-    watched.end()
 
 
 @contextmanager

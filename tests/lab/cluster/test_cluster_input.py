@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from cluster_talk import NFS_FIRST, PANEL, Cluster
-from management_talk import CA, bring_ca, serve_volumes, verified
+from cluster_talk import NFS_FIRST, PANEL, VOLUME, Cluster
+from management_talk import CA, bring_ca, verified
 
-from holdfast.lab import LabClient
 from holdfast.lab.bringup import fence_device
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -45,11 +44,9 @@ def unchanged(cluster: Cluster) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cluster(shared_cluster_lab: LabClient) -> Cluster:
-    found = Cluster(shared_cluster_lab)
-    serve_volumes(found)
-    found.until(lambda: found.where("nfs/vol1") and found.where("panel/admin"), "everything runs")
-    return found
+def cluster(watched: Cluster) -> Cluster:
+    watched.until(lambda: watched.where(VOLUME) and watched.where("panel/admin"), "everything runs")
+    return watched
 
 
 def refusal(cluster: Cluster, *words: str, host: str = "n1", stdin: str = "") -> str:

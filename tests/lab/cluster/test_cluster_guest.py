@@ -1,26 +1,15 @@
 """A real Linux kernel NFS client, in a guest on the client's network, through the death of the volume's node."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_talk import Cluster
-from test_cluster_failures import ADDRESS, VOLUME, watched
+from cluster_talk import ADDRESS, VOLUME, Cluster
 
-from holdfast.lab import LabClient
 from holdfast.lab.guest import GuestNfsClient
 
 pytestmark = [pytest.mark.lab, pytest.mark.guest, pytest.mark.timeout(300)]
 
-__all__ = ["watched"]
 GUEST_IP = "10.78.0.201"
-
-
-@pytest.fixture
-def cluster(watched: Cluster, cluster_lab: LabClient) -> Iterator[Cluster]:
-    watched.until(lambda: watched.where(VOLUME) and watched.where("panel/admin"), "everything runs")
-    yield watched
-    watched.end()
 
 
 def test_a_kernel_client_keeps_every_fsynced_record_and_its_locks(cluster: Cluster) -> None:
