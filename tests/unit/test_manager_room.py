@@ -116,3 +116,20 @@ async def test_nothing_is_done_in_a_hold_or_before_the_view_is_settled() -> None
         desk, solver = desk_of(MOVES)
         await turns(desk, view, 0, RIPE_S, RIPE_S + 1, decision=decision)
         assert solver.asked == []
+
+
+async def test_in_a_hold_nothing_is_written_and_afterwards_everything_ripens_anew() -> None:
+    asked = replace(SMALL, move=MoveRequest("n2", f"{ROOM_FOR}vm/big", live=True), move_revision=90)
+    desk, solver = desk_of(MOVES)
+    view = seen(BIG, asked)
+    paused = Decision(hold="high availability is paused")  # then nobody is said to be cramped
+    suspects = replace(CRAMPED, hold="more than half are suspect")
+    await turns(desk, view, 0)
+    for hold in (paused, suspects):
+        assert await turns(desk, view, 1, GIVE_UP_S + 1, decision=hold) == [[], []]
+        assert desk.next_look(NOW) == float("inf")
+    after = GIVE_UP_S + 2
+    assert await turns(desk, view, after, after + GIVE_UP_S - 1) == [[], []], "it has its whole minute again"
+    [late] = await turns(desk, view, after + GIVE_UP_S)
+    assert late == [EndMove("vm/small", 90, "vm/small could not move for vm/big")]
+    assert solver.asked == []

@@ -67,13 +67,18 @@ class RoomDesk:
 
     def steps(self, view: View, decision: Decision, now: float) -> list[Intent]:
         """What is to be committed now. To be asked after each decision."""
+        if decision.hold:  # what such a view says is not acted upon: afterwards everything ripens anew
+            self._cramped_since.clear()
+            self._asked_at.clear()
+            self._moves.clear()
+            return []
         self._cramped_since = {name: self._cramped_since.get(name, now) for name in decision.cramped}
         withdrawn: list[Intent] = list(self._withdrawn(view, now))
         if self._solve is None or withdrawn or not decision.cramped:
             self._moves.clear()
             return withdrawn
         ripe = [name for name in decision.cramped if now - self._cramped_since[name] >= RIPE_S]
-        if not ripe or decision.intents or decision.hold or not view.settled:
+        if not ripe or decision.intents or not view.settled:
             return []
         batch = Batch.of(view, now, ())
         if any(_in_motion(batch, instance) for instance in view.instances.values()):
