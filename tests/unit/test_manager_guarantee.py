@@ -8,9 +8,11 @@ from decide_world import NOW, T, node, vm
 from holdfast.core.admission import Guarantee
 from holdfast.core.history import GuaranteeWord
 from holdfast.core.horizon import next_look
+from holdfast.core.intents import AskMove, Decision, Intent
 from holdfast.core.policy import ComputeSpec, NodeFailure, NodeHealth
 from holdfast.core.rebalance import QUIET_S, automatic
 from holdfast.core.view import NodeView, View
+from holdfast.manager.balance import REFUSALS, Balancer
 from holdfast.manager.guarantee import PAUSE_S, GuaranteeKeeper, assess, news
 
 
@@ -84,10 +86,10 @@ def test_one_live_move_at_a_time_while_all_is_calm() -> None:
     ):
         assert automatic(disturbed, NOW, balancing=False) == (False, None)
     view = crowded()
-    moving = replace(
-        view.instances["vm/5"],
-        placement=replace(view.instances["vm/5"].placement, migrate_to="n2", migrate_fence_epoch=1),
-    )  # type: ignore[type-var]
+    placement = view.instances["vm/5"].placement
+    assert placement is not None
+    placement = replace(placement, migrate_to="n2", migrate_fence_epoch=1)
+    moving = replace(view.instances["vm/5"], placement=placement)
     under_way = replace(view, instances={**view.instances, "vm/5": moving})
     assert automatic(under_way, NOW, balancing=True) == (True, None), "it waits for the last one"
 
@@ -110,3 +112,45 @@ def test_after_a_failure_it_keeps_quiet_and_the_horizon_knows_for_how_long() -> 
     assert automatic(replace(view, term=5), NOW, balancing=False)[1] is not None, (
         "an earlier term's is as old as this one"
     )
+
+
+def tight(small: int) -> View:
+    """Some small ones on n1; the big one on n2 needs 7 of the 8 GiB of n3, should n2 fail."""
+    nodes = (node("n1"), node("n2"), node("n3"))
+    machines = [vm(f"vm/{number}") for number in range(small)]
+    machines.append(vm("vm/big", "n2", spec={"memory_mib": 7168}))
+    compute = ComputeSpec(("n1", "n2", "n3"), reserve_memory_mib=0, rebalance="auto")
+    return View(T, 500, {n.id: n for n in nodes}, {m.id: m for m in machines}, compute=compute)
+
+
+async def balanced(view: View, turns: int, *, decision: Decision | None = None) -> list[Intent]:
+    """What the balancer wants in so many turns in which nothing changes."""
+
+    async def compute(view: View, tolerate: int, now: float) -> Guarantee:
+        return assess(view, tolerate, now)
+
+    balancer, wanted = Balancer(compute, lambda: None), []
+    for _ in range(turns):
+        wanted += balancer.steps(view, decision or Decision(), NOW)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return wanted
+
+
+async def test_a_move_is_made_only_when_it_is_known_that_the_guarantee_stays() -> None:
+    assert await balanced(tight(6), 1) == [], "it is not known yet"
+    [move] = await balanced(tight(6), 2)
+    assert isinstance(move, AskMove) and (move.instance, move.request.node) == ("vm/0", "n3")
+    assert await balanced(tight(6), 2, decision=Decision(hold="more than half are suspect")) == []
+
+
+async def test_no_move_that_breaks_the_guarantee_is_made() -> None:
+    view = tight(6)
+    grown = replace(view.instances["vm/big"], spec=replace(view.instances["vm/big"].spec, memory_mib=8192))
+    view = replace(view, instances={**view.instances, "vm/big": grown})
+    assert assess(view, 1, NOW).holds
+    assert automatic(view, NOW, balancing=False)[1] is not None, "but for the guarantee it would be worth it"
+    assert await balanced(view, 3 * REFUSALS) == []
+    broken = replace(view, compute=ComputeSpec(("n1", "n2", "n3"), tolerate=2, reserve_memory_mib=0, rebalance="auto"))
+    assert not assess(broken, 2, NOW).holds
+    assert len(await balanced(broken, 2)) == 1, "what is broken already is broken no more by it"

@@ -19,6 +19,7 @@ from holdfast.core.model import (
     InstanceState,
     InstanceStatus,
     MoveRequest,
+    NodeSpec,
     NodeState,
     Placement,
     Role,
@@ -190,6 +191,28 @@ async def test_what_is_locked_or_only_restarts_is_left_where_that_is_asked() -> 
     view = await view_of(store)
     assert planning.evening(view, 5.0, restarts=False).moves.moves == ()
     assert [move.live for move in planning.evening(view, 5.0).moves.moves] in ([], [False])
+
+
+async def test_moves_that_would_break_the_guarantee_are_refused_unless_forced() -> None:
+    """The big machine needs 6 GiB elsewhere, should its node fail; a volume cannot give way to it."""
+    volumes = [
+        InstanceSpec(f"nfs/{name}", "nfs", name, Exclusivity.STRICT, Role.STORAGE, memory_mib=4096) for name in "ab"
+    ]
+    store = await world([*((volume, "n1") for volume in volumes), (vm("big", 6000), "n2")])
+    for k in (1, 3):
+        entry = await store.get(keys.node_spec(f"n{k}"))
+        assert entry is not None
+        spec = codec.decode(entry.value, NodeSpec)
+        await put(store, {keys.node_spec(f"n{k}"): replace(spec, roles=(*spec.roles, Role.STORAGE))})
+    before = await contents(store)
+    [move] = planning.evening(await view_of(store), 5.0).moves.moves
+    assert (move.source, move.target) == ("n1", "n3")
+    with pytest.raises(GuaranteeBroken, match="vm/big"):
+        await planning.even_out(store, ROOT)
+    assert await contents(store) == before
+    outcome = await planning.even_out(store, ROOT, force=True)
+    assert len(outcome.data["moves"]) == 1 and outcome.warnings[0].startswith("Done by force")
+    assert "guarantee-overridden" in {event.kind for event in await events(store)}
 
 
 # --- admission control -------------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ class Rebalance(Body):
     limit: Annotated[int, Field(ge=1, le=1000)] = 20
     restarts: bool = True
     """Also move what must be stopped and started for it."""
+    force: bool = False
+    """Also where the cluster then survives less than it is to."""
 
 
 class Pause(Body):

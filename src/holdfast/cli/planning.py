@@ -71,6 +71,7 @@ def rebalance(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be moved.")] = False,
     live_only: Annotated[bool, typer.Option("--live-only", help="Interrupt nothing.")] = False,
     limit: Annotated[int, typer.Option("--limit", help="At most so many moves.", min=1, max=1000)] = 20,
+    force: Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")] = False,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
@@ -86,7 +87,7 @@ def rebalance(
         before, after = found["before"], found["after"]
         output.say(f"The fullest node is {before:.0%} above the mean, and would be {after:.0%}.")
         return
-    answer = api.post("/planner/rebalance", {"limit": limit, "restarts": not live_only})
+    answer = api.post("/planner/rebalance", {"limit": limit, "restarts": not live_only, "force": force})
     moves = answer["data"]["moves"]
     if not as_json:
         _table(moves)

@@ -43,6 +43,11 @@ class Guarantee:
     """What has no room already now. It is not counted: no failure is to blame."""
 
     @property
+    def holds(self) -> bool:
+        """Everything has room, now and after every set."""
+        return self.survivable and not self.waiting
+
+    @property
     def text(self) -> str:
         """One sentence or two for people."""
         what = "the failure of one node" if self.tolerate == 1 else f"the failure of any {self.tolerate} nodes"

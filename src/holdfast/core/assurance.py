@@ -16,6 +16,13 @@ def assure(view: View, tolerate: int, now: float, solver: Solver | None = None) 
     return survives(view, tolerate, solver, now=now, role=Role.COMPUTE)
 
 
+def lost_work(view: View, found: Guarantee) -> int:
+    """How badly the guarantee is broken: the work that has no room now or would have none after the worst set of failures,
+    each instance counting 1 + its priority. 0 if it holds."""
+    names = {*found.unplaced, *found.waiting}
+    return sum(1 + view.instances[name].spec.priority for name in names if name in view.instances)
+
+
 def at_rest(view: View, now: float) -> View:
     """When all that is under way has arrived."""
     return settle(view, now).view

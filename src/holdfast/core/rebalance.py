@@ -7,7 +7,7 @@ Moves are made one after the other as long as the best of them gains more than i
 ends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -66,10 +66,18 @@ def strain(loads: dict[str, float]) -> float:
     return sum(load * load for load in loads.values())
 
 
-def rebalance(view: View, now: float, *, limit: int = MOVES, restarts: bool = True) -> Balance:
-    """What to move. `restarts`: also what can only be stopped and started. Only what runs undisturbed and alone (no group of
-    strict affinity), to nodes that the rules like no less, and never against a lock."""
-    scene = _Scene(view, now, restarts=restarts)
+def rebalance(
+    view: View,
+    now: float,
+    *,
+    limit: int = MOVES,
+    restarts: bool = True,
+    without: Collection[tuple[str, str]] = (),
+) -> Balance:
+    """What to move. `restarts`: also what can only be stopped and started. `without`: none of these (instance, target). Only
+    what runs undisturbed and alone (no group of strict affinity), to nodes that the rules like no less, and never against a
+    lock."""
+    scene = _Scene(view, now, restarts=restarts, without=without)
     before = scene.loads()
     moves: list[Proposal] = []
     while len(moves) < limit and (found := scene.best()) is not None:
@@ -83,11 +91,14 @@ def spread(loads: dict[str, float]) -> float:
     return max(loads.values()) - sum(loads.values()) / len(loads) if loads else 0.0
 
 
-def automatic(view: View, now: float, *, balancing: bool) -> tuple[bool, Proposal | None]:
-    """(whether it goes on evening out, the one move to make now). `balancing`: what it answered last time."""
+def automatic(
+    view: View, now: float, *, balancing: bool, without: Collection[tuple[str, str]] = ()
+) -> tuple[bool, Proposal | None]:
+    """(whether it goes on evening out, the one move to make now). `balancing`: what it answered last time. `without`: as for
+    `rebalance`."""
     if not _wanted(view) or not _calm(view, now):
         return balancing and _wanted(view), None
-    found = rebalance(view, now, limit=1, restarts=False)
+    found = rebalance(view, now, limit=1, restarts=False, without=without)
     balancing = spread(found.before) >= (END_SPREAD if balancing else BEGIN_SPREAD)
     return balancing, found.moves[0] if balancing and found.moves else None
 
@@ -140,7 +151,8 @@ class _Candidate(NamedTuple):
 class _Scene:
     """The nodes that take part, with all moves made so far."""
 
-    def __init__(self, view: View, now: float, *, restarts: bool) -> None:
+    def __init__(self, view: View, now: float, *, restarts: bool, without: Collection[tuple[str, str]]) -> None:
+        self._without = without
         self._batch = Batch.of(view, now, ())
         fleet = self._batch.fleet
         open_nodes = [node for node in view.nodes.values() if node.well(view.timing, now) and not node.closed_reason]
@@ -225,7 +237,9 @@ class _Scene:
         return None
 
     def _permitted(self, spec: InstanceSpec, source: str, target: str) -> bool:
-        """The hard rules allow it, and the preferences do not mind."""
+        """Nobody has ruled it out, the hard rules allow it, and the preferences do not mind."""
+        if (spec.id, target) in self._without:
+            return False
         group, batch = self._batch.rules.group(spec.id), self._batch
         if group.preference(target) < group.preference(source):
             return False

@@ -54,9 +54,9 @@ class GuaranteeKeeper:
             return
         if self._task is not None or now < self._next:
             return
-        inputs = _inputs(view, now)
-        if inputs != self._inputs:
-            self._inputs, self._next = inputs, now + PAUSE_S
+        seen = inputs(view, now)
+        if seen != self._inputs:
+            self._inputs, self._next = seen, now + PAUSE_S
             self._task = asyncio.create_task(self._compute(self._assess, view, view.compute.tolerate, now))
 
     async def _compute(self, assess: Assess, view: View, tolerate: int, now: float) -> None:
@@ -72,7 +72,7 @@ class GuaranteeKeeper:
         self._done()
 
 
-def _inputs(view: View, now: float) -> object:
+def inputs(view: View, now: float) -> object:
     """All that the answer depends on, as far as it does not change by itself."""
     nodes = [
         (node.spec, node.up(view.timing, now), node.closed_reason, node.cpu, node.memory_mib, node.lost_networks)
@@ -88,7 +88,7 @@ def _word(found: Guarantee) -> GuaranteeWord:
     now = f"there is no room now for {waiting[0]}{count}; of the rest: " if waiting else ""
     return GuaranteeWord(
         found.tolerate,
-        found.survivable and not found.waiting,
+        found.holds,
         found.worst,
         tuple(sorted(found.unplaced)[:NAMED]),
         tuple(waiting[:NAMED]),

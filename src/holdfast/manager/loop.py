@@ -77,7 +77,7 @@ class Manager:
         self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
         self._room = RoomDesk(solve, self.wake)
         self._guarantee = GuaranteeKeeper(assess, self.wake)
-        self._balancer = Balancer()
+        self._balancer = Balancer(assess, self.wake)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""
@@ -141,6 +141,7 @@ class Manager:
             self._power.stop()
             self._room.stop()
             self._guarantee.stop()
+            self._balancer.stop()
 
     def _begin_term(self) -> None:
         self.observations.begin_term(self.election.term)

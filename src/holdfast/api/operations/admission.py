@@ -4,9 +4,7 @@ An operation collects its writes and then calls `admit`. What the cluster comes 
 code that will do it (`core/preview.py`), and both are asked whether every set of so many failures leaves room for all
 (`core/assurance.py`).
 
-The measure of a guarantee that does not hold is the work that has no room now or would have none after its worst set of
-failures, each instance counting 1 + its priority. A guarantee that is broken already does not forbid what makes this number
-no greater.
+A guarantee that is broken already does not forbid what breaks it no more (`lost_work`).
 """
 
 import asyncio
@@ -14,7 +12,7 @@ from collections.abc import Collection
 
 from holdfast.api.operations.draft import Draft
 from holdfast.core.admission import Guarantee
-from holdfast.core.assurance import assure, at_rest
+from holdfast.core.assurance import assure, at_rest, lost_work
 from holdfast.core.view import View
 from holdfast.errors import Conflict
 from holdfast.planning.cpsat import CpSatSolver
@@ -54,7 +52,7 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     tolerate = after.compute.tolerate
     after = at_rest(after, 0.0)
     then = check(after, tolerate, 0.0)
-    if _holds(then):
+    if then.holds:
         return "", ""
     earlier = before.compute
     if earlier is None:
@@ -64,7 +62,7 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     raised = tolerate > earlier.tolerate
     before = at_rest(before, 0.0)
     now = check(before, tolerate, 0.0)
-    if not raised and not _holds(now) and lost_work(after, then) <= lost_work(before, now):
+    if not raised and not now.holds and lost_work(after, then) <= lost_work(before, now):
         return "", f"The guarantee was broken already and still is: {sentence(then)}."
     return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
 
@@ -72,16 +70,6 @@ def _compare(before: View, after: View) -> tuple[str, str]:
 def check(view: View, tolerate: int, now: float) -> Guarantee:
     """Of a cluster at rest."""
     return assure(view, tolerate, now, SOLVER)
-
-
-def _holds(found: Guarantee) -> bool:
-    return found.survivable and not found.waiting
-
-
-def lost_work(view: View, found: Guarantee) -> int:
-    """The measure; 0 if the guarantee holds."""
-    names = {*found.unplaced, *found.waiting}
-    return sum(1 + view.instances[name].spec.priority for name in names if name in view.instances)
 
 
 def failures(count: int) -> str:

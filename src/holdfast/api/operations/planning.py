@@ -190,8 +190,11 @@ def evening(view: View, now: float, *, limit: int = MOVES, restarts: bool = True
     return Evening(found, spread(found.before), spread(found.after))
 
 
-async def even_out(store: Store, actor: Actor, *, limit: int = MOVES, restarts: bool = True) -> Outcome:
-    """Ask for the moves of `evening`, one after the other as room comes free."""
+async def even_out(
+    store: Store, actor: Actor, *, limit: int = MOVES, restarts: bool = True, force: bool = False
+) -> Outcome:
+    """Ask for the moves of `evening`, one after the other as room comes free. `force`: also where the cluster then survives
+    less than it is to."""
 
     async def operation(draft: Draft) -> str:
         records, _ = await draft.before_and_after()
@@ -203,6 +206,7 @@ async def even_out(store: Store, actor: Actor, *, limit: int = MOVES, restarts: 
             await draft.fetch(keys.placement(move.instance), rely=True)
             await draft.fetch(keys.move(move.instance))
             draft.put(keys.move(move.instance), MoveRequest(move.target, actor.name, live=move.live))
+        await admission.admit(draft, force=force)
         draft.data["moves"] = [msgspec.to_builtins(move) for move in found.moves.moves]
         count = len(found.moves.moves)
         if not count:

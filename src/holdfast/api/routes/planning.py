@@ -56,7 +56,7 @@ async def proposal(
 async def rebalance(request: Request, caller: Caller, body: requests.Rebalance) -> Response:
     """Ask for these moves."""
     context = context_of(request)
-    outcome = await planning.even_out(context.store, caller, limit=body.limit, restarts=body.restarts)
+    outcome = await planning.even_out(context.store, caller, limit=body.limit, restarts=body.restarts, force=body.force)
     return await done(context, outcome)
 
 
