@@ -1,0 +1,1 @@
+"""iSCSI volumes: one active path per LUN, standby paths on every node of its target group."""
