@@ -194,7 +194,8 @@ MISTAKES = [
     (steps("{at: 5, do: thaw, node: node1, for: 3}"), "timeline[0].for: there is no field 'for'"),
     (steps("{at: 5, do: set-state, instance: vm/101}"), "timeline[0]: state is missing"),
     (steps("{at: 5, do: set-resources, cpu: 1}"), "timeline[0]: needs exactly one of node and instance"),
-    (steps("{at: 5, do: set-resources, node: node1}"), "timeline[0]: needs at least one of cpu and memory"),
+    (steps("{at: 5, do: set-resources, node: node1}"), "timeline[0]: needs at least one of cpu, memory, slots"),
+    (steps("{at: 5, do: set-resources, instance: vm/101, slots: {vm: 1}}"), "slots: belongs to a node"),
     (steps("{at: 5, do: clock-rate, node: node1, rate: 1.2}"), "timeline[0].rate: is 1.2: the profile default allows 0.99 to 1.01"),
     (steps("{at: 5, do: link-off, from: node1, to: node1}"), "timeline[0].to: is the same node as from"),
     (steps("{at: 5, do: store-off, nodes: []}"), "timeline[0].nodes: is empty"),
@@ -266,6 +267,7 @@ _SAMPLES: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.WHOLE: st.integers(0, 1000),
     Kind.FLAG: st.booleans(),
     Kind.MEMORY: st.integers(0, 9000).map(lambda mib: f"{mib}MiB"),
+    Kind.SLOTS: st.dictionaries(st.sampled_from(["vm", "nfs"]), st.integers(0, 50)),
 }
 
 
@@ -287,6 +289,8 @@ def _steps(draw: st.DrawFn) -> dict[str, Any]:
             step.pop(name, None)
         chosen = draw(st.sampled_from(group))
         step[chosen] = draw(_values(next(field for field in verb.fields if field.name == chosen)))
+    if "instance" in step:
+        step.pop("slots", None)
     if step.get("from") and step["from"] == step["to"]:
         step["to"] = "node2" if step["from"] == "node1" else "node1"
     return step

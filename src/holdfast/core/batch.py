@@ -82,9 +82,18 @@ class Batch:
     ) -> Choice:
         among = None if nodes is self.view.nodes else nodes
         return choose(
-            spec, self.fleet, among, wanted=wanted, avoid=avoid, tried=tried, leaving=self.leaving, moving=moving
+            spec,
+            self.fleet,
+            among,
+            wanted=wanted,
+            avoid=avoid,
+            tried=tried,
+            leaving=self.leaving,
+            moving=moving,
+            weightless=weightless,
         )
 
+        weightless: bool = False,
     def others(self, node: str) -> dict[str, NodeView]:
         """Every node but this one."""
         return {name: value for name, value in self.view.nodes.items() if name != node}

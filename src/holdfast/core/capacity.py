@@ -6,7 +6,7 @@ is asked of each node once per class of instance and kept as a mask.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ Amounts = npt.NDArray[np.int64]
 
 MICRO = 1_000_000
 """Cores are counted in millionths."""
+NO_LIMIT = 1 << 40
+"""Slots of a node that does not limit the kind: more than there can be instances."""
 
 
 def refusal(spec: InstanceSpec, node: NodeView, timing: Timing, now: float, *, staying: bool = False) -> str:
@@ -49,27 +51,41 @@ class Amount:
 
     memory_mib: int = 0
     micro_cores: int = 0
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """Kind → instances. Of what is left only the kinds that some node limits, with NO_LIMIT where this one does not."""
 
     @staticmethod
     def of(spec: InstanceSpec) -> "Amount":
-        return Amount(spec.memory_mib, round(spec.cpu * MICRO))
+        return Amount(spec.memory_mib, round(spec.cpu * MICRO), {spec.kind: 1})
 
     def __add__(self, other: "Amount") -> "Amount":
-        return Amount(self.memory_mib + other.memory_mib, self.micro_cores + other.micro_cores)
+        slots = {kind: self.slots.get(kind, 0) + other.slots.get(kind, 0) for kind in (*self.slots, *other.slots)}
+        return Amount(self.memory_mib + other.memory_mib, self.micro_cores + other.micro_cores, slots)
 
     def __sub__(self, other: "Amount") -> "Amount":
-        return Amount(self.memory_mib - other.memory_mib, self.micro_cores - other.micro_cores)
+        slots = {kind: free - other.slots.get(kind, 0) for kind, free in self.slots.items()}
+        return Amount(self.memory_mib - other.memory_mib, self.micro_cores - other.micro_cores, slots)
 
-    def lacks(self, need: "Amount") -> str:
-        """Why this is too little; "" if it is enough. What needs nothing fits anywhere."""
+    def lacks(self, need: "Amount", slots: Mapping[str, int]) -> str:
+        """Why this is too little; "" if it is enough. What needs no memory or no cores lacks none, however little there is.
+        `slots`: how many the node has in all."""
         if need.memory_mib and need.memory_mib > self.memory_mib:
             return f"has only {self.memory_mib} MiB of memory left, {need.memory_mib} MiB are needed"
         if need.micro_cores and need.micro_cores > self.micro_cores:
             return f"has only {_cores(self.micro_cores)} cores left, {_cores(need.micro_cores)} are needed"
+        for kind, count in need.slots.items():
+            if count > self.slots.get(kind, NO_LIMIT):
+                return _no_slot(kind, slots[kind])
         return ""
 
 
 NOTHING = Amount()
+
+
+def _no_slot(kind: str, of: int) -> str:
+    if not of:
+        return f"has no slot for {kind}"
+    return f"has all its {of} slots for {kind} taken" if of > 1 else f"has its only slot for {kind} taken"
 
 
 def _cores(micro: int) -> str:
@@ -114,7 +130,8 @@ class Fleet:
     def left(self, node: str) -> Amount:
         arrays = self.arrays
         number = arrays.index[node]
-        return Amount(int(arrays.memory[number]), int(arrays.cores[number]))
+        slots = {kind: int(free[number]) for kind, free in arrays.slots.items()}
+        return Amount(int(arrays.memory[number]), int(arrays.cores[number]), slots)
 
     def refusal(self, spec: InstanceSpec, node: NodeView, *, staying: bool = False) -> str:
         """The same as the function, in this fleet."""
@@ -131,7 +148,7 @@ class Fleet:
         self._undo.append((spec, node, here))
         self.version += 1
         if self._arrays is not None:
-            self._arrays.take(Amount.of(spec), node, 1)
+            self._arrays.take(spec, node, 1)
 
     def remove(self, spec: InstanceSpec, node: str) -> None:
         """It no longer executes there."""
@@ -142,7 +159,7 @@ class Fleet:
         self._undo.append((spec, node, here))
         self.version += 1
         if self._arrays is not None:
-            self._arrays.take(Amount.of(spec), node, -1)
+            self._arrays.take(spec, node, -1)
 
     def fail(self, node: str) -> None:
         """It is dead. What ran there is still to be removed."""
@@ -168,7 +185,7 @@ class Fleet:
             placed = node not in before
             self._set(spec.id, before)
             if self._arrays is not None:
-                self._arrays.take(Amount.of(spec), node, -1 if placed else 1)
+                self._arrays.take(spec, node, -1 if placed else 1)
         self.version += 1
 
     def _set(self, instance: str, nodes: frozenset[str]) -> None:
@@ -199,26 +216,43 @@ class _Arrays:
         memory = [view.memory_mib for view in self._views]
         cores = [round(view.cpu * MICRO) for view in self._views]
         count = [0] * len(memory)
+        limited = sorted({kind for view in self._views for kind in view.spec.slots})
+        slots = {kind: [view.spec.slots.get(kind, NO_LIMIT) for view in self._views] for kind in limited}
         for spec in specs:
             for node in where.get(spec.id, ()):
                 number = self.index[node]
                 memory[number] -= spec.memory_mib
                 cores[number] -= round(spec.cpu * MICRO)
                 count[number] += 1
+                if spec.kind in slots:
+                    slots[spec.kind][number] -= 1
         self.memory: Amounts = np.array(memory, np.int64)
         """MiB that are free; below 0 where more is placed than there is."""
         self.cores: Amounts = np.array(cores, np.int64)
         """Millionths of a core that are free."""
+        self.slots = {kind: np.array(free, np.int64) for kind, free in slots.items()}
+        """Kind that some node limits → instances of it that still may come, below 0 where there are too many."""
         self.count: Amounts = np.array(count, np.int64)
         """Instances that may execute there."""
         self.well: Mask = np.array([view.well(timing, now) for view in self._views], np.bool_)
         self.alive: Mask = np.ones(len(memory), np.bool_)
 
-    def take(self, amount: Amount, node: str, times: int) -> None:
+    @property
+    def free(self) -> tuple[Amounts, ...]:
+        """What is free of each resource: memory, cores, slots of each kind that some node limits."""
+        return (self.memory, self.cores, *self.slots.values())
+
+    def vector(self, amount: Amount) -> tuple[int, ...]:
+        """The same amount as one number for each resource, in the order of `free`."""
+        return (amount.memory_mib, amount.micro_cores, *(amount.slots.get(kind, 0) for kind in self.slots))
+
+    def take(self, spec: InstanceSpec, node: str, times: int) -> None:
         number = self.index[node]
-        self.memory[number] -= times * amount.memory_mib
-        self.cores[number] -= times * amount.micro_cores
+        self.memory[number] -= times * spec.memory_mib
+        self.cores[number] -= times * round(spec.cpu * MICRO)
         self.count[number] += times
+        if spec.kind in self.slots:
+            self.slots[spec.kind][number] -= times
 
     def eligible(self, spec: InstanceSpec) -> Mask:
         """Nodes that do not refuse it (`refusal`), whatever they carry. Not to be written to, as all masks here."""

@@ -1,7 +1,6 @@
 """What to do about instances: place, stop, move, remove."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from holdfast.core.batch import Batch, counters_of
 from holdfast.core.fencing import waiting_for_proof
@@ -75,7 +74,7 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
         yielded = placement.yields_to if placement else ""
         batch.waiting[instance.id] = f"it was stopped to make room for {yielded}; {why}" if yielded else why
         homeless = not batch.executors(instance) and not choice.waits
-        if homeless and batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes).node:
+        if homeless and batch.choose(instance.spec, nodes, weightless=True).node:
             batch.cramped.append(instance.id)
             keep_what_is_freed(batch, instance)
         return
@@ -118,7 +117,7 @@ def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     choice = batch.choose(instance.spec, nodes, wanted=wanted)
     if not choice.node:
         # It needs a place, and resources only when it is started.
-        choice = batch.choose(replace(instance.spec, cpu=0.0, memory_mib=0), nodes, wanted=wanted)
+        choice = batch.choose(instance.spec, nodes, wanted=wanted, weightless=True)
     if choice.node:
         reason = "it is stopped, and would be started here"
         yield batch.put(instance, choice.node, Goal.STOP, reason, finishes_move=move is not None)

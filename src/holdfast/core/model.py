@@ -19,6 +19,10 @@ class Role(StrEnum):
     BACKUP = "backup"
 
 
+KINDS = ("panel", "vm", "iscsi", "s3", "backup", "nfs")
+"""Of services, and of their instances."""
+
+
 class Exclusivity(StrEnum):
     """What two live copies of an instance would mean."""
 
@@ -73,6 +77,8 @@ class NodeSpec:
     failure_domain: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     fence_devices: tuple[FenceDeviceSpec, ...] = ()
+    slots: dict[str, int] = field(default_factory=dict)
+    """Kind → how many instances of it the node carries at most, whatever else is free. A kind that is left out: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ class InstanceSpec:
     id: str
     """`<kind>/<service>` or `<kind>/<service>/<part>`, e.g. nfs/vol1."""
     kind: str
-    """`panel`, `vm`, `iscsi`, `s3`, `backup`, `nfs`."""
+    """One of KINDS."""
     service: str
     exclusivity: Exclusivity
     role: Role

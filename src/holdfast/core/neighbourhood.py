@@ -58,10 +58,10 @@ class _Draft:
     def demand(self) -> Amount:
         return total(map(Amount.of, self.specs))
 
-    def item(self, nodes: Collection[str]) -> RoomItem:
+    def item(self, nodes: Collection[str], demand: Vector) -> RoomItem:
         return RoomItem(
             tuple(spec.id for spec in self.specs),
-            vector(self.demand),
+            demand,
             self.nodes.intersection(nodes),
             max(spec.priority for spec in self.specs),
             sum(spec.priority + 1 for spec in self.specs),
@@ -73,10 +73,6 @@ class _Draft:
 
 def total(amounts: Iterable[Amount]) -> Amount:
     return sum(amounts, Amount())
-
-
-def vector(amount: Amount) -> Vector:
-    return (amount.memory_mib, amount.micro_cores)
 
 
 class _Maker:
@@ -120,7 +116,7 @@ class _Maker:
         for draft in wanted:
             if draft.id not in taken:
                 self._outside.update((spec.id, "no node may carry it") for spec in draft.specs)
-        made = sorted((draft.item(nodes) for draft in drafts), key=lambda item: item.id)
+        made = sorted((draft.item(nodes, self._vector(draft.demand)) for draft in drafts), key=lambda item: item.id)
         rooms = tuple(RoomNode(node, self._room(node, drafts)) for node in nodes)
         return RoomProblem(rooms, tuple(made), self._apart(drafts), whole, dict(sorted(self._outside.items())))
 
@@ -181,9 +177,9 @@ class _Maker:
         if len(self._open) <= WHOLE_NODES:
             return sorted(self._open)
         chosen: list[str] = []
-        left = {name: self._fleet.left(name) for name in self._open}
+        left = {name: self._vector(self._fleet.left(name)) for name in self._open}
         for draft in wanted[:WAITING]:
-            need = draft.demand
+            need = self._vector(draft.demand)
             nearest = sorted(draft.nodes, key=lambda name: (_shortfall(need, left[name]), name))
             fresh = [name for name in nearest if name not in chosen]
             chosen += fresh[: 1 if len(wanted) > 2 else SOURCES // 2]
@@ -193,8 +189,7 @@ class _Maker:
 
     def _yielding(self, node: str, highest: int) -> Iterator[_Draft]:
         """What runs on the node and may be moved or, being of a lower priority than what waits, stopped."""
-        left = self._fleet.left(node)
-        if left.memory_mib < 0 or left.micro_cores < 0:
+        if min(self._vector(self._fleet.left(node))) < 0:
             return  # more than it can carry: nothing is changed there that a rule could judge
         for instance in sorted(self._here.get(node, ()), key=lambda instance: instance.id):
             group = self._rules.group(instance.id)
@@ -211,8 +206,14 @@ class _Maker:
 
     def _receivers(self, drafts: list[_Draft], sources: Collection[str]) -> list[str]:
         useful = frozenset().union(*(draft.nodes for draft in drafts)) - frozenset(sources)
-        left = {name: vector(self._fleet.left(name)) for name in useful}
-        return sorted(useful, key=lambda name: ([-free for free in left[name]], name))[:RECEIVERS]
+        left = {name: self._fleet.left(name) for name in useful}
+        kinds = {spec.kind for draft in drafts for spec in draft.specs}
+
+        def order(name: str) -> tuple[bool, list[int], str]:
+            full = all(left[name].slots.get(kind, 1) < 1 for kind in kinds)
+            return (full, [-free for free in self._vector(left[name])], name)
+
+        return sorted(useful, key=order)[:RECEIVERS]
 
     # --- rules and room -------------------------------------------------------------------------------------------------
 
@@ -240,12 +241,15 @@ class _Maker:
             for spec in draft.specs:
                 if node in self._fleet.where.get(spec.id, ()):
                     left += Amount.of(spec)
-        return tuple(max(0, amount) for amount in vector(left))
+        return tuple(max(0, amount) for amount in self._vector(left))
+
+    def _vector(self, amount: Amount) -> Vector:
+        return self._fleet.arrays.vector(amount)
 
 
-def _shortfall(need: Amount, left: Amount) -> float:
+def _shortfall(need: Vector, left: Vector) -> float:
     """How large a part of what is needed is missing, of the resource that is missing most."""
-    pairs = zip(vector(need), vector(left), strict=True)
+    pairs = zip(need, left, strict=True)
     return max((max(0, want - free) / want for want, free in pairs if want), default=0.0)
 
 

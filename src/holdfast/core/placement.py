@@ -43,6 +43,7 @@ def choose(
     tried: Collection[str] = (),
     leaving: Collection[str] = (),
     moving: bool = False,
+    weightless: bool = False,
 ) -> Choice:
     """The best of the nodes (of those in `among`, if it is given) that hard rules permit, in this order: `wanted`; not
     `avoid` and not `tried` (only if there is no other); up for a while already (`NodeView.well`); preferred by node
@@ -51,9 +52,10 @@ def choose(
     A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
     run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
     are waited for. `moving` asks for the whole group instead, wherever its members are: may it move, and where to? Only what
-    is ignored stays, and is joined. Leave out of `among` what it is to leave.
+    is ignored stays, and is joined. Leave out of `among` what it is to leave. `weightless`: as if nothing were needed of any
+    resource.
     """
-    search = _Search(spec, fleet, leaving, moving)
+    search = _Search(spec, fleet, leaving, moving=moving, weightless=weightless)
     if search.waits:
         return Choice("", {}, search.waits)
     possible = search.possible(among)
@@ -64,7 +66,9 @@ def choose(
 class _Search:
     """What must hold on a node for one instance, or for its whole group of strict affinity."""
 
-    def __init__(self, spec: InstanceSpec, fleet: Fleet, leaving: Collection[str], moving: bool) -> None:
+    def __init__(
+        self, spec: InstanceSpec, fleet: Fleet, leaving: Collection[str], *, moving: bool, weightless: bool
+    ) -> None:
         self.fleet = fleet
         self._spec = spec
         where, specs = fleet.where, fleet.rules.specs
@@ -86,8 +90,8 @@ class _Search:
         if moving or not self._host:
             known = [specs[name] for name in mates if name in specs]
             self._party += [mate for mate in known if mate.desired is Desired.STARTED]
-        self._needs = [Amount.of(member) for member in self._party]
-        self._total = sum(self._needs, NOTHING)
+        self._needs = [NOTHING if weightless else Amount.of(member) for member in self._party]
+        self._total = sum(self._needs[1:], self._needs[0])
         self._shunned = self._group.shunned(where)
 
     def possible(self, among: Collection[str] | None) -> Mask:
@@ -100,10 +104,9 @@ class _Search:
             mask &= arrays.among(where[self._host])
         for member in self._party:
             mask &= arrays.eligible(member)
-        if self._total.memory_mib:
-            mask &= arrays.memory >= self._total.memory_mib
-        if self._total.micro_cores:
-            mask &= arrays.cores >= self._total.micro_cores
+        for free, need in zip(arrays.free, arrays.vector(self._total), strict=True):
+            if need:
+                mask &= free >= need
         for node in self._shunned:
             mask[arrays.index[node]] = False
         for node in self._inhabited():
@@ -132,7 +135,7 @@ class _Search:
             counted = name in fleet.where.get(member.id, ())
             reason = fleet.refusal(member, node, staying=counted)
             if not counted:
-                reason = reason or left.lacks(need)
+                reason = reason or left.lacks(need, node.spec.slots)
                 left -= need
             if reason and member is not self._spec:
                 return f"cannot also take {member.id}, which must share its node: it {reason}"

@@ -4,7 +4,7 @@ One `Planner` answers for many sets of nodes: each answer is tried out on one `F
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from holdfast.core.batch import counters_of
 from holdfast.core.capacity import Fleet
@@ -216,7 +216,7 @@ class _Attempt:
         for instance in instances:
             node = choose(instance.spec, self._fleet).node
             if not node:
-                node = choose(replace(instance.spec, cpu=0.0, memory_mib=0), self._fleet).node
+                node = choose(instance.spec, self._fleet, weightless=True).node
             if node:
                 self._homes[instance.id] = node
 

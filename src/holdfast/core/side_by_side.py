@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from holdfast.core.capacity import Amounts, Fleet, Mask
+from holdfast.core.capacity import Amount, Amounts, Fleet, Mask
 from holdfast.core.model import InstanceSpec
 
 Unit = tuple[str, ...]
@@ -26,8 +26,8 @@ class SideBySide:
         """`placements`: for each unit where what it loses goes, or None where not all of it finds room."""
         arrays = fleet.arrays
         count, nodes = len(units), len(arrays.names)
-        self._free = (np.maximum(arrays.memory, 0), np.maximum(arrays.cores, 0))
-        self._takes = (np.zeros((count, nodes), np.int64), np.zeros((count, nodes), np.int64))
+        self._free = tuple(np.maximum(free, 0) for free in arrays.free)
+        self._takes = tuple(np.zeros((count, nodes), np.int64) for _ in self._free)
         """Per resource: unit × node → how much its plan takes there."""
         self._aims = np.zeros((count, nodes), np.bool_)
         """Unit × node → its plan places something there."""
@@ -40,10 +40,10 @@ class SideBySide:
                 self._clash[number, :] = self._clash[:, number] = True
                 continue
             for instance, node in placed.items():
-                at, spec = arrays.index[node], specs[instance]
+                at = arrays.index[node]
                 self._aims[number, at] = True
-                self._takes[0][number, at] += spec.memory_mib
-                self._takes[1][number, at] += round(spec.cpu * 1_000_000)
+                for takes, need in zip(self._takes, arrays.vector(Amount.of(specs[instance])), strict=True):
+                    takes[number, at] += need
         self._mark_clashes(fleet, units, placements)
         # Not as truth values: those NumPy multiplies a hundred times more slowly.
         hits = self._aims.astype(np.float32) @ self._fails.astype(np.float32).T > 0

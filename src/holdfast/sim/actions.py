@@ -218,6 +218,8 @@ def _set_resources(world: World, args: Args) -> None:
         machine = world.machines[args["node"]]
         machine.cpu = cpu if cpu >= 0 else machine.cpu
         machine.memory_mib = memory if memory >= 0 else machine.memory_mib
+        if args["slots"]:
+            world.write({keys.node_spec(machine.name): replace(world.history.nodes[machine.name], slots=args["slots"])})
         return
     spec = world.history.instances[args["instance"]]
     changed = replace(spec, cpu=cpu if cpu >= 0 else spec.cpu, memory_mib=memory if memory >= 0 else spec.memory_mib)

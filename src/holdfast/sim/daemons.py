@@ -14,6 +14,7 @@ from holdfast.config import BEAT_PORT, REPORT_PORT
 from holdfast.core.admission import Guarantee
 from holdfast.core.leaving import ShutdownKind
 from holdfast.core.make_room import RoomProblem, RoomSolution
+from holdfast.core.model import KINDS
 from holdfast.core.validity import SessionState
 from holdfast.core.view import View
 from holdfast.manager.guarantee import assess
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from holdfast.sim.machine import Machine
     from holdfast.sim.world import World
 
-KINDS = ("panel", "vm", "nfs", "iscsi", "s3", "backup")
 ADVISORY_ADDRESS_S = 4.0
 """As the agent's own (agent/__main__)."""
 

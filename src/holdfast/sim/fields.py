@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from holdfast.core.model import Desired, Role, ShutdownPolicy
+from holdfast.core.model import KINDS, Desired, Role, ShutdownPolicy
 from holdfast.core.timing import PROFILES
 from holdfast.sim.document import MAX_SECONDS, Cursor, memory_text
 
-Value = str | int | float | bool | tuple[str, ...] | dict[str, str]
+Value = str | int | float | bool | tuple[str, ...] | dict[str, str] | dict[str, int]
 
 
 class Kind(StrEnum):
@@ -29,6 +29,7 @@ class Kind(StrEnum):
     CHOICE = "one of"
     ROLES = "list of roles"
     LABELS = "mapping"
+    SLOTS = "mapping of kinds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ NODE_FIELDS = (
     Field("roles", Kind.ROLES, "Default: all of them; management only on the first nodes (cluster: management)."),
     Field("power_fencing", Kind.FLAG, "It has a device that can switch it off from outside.", True),
     Field("watchdog", Kind.FLAG, "It has a watchdog.", True),
-    Field("labels", Kind.LABELS, "For people.", {}),
+    Field("labels", Kind.LABELS, "For people; `rack` is the node's failure domain.", {}),
+    Field("slots", Kind.SLOTS, "So many instances of a kind at most, e.g. {vm: 40, nfs: 10}. Default: no limit.", {}),
 )
 CLUSTER_FIELDS = (
     Field("tolerate", Kind.WHOLE, "So many nodes may fail at once.", 1),
@@ -169,6 +171,14 @@ def _labels(cursor: Cursor, _field: Field, _names: Names) -> Value:
     return {key: value.text() for key, value in cursor.mapping().items()}
 
 
+def _slots(cursor: Cursor, _field: Field, _names: Names) -> Value:
+    entries = cursor.mapping()
+    for key, value in entries.items():
+        if key not in KINDS:
+            raise value.unknown("kind", key, KINDS)
+    return {key: value.whole() for key, value in entries.items()}
+
+
 def _choice(cursor: Cursor, field: Field, _names: Names) -> Value:
     return cursor.choice(field.choices, field.name)
 
@@ -188,4 +198,5 @@ _READERS: dict[Kind, Callable[[Cursor, Field, Names], Value]] = {
     Kind.CHOICE: _choice,
     Kind.ROLES: _roles,
     Kind.LABELS: _labels,
+    Kind.SLOTS: _slots,
 }

@@ -1,7 +1,7 @@
 """Random scenarios, each a pure function of its seed: a cluster, instances with rules, hours of calm with faults in it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -28,6 +28,8 @@ DATAGRAMS = 1 / 32
 """Share of the scenarios in which real beacons send datagrams: they take twenty times as long."""
 NODES = (3, 4, 5, 5, 5, 6, 7)
 """Numbers of nodes where none is asked for."""
+LIMITED = 0.15
+"""The part of the scenarios in which nodes have slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
     """The scenario of that seed: equal on any machine and under any hash seed."""
     shape = shape or Shape()
     random = Random(f"holdfast fuzz {seed}")  # noqa: S311 - to be repeatable is its purpose
-    nodes = _nodes(random, shape.nodes or random.choice(NODES))
+    nodes = _limited(seed, _nodes(random, shape.nodes or random.choice(NODES)))
     instances = _instances(random, nodes)
     name = random.choice(sorted(PROFILES))
     cast = Cast(
@@ -104,6 +106,15 @@ def _nodes(random: Random, count: int) -> dict[str, NodeSetup]:
             watchdog=random.random() < watchdogs,
         )
     return nodes
+
+
+def _limited(seed: int, nodes: dict[str, NodeSetup]) -> dict[str, NodeSetup]:
+    """In some scenarios nodes carry only so many virtual machines. Drawn apart from all else, which stays what it was."""
+    random = Random(f"holdfast fuzz slots {seed}")  # noqa: S311
+    if random.random() >= LIMITED:
+        return nodes
+    slots = {name: {"vm": random.randint(1, 4)} for name in nodes if random.random() < 0.7}
+    return {name: replace(node, slots=slots.get(name, {})) for name, node in nodes.items()}
 
 
 def _instances(random: Random, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:

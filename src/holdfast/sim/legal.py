@@ -96,6 +96,11 @@ def _room(history: "History", party: list[InstanceSpec], node: str) -> str:
         return f"{memory} MiB would be used of {beat.memory_mib}"
     if any(spec.cpu for spec in party) and cpu > beat.cpu + 1e-9:
         return f"{cpu:g} cores would be used of {beat.cpu:g}"
+    for kind, slots in history.nodes[node].slots.items():
+        if any(spec.kind == kind for spec in party):
+            count = sum(other.kind == kind for other in (*there, *party))
+            if count > slots:
+                return f"{count} instances of {kind} would be there, {slots} at most are allowed"
     return ""
 
 

@@ -117,6 +117,7 @@ def read_nodes(cursor: Cursor, start: Cursor, cluster: ClusterSetup) -> dict[str
             values["watchdog"],
             values["labels"],
             on,
+            values["slots"],
         )
     return nodes
 
@@ -242,7 +243,9 @@ def _arguments(entry: Cursor, name: str, names: Names, timing: Timing) -> dict[s
         if sum(key in given for key in group) != 1:
             raise entry.error(f"needs exactly one of {' and '.join(group)}")
     if verb.any_of and not any(key in given for key in verb.any_of):
-        raise entry.error(f"needs at least one of {' and '.join(verb.any_of)}")
+        raise entry.error(f"needs at least one of {', '.join(verb.any_of)}")
+    if values.get("slots") and not values.get("node"):
+        raise entry.child("slots", None).error("belongs to a node", "An instance needs one slot of its kind.")
     if name == "clock-rate" and abs(values["rate"] - 1) > timing.rho + 1e-9:
         raise entry.child("rate", None).error(
             f"is {values['rate']:g}: the profile {timing.name} allows {1 - timing.rho:g} to {1 + timing.rho:g}",

@@ -42,6 +42,8 @@ class NodeSetup:
     labels: dict[str, str] = field(default_factory=dict)
     on: bool = True
     """Its power at the beginning."""
+    slots: dict[str, int] = field(default_factory=dict)
+    """Kind → how many instances of it the node carries at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _node(setup: NodeSetup) -> NodeView:
-    spec = NodeSpec(setup.name, setup.roles, {"management": ""}, labels=setup.labels)
+    domain = setup.labels.get("rack", "")
+    spec = NodeSpec(setup.name, setup.roles, {"management": ""}, domain, setup.labels, slots=setup.slots)
     beat = Beat(setup.name, setup.name, setup.name, 1, 1, BeatPhase.ACTIVE, cpu=setup.cpu, memory_mib=setup.memory_mib)
     fence = Fence(1) if setup.on else Fence(2, Proof.POWER_OFF)
     return NodeView(spec, fence, 1, beat, 1, NOW)

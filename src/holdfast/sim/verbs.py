@@ -142,9 +142,10 @@ _TABLE = (
             Field("instance", Kind.INSTANCE),
             Field("cpu", Kind.NUMBER, "Cores. Default: as they are.", -1.0),
             Field("memory", Kind.MEMORY, "Main memory. Default: as it is.", -1),
+            Field("slots", Kind.SLOTS, "Of a node, by kind. Default: as they are.", {}),
         ),
         one_of=(("node", "instance"),),
-        any_of=("cpu", "memory"),
+        any_of=("cpu", "memory", "slots"),
     ),
     # instances
     Verb("crash", "The instance's process ends by itself.", (_INSTANCE,)),

@@ -122,7 +122,13 @@ class World:
         for name, node in self.scenario.nodes.items():
             devices = (FenceDeviceSpec("bmc", "sim", {"node": name}),) if node.power_fencing else ()
             values[keys.node_spec(name)] = NodeSpec(
-                name, node.roles, self.addresses_of(name), node.labels.get("rack", ""), node.labels, devices
+                name,
+                node.roles,
+                self.addresses_of(name),
+                node.labels.get("rack", ""),
+                node.labels,
+                devices,
+                node.slots,
             )
             values[keys.fence(name)] = Fence(1)
         for rule in self._accepted_rules({spec.id: spec for spec in values.values() if isinstance(spec, NodeSpec)}):

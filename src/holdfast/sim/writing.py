@@ -52,6 +52,7 @@ def _node_fields(index: int, node: NodeSetup, scenario: Scenario) -> dict[str, o
         "power_fencing": node.power_fencing,
         "watchdog": node.watchdog,
         "labels": node.labels,
+        "slots": node.slots,
     }
     return write_fields({k: "" if v == () else v for k, v in values.items()}, NODE_FIELDS)
 
