@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 from urllib.parse import urlsplit
 
 import grpc
@@ -91,31 +92,33 @@ class Connection:
     async def _why(self) -> str:
         """A channel tells why it failed only through a call."""
         try:
-            await self.start(STATUS)(pb.StatusRequest(), timeout=0.5)
+            await self.call(STATUS, pb.StatusRequest(), 0.5, ())
         except grpc.aio.AioRpcError as error:
             return error.details() or ""
         return "it came back"
 
     async def call(self, method: Method[Req, Res], request: Req, timeout: float, metadata: Metadata) -> Res:
         """One request, one response. Raises grpc.aio.AioRpcError."""
-        call = self.start(method)
         if not method.streaming:
-            response: Res = await call(request, timeout=timeout, metadata=metadata)
-            return response
-        stream = call(timeout=timeout, metadata=metadata)
+            with _broken_is_an_error():
+                response: Res = await self._start(method)(request, timeout=timeout, metadata=metadata)
+                return response
+        stream = self.stream(method, metadata, timeout)
         try:
             await stream.write(request)
             message = await stream.read()
         finally:
             stream.cancel()
-        if message is grpc.aio.EOF:
-            raise grpc.aio.AioRpcError(
-                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "the stream ended"
-            )
-        answer: Res = message
-        return answer
+        if message is None:
+            raise _failure(grpc.StatusCode.UNAVAILABLE, "the stream ended")
+        return message
 
-    def start(self, method: Method[Req, Res]) -> Any:
+    def stream(self, method: Method[Req, Res], metadata: Metadata, timeout: float | None = None) -> "Stream[Req, Res]":
+        """Messages both ways until `timeout` seconds have passed. Raises grpc.aio.AioRpcError."""
+        with _broken_is_an_error():
+            return Stream(self._start(method)(timeout=timeout, metadata=metadata))
+
+    def _start(self, method: Method[Req, Res]) -> Any:
         """The callable for a method (grpc.aio's multi-callables are not typed)."""
         found = self._calls.get(method)
         if found is None:
@@ -150,6 +153,48 @@ class Connection:
             await asyncio.wait({self._guard})
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self._channel.close()
+
+
+class Stream(Generic[Req, Res]):
+    """A call with messages both ways."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def write(self, message: Req) -> None:
+        """Waits for room in the connection; that of a dead one never comes. What was written to a stream that ended is
+        lost: reading tells why it ended. Raises grpc.aio.AioRpcError."""
+        with contextlib.suppress(asyncio.InvalidStateError), _broken_is_an_error():
+            await self._call.write(message)
+
+    async def read(self) -> Res | None:
+        """The next message; None once the server ended the stream. Raises grpc.aio.AioRpcError."""
+        with _broken_is_an_error():
+            message = await self._call.read()
+        return None if message is grpc.aio.EOF else message
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+
+@contextlib.contextmanager
+def _broken_is_an_error() -> Iterator[None]:
+    """A channel that is closed cancels its calls, and gRPC raises CancelledError in whoever awaits one or asks it anything
+    later. asyncio takes that for the end of the awaiting task: task groups ignore it, and a loop that was to run for ever
+    is gone without a word. Here it is an error of the call, unless the task itself was cancelled."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise _failure(grpc.StatusCode.CANCELLED, "the connection was given up") from None
+    except grpc.aio.UsageError:
+        raise _failure(grpc.StatusCode.UNAVAILABLE, "the connection was given up") from None
+
+
+def _failure(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
 
 
 def _is_own(address: str) -> bool:

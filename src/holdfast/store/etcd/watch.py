@@ -1,4 +1,9 @@
-"""A watch that never ends: it resumes where it stopped, and lists anew where it cannot."""
+"""A watch that never ends: it resumes where it stopped, and lists anew where it cannot.
+
+It knows when it is behind. A stream that says nothing is asked for a sign of life each second, and left when it gives none.
+One that gives nothing else is held to the highest revision that this client knows of, by whatever call: daemons write and
+read all the time, so that a change which is missing is missed within seconds.
+"""
 
 import asyncio
 import contextlib
@@ -10,7 +15,7 @@ import grpc
 from holdfast.errors import StoreError, StoreRejected
 from holdfast.ports import Change, Snapshot, WatchBatch
 from holdfast.store.etcd import rpc_pb2 as pb
-from holdfast.store.etcd.connection import Connection, Metadata
+from holdfast.store.etcd.connection import Connection, Metadata, Stream
 from holdfast.store.etcd.engine import Engine, settle
 from holdfast.store.etcd.methods import RANGE, WATCH
 from holdfast.store.etcd.outcomes import judge
@@ -18,13 +23,20 @@ from holdfast.store.etcd.wire import change_of, prefix_end
 
 PROGRESS_S = 1.0
 """Each time this long without a message a sign of life is requested on the stream itself."""
-SILENCE_S = 3.0
-"""A stream that says nothing for longer cannot be trusted to deliver events either: list anew."""
+UNANSWERED = 2
+"""So many requests in a row without an answer, and the stream is left. Counted, not timed: after this process itself stood
+still the answers are there as soon as it looks."""
+EMPTY_ANSWERS = 3
+"""So many signs of life in a row with no change between them, though a change known before the first of them is missing, and
+the stream is left."""
 CONNECT_S = 5.0
 BACKOFF_S = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 # Asks the server to end the stream when the member loses its leader, instead of going silent.
 _HAS_LEADER = ("hasleader", "true")
+
+
+_Stream = Stream[pb.WatchRequest, pb.WatchResponse]
 
 
 class _Resume(Exception):
@@ -38,7 +50,9 @@ class _Relist(Exception):
 class _Position:
     """What the watcher has delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+        """Everything that this client's daemons write is below the watched prefix."""
         self.revision: int | None = None
         self.generation = -1
         self.failures = 0
@@ -50,7 +64,7 @@ async def follow(
 ) -> AsyncGenerator[WatchBatch, None]:
     """Deliver a snapshot of everything below `key`, then all changes in order, for ever. Ends when the engine is closed;
     raises only StoreRejected."""
-    position = _Position()
+    position = _Position(whole=key == root.encode())
     while not engine.pool.closed:
         try:
             if position.revision is None or position.generation != engine.lineage.generation:
@@ -103,35 +117,39 @@ async def _stream(
 ) -> AsyncGenerator[pb.WatchResponse, None]:
     """The responses of one stream. Ends by _Resume or _Relist."""
     assert position.revision is not None
-    call = connection.start(WATCH)(metadata=(*metadata, _HAS_LEADER))
-    reader: asyncio.Future[Any] | None = None
+    stream: _Stream | None = None
+    reader: asyncio.Future[pb.WatchResponse | None] | None = None
     try:
+        stream = connection.stream(WATCH, (*metadata, _HAS_LEADER))
         create = pb.WatchCreateRequest(
             key=key, range_end=prefix_end(key), start_revision=position.revision + 1, progress_notify=True
         )
-        await _send(engine, connection, call, pb.WatchRequest(create_request=create))
-        heard = asked = engine.clock.now()
+        await _send(engine, connection, stream, pb.WatchRequest(create_request=create))
+        arrears = _Arrears(engine, position)
+        unanswered = 0
         while True:
-            reader = reader or asyncio.ensure_future(call.read())
-            pause = max(0.0, max(heard, asked) + PROGRESS_S - engine.clock.now())
-            await asyncio.wait({reader, connection.lost}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            reader = reader or asyncio.ensure_future(stream.read())
+            news: set[asyncio.Future[Any]] = {reader, connection.lost}
+            await asyncio.wait(news, timeout=PROGRESS_S, return_when=asyncio.FIRST_COMPLETED)
             if position.generation != engine.lineage.generation:
                 raise _Relist
             if reader.done():
                 response, reader = reader.result(), None
-                if response is grpc.aio.EOF:
+                if response is None:
                     raise _Resume
-                heard = engine.clock.now()
+                unanswered = 0
                 await _check(engine, key, response, position)
                 yield response
+                arrears.heard(connection, response)
             elif connection.lost.done():
                 raise _Resume
-            elif engine.clock.now() - heard > SILENCE_S:
+            elif unanswered == UNANSWERED:
                 engine.pool.fail(connection, "a watch went silent")
-                raise _Relist
+                raise _Resume
             else:
-                asked = engine.clock.now()
-                await _send(engine, connection, call, pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+                unanswered += 1
+                request = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+                await _send(engine, connection, stream, request)
     except grpc.aio.AioRpcError as error:
         failure = judge(error, "watch", write=False)
         if isinstance(failure.error, StoreRejected):
@@ -140,23 +158,46 @@ async def _stream(
             engine.pool.fail(connection, str(failure.error))
         raise _Resume from error
     finally:
-        call.cancel()
+        if stream is not None:
+            stream.cancel()
         if reader is not None:
             await settle(reader)
 
 
-async def _send(engine: Engine, connection: Connection, call: Any, request: pb.WatchRequest) -> None:
+class _Arrears:
+    """What a stream should have delivered by now."""
+
+    def __init__(self, engine: Engine, position: _Position) -> None:
+        self._engine = engine
+        self._position = position
+        self._due = engine.lineage.revision
+        self._empty = 0
+
+    def heard(self, connection: Connection, response: pb.WatchResponse) -> None:
+        """Raises _Resume when the stream delivers nothing though something is due: on a new stream it is delivered, or at
+        another member, if this one does not know of it either."""
+        assert self._position.revision is not None
+        lags = response.header.revision < self._due
+        if response.events or self._position.revision >= self._due or not (lags or self._position.whole):
+            self._due, self._empty = self._engine.lineage.revision, 0
+            return
+        self._empty += not response.created
+        if self._empty == EMPTY_ANSWERS:
+            if lags:
+                self._engine.pool.fail(connection, "the member lags behind")
+            raise _Resume
+
+
+async def _send(engine: Engine, connection: Connection, stream: _Stream, request: pb.WatchRequest) -> None:
     """A write waits for room in the connection; that of a dead one never comes."""
-    writing = asyncio.ensure_future(call.write(request))
-    await asyncio.wait({writing, connection.lost}, timeout=PROGRESS_S, return_when=asyncio.FIRST_COMPLETED)
+    writing = asyncio.ensure_future(stream.write(request))
+    ends: set[asyncio.Future[Any]] = {writing, connection.lost}
+    await asyncio.wait(ends, timeout=PROGRESS_S, return_when=asyncio.FIRST_COMPLETED)
     if not writing.done():
         await settle(writing)
         engine.pool.fail(connection, "a watch could not be written to")
         raise _Resume
-    try:
-        writing.result()
-    except asyncio.InvalidStateError as error:
-        raise _Resume from error  # the stream ended meanwhile
+    writing.result()
 
 
 async def _check(engine: Engine, key: bytes, response: pb.WatchResponse, position: _Position) -> None:
