@@ -10,14 +10,16 @@ Score = tuple[int, int, int]
 
 
 def random_problem(seed: int) -> RoomProblem:
-    """Tight, so that something must give way; with bans, groups and sets of items kept apart."""
+    """Tight, so that something must give way; with bans, groups and sets of items kept apart. The third resource is
+    slots, of which an instance needs one or none."""
     random = Random(seed)
     nodes = [f"n{number}" for number in range(random.randint(2, 4))]
-    room = {node: [random.randint(4, 12), random.randint(4, 10)] for node in nodes}
+    few = random.random() < 0.3
+    room = {node: [random.randint(4, 12), random.randint(4, 10), random.randint(1, 3) if few else 20] for node in nodes}
     free = {node: list(amounts) for node, amounts in room.items()}
     items = []
     for number in range(random.randint(3, 7)):
-        demand = (random.choice((1, 1, 2, 3, 4, 6)), random.choice((0, 1, 2, 3)))
+        demand = (random.choice((1, 1, 2, 3, 4, 6)), random.choice((0, 1, 2, 3)), random.choice((1, 1, 1, 0)))
         priority = random.choice((0, 100, 500, 500, 900))
         allowed = frozenset(node for node in nodes if random.random() < 0.8) or frozenset(nodes[:1])
         fitting = [node for node in sorted(allowed) if all(f >= d for f, d in zip(free[node], demand, strict=True))]

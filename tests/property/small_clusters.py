@@ -23,6 +23,8 @@ from holdfast.core.timing import profile
 from holdfast.core.view import InstanceView, NodeView, View
 
 NOW = 1000.0
+UNLIMITED = 100
+"""Slots of a node that has no limit."""
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Guest:
 class Cluster:
     nodes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Node → memory, cores."""
+    slots: dict[str, int] = field(default_factory=dict)
+    """Node → how many guests that migrate live it carries at most."""
     guests: dict[str, Guest] = field(default_factory=dict)
     together: list[tuple[str, ...]] = field(default_factory=list)
     apart: list[tuple[str, ...]] = field(default_factory=list)
@@ -51,8 +55,9 @@ class Cluster:
     """Guest → the nodes that a strict rule leaves it."""
 
 
-def random_cluster(seed: int, nodes: tuple[int, int], guests: tuple[int, int]) -> Cluster:
-    """Guests that run as the rules want it, on nodes that are rather full. The numbers: fewest and most."""
+def random_cluster(seed: int, nodes: tuple[int, int], guests: tuple[int, int], *, slots: bool = False) -> Cluster:
+    """Guests that run as the rules want it, on nodes that are rather full. The numbers: fewest and most. `slots`: nodes
+    carry only so many."""
     random = Random(seed)
     made = Cluster({f"n{n}": (random.randint(8, 24), random.randint(6, 16)) for n in range(random.randint(*nodes))})
     names = sorted(made.nodes)
@@ -70,6 +75,10 @@ def random_cluster(seed: int, nodes: tuple[int, int], guests: tuple[int, int]) -
         guest.preemptible, guest.ha = random.random() < 0.25, random.random() < 0.95
         made.guests[guest.id] = guest
     _lay_rules(random, made)
+    if slots:
+        for name in names:
+            count = sum(guest.node == name for guest in made.guests.values() if guest.live)
+            made.slots[name] = count + random.choice((0, 0, 1, 1, 2, UNLIMITED))
     return made
 
 
@@ -92,7 +101,7 @@ def _lay_rules(random: Random, made: Cluster) -> None:
 def view_of(cluster: Cluster) -> View:
     nodes = {
         name: NodeView(
-            NodeSpec(name, (Role.COMPUTE,), {"management": "10.0.0.1"}),
+            NodeSpec(name, (Role.COMPUTE,), {"management": "10.0.0.1"}, slots=_slots(cluster, name)),
             Fence(1),
             5,
             Beat(f"s-{name}", f"b-{name}", f"m-{name}", 1, 1, BeatPhase.ACTIVE, None, cores, memory * 1024),
@@ -122,6 +131,11 @@ def view_of(cluster: Cluster) -> View:
     return View(profile("fast"), 500, nodes, instances, rules=tuple(rules))
 
 
+def _slots(cluster: Cluster, node: str) -> dict[str, int]:
+    slots = cluster.slots.get(node, UNLIMITED)
+    return {"vm": slots} if slots < UNLIMITED else {}
+
+
 def problem_after(cluster: Cluster, failed: Collection[str], *, stopping: bool) -> RoomProblem:
     """Everybody in it: who lost its node and is to be recovered, who may move, and who may only be in the way."""
     alive = frozenset(cluster.nodes) - set(failed)
@@ -141,7 +155,11 @@ def problem_after(cluster: Cluster, failed: Collection[str], *, stopping: bool) 
         items.append(
             RoomItem(
                 party,
-                (sum(guest.memory for guest in guests), sum(guest.cores for guest in guests)),
+                (
+                    sum(guest.memory for guest in guests),
+                    sum(guest.cores for guest in guests),
+                    sum(guest.live for guest in guests),
+                ),
                 nodes,
                 max(guest.priority for guest in guests),
                 sum(guest.priority + 1 for guest in guests),
@@ -152,5 +170,5 @@ def problem_after(cluster: Cluster, failed: Collection[str], *, stopping: bool) 
         )
     item_of = {name: item.id for item in items for name in item.members}
     apart = {frozenset(item_of[name] for name in some if name in item_of) for some in cluster.apart}
-    rooms = tuple(RoomNode(name, cluster.nodes[name]) for name in sorted(alive))
+    rooms = tuple(RoomNode(name, (*cluster.nodes[name], cluster.slots.get(name, UNLIMITED))) for name in sorted(alive))
     return RoomProblem(rooms, tuple(items), tuple(sorted(apart, key=sorted)))

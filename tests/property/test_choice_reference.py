@@ -43,9 +43,10 @@ class World:
     def fleet(self) -> Fleet:
         return Fleet(self.nodes, self.specs.values(), dict(self.where), T, NOW, self.rules)
 
-    def load(self, node: str) -> tuple[int, float, int]:
+    def load(self, node: str) -> tuple[int, float, list[str]]:
+        """Memory, cores, kinds of those that are there."""
         there = [spec for name, spec in self.specs.items() if node in self.where.get(name, ())]
-        return sum(spec.memory_mib for spec in there), sum(spec.cpu for spec in there), len(there)
+        return sum(spec.memory_mib for spec in there), sum(spec.cpu for spec in there), [spec.kind for spec in there]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Wish:
     tried: frozenset[str]
     leaving: frozenset[str]
     moving: bool
+    weightless: bool
     among: frozenset[str] | None
 
 
@@ -66,6 +68,7 @@ wishes = st.builds(
     st.frozensets(st.sampled_from(NODES), max_size=3),
     st.frozensets(st.sampled_from(INSTANCES), max_size=1),
     st.booleans(),
+    st.sampled_from((False, False, True)),
     st.none() | st.frozensets(st.sampled_from(NODES)),
 )
 
@@ -73,6 +76,7 @@ wishes = st.builds(
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     mostly = st.sampled_from((True, True, True, False))
+    slots = st.just({}) | st.dictionaries(st.sampled_from(("vm", "nfs")), st.integers(0, 3))
     nodes = {}
     for name in draw(st.permutations(NODES)):
         roles = (Role.COMPUTE,) if draw(mostly) else (Role.STORAGE,)
@@ -80,7 +84,7 @@ def worlds(draw: st.DrawFn) -> World:
         cpu, memory = draw(st.sampled_from((1.0, 2.0, 2.5))), draw(st.integers(1, 3)) * 1024
         beat = Beat(name, name, name, 1, 1, BeatPhase.ACTIVE, None, cpu, memory)
         nodes[name] = NodeView(
-            NodeSpec(name, roles, networks),
+            NodeSpec(name, roles, networks, slots=draw(slots)),
             Fence(1),
             5,
             beat,
@@ -93,7 +97,7 @@ def worlds(draw: st.DrawFn) -> World:
     specs = {
         name: InstanceSpec(
             name,
-            "vm",
+            draw(st.sampled_from(("vm", "vm", "nfs"))),
             name,
             Exclusivity.STRICT,
             Role.COMPUTE,
@@ -134,15 +138,18 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
     for name, view in world.nodes.items():
         if wish.among is not None and name not in wish.among:
             continue
-        memory, cpu, count = world.load(name)
+        memory, cpu, kinds = world.load(name)
         fits = not group.refuses(name) and name not in group.shunned(where) and all(name in places for places in spread)
         for member in party:
             counted = name in where.get(member.id, ())
             fits = fits and not refusal(member, view, T, NOW, staying=counted)
             if not counted:
-                memory, cpu, count = memory + member.memory_mib, cpu + member.cpu, count + 1
+                kinds.append(member.kind)
+            if not counted and not wish.weightless:
+                memory, cpu = memory + member.memory_mib, cpu + member.cpu
                 fits = fits and not (member.memory_mib and memory > view.memory_mib)
                 fits = fits and not (member.cpu and cpu > view.cpu + 1e-6)
+                fits = fits and kinds.count(member.kind) <= view.spec.slots.get(member.kind, len(INSTANCES))
         if not fits:
             refused.append(name)
             continue
@@ -154,9 +161,9 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
             -group.preference(name),
             -there,
             -group.company(where).get(name, 0),
-            memory - view.memory_mib if any(member.memory_mib for member in party) else 0,
-            round(cpu - view.cpu, 6) if any(member.cpu for member in party) else 0,
-            count,
+            memory - view.memory_mib if any(member.memory_mib for member in party) and not wish.weightless else 0,
+            round(cpu - view.cpu, 6) if any(member.cpu for member in party) and not wish.weightless else 0,
+            len(kinds),
             name,
         )
         ranked.append(rank)
@@ -176,6 +183,7 @@ def test_the_choice_is_that_of_asking_each_node(world: World, wish: Wish) -> Non
             tried=wish.tried,
             leaving=wish.leaving,
             moving=wish.moving,
+            weightless=wish.weightless,
         )
         node, refused = plain(world, spec, wish)
         assert chosen.node == node

@@ -15,7 +15,9 @@ from holdfast.planning.cpsat import CpSatSolver
 
 CLUSTERS = 500
 TOLERATED = 0.01
-"""Part of the clusters in which less may run than could."""
+"""Part of the clusters in which less may run than could …"""
+TOLERATED_WITH_SLOTS = 0.05
+"""… and where slots are few: there only a cyclic swap leads to the better end more often (1.4 % of 500)."""
 
 
 def optimum(problem: RoomProblem) -> int:
@@ -56,8 +58,8 @@ class Result:
     """The plan of the first step alone leaves something over."""
 
 
-def tried(seed: int, solver: Solver | None) -> Result:
-    cluster = random_cluster(seed, (3, 6), (6, 18))
+def tried(seed: int, solver: Solver | None, *, slots: bool = False) -> Result:
+    cluster = random_cluster(seed, (3, 6), (6, 18), slots=slots)
     some = random.Random(seed)
     failed = some.sample(sorted(cluster.nodes), some.choice((1, 1, 2)))
     problem = problem_after(cluster, failed, stopping=True)
@@ -70,23 +72,25 @@ def tried(seed: int, solver: Solver | None) -> Result:
     return Result(runs, best, bool(plan.unplaced))
 
 
-def figures(clusters: range, solver: Solver | None) -> tuple[list[int], float, int]:
+def figures(clusters: range, solver: Solver | None, *, slots: bool = False) -> tuple[list[int], float, int]:
     """(seeds where less runs than could, part of the work that runs, clusters where something is left over)."""
-    results = {seed: tried(seed, solver) for seed in clusters}
+    results = {seed: tried(seed, solver, slots=slots) for seed in clusters}
     below = [seed for seed, result in results.items() if result.runs < result.best]
     part = sum(result.runs for result in results.values()) / sum(result.best for result in results.values())
     return below, part, sum(result.short for result in results.values())
 
 
-@pytest.mark.parametrize("block", range(5))
-def test_as_much_runs_as_could(block: int) -> None:
+@pytest.mark.parametrize(("block", "slots"), [*((block, False) for block in range(5)), (5, True)])
+def test_as_much_runs_as_could(block: int, slots: bool) -> None:
     share = CLUSTERS // 5
-    below, _, short = figures(range(block * share, (block + 1) * share), CpSatSolver())
-    assert len(below) <= TOLERATED * share, below
+    below, _, short = figures(range(block * share, (block + 1) * share), CpSatSolver(), slots=slots)
+    assert len(below) <= (TOLERATED_WITH_SLOTS if slots else TOLERATED) * share, below
     assert short, "some must be too full for everybody, or this says nothing"
 
 
 if __name__ == "__main__":
+    below, part, short = figures(range(CLUSTERS), CpSatSolver(), slots=True)
+    print(f"with slots: best in {CLUSTERS - len(below)} of {CLUSTERS}, {part:.2%}; {short} short; below: {below[:10]}")
     for title, used in (("first step alone", None), ("with the second step", CpSatSolver())):
         below, part, short = figures(range(CLUSTERS), used)
         print(f"{title}: best in {CLUSTERS - len(below)} of {CLUSTERS}, {part:.2%} of the work that could run runs;")

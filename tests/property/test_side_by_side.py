@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import combinations
 
-from small_clusters import Cluster, random_cluster, view_of
+from small_clusters import UNLIMITED, Cluster, random_cluster, view_of
 
 from holdfast.core.plan import Planner
 from holdfast.core.side_by_side import SideBySide
@@ -19,6 +19,8 @@ def wrong(cluster: Cluster, failed: tuple[str, ...], placed: Mapping[str, str]) 
         here = [cluster.guests[name] for name, where in on.items() if where == node]
         if sum(guest.memory for guest in here) > memory or sum(guest.cores for guest in here) > cores:
             return f"{node} carries more than it can"
+        if sum(guest.live for guest in here) > cluster.slots.get(node, UNLIMITED):
+            return f"{node} has not so many slots"
     if any(
         len({on[name] for name in some if name in on}) < len([n for n in some if n in on]) for some in cluster.apart
     ):
@@ -33,7 +35,7 @@ def wrong(cluster: Cluster, failed: tuple[str, ...], placed: Mapping[str, str]) 
 def test_what_holds_side_by_side_holds_together() -> None:
     fine = asked = 0
     for seed in range(120):
-        cluster = random_cluster(seed, (7, 12), (7, 22))
+        cluster = random_cluster(seed, (7, 12), (7, 22), slots=seed % 3 == 0)
         view = view_of(cluster)
         planner = Planner(view)
         units = [(name,) for name in sorted(cluster.nodes)]
