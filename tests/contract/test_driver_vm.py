@@ -183,6 +183,30 @@ async def test_a_hung_guest_is_found_and_reset(world: Bench, n1: VmNode) -> None
     assert await n1.driver.running() == []
 
 
+async def test_a_guest_that_boots_slowly_does_not_hang(world: Bench, n1: VmNode) -> None:
+    """Also when it was the guest itself that booted again: silence counts only after the first beat since."""
+    vm = world.machine("a", settings="hvm.late_s=5", hang_s=3.0)
+    await n1.driver.start(vm, yes, Steps())
+
+    async def is_well_until_up_for(seconds: float, not_boot: str = "") -> str:
+        """Never said to hang until then; its boot."""
+        while True:
+            await n1.driver.tick(vm)
+            assert await health(n1, vm) == ""
+            await asyncio.sleep(0.2)
+            word = await world.ask(vm, timeout=0.5)
+            if word and word["boot"] != not_boot and word["up"] > seconds:
+                return str(word["boot"])
+
+    async with asyncio.timeout(HANG_S):
+        first = await is_well_until_up_for(8.0)
+        await world.ask(vm, "/reboot")
+        await is_well_until_up_for(8.0, first)
+    await world.ask(vm, "/hang")
+    assert "silent" in await healthy_within(n1, vm, False)
+    await n1.driver.stop(vm, 0.0)
+
+
 async def test_a_libvirt_that_hangs_ends_no_machine_and_hides_none(world: Bench, n1: VmNode) -> None:
     vm = world.machine("a")
     await n1.driver.start(vm, yes, Steps())

@@ -105,8 +105,8 @@ class Bench:
     nodes: dict[str, VmNode] = field(default_factory=dict)
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(101))
 
-    def machine(self, name: str, **more: Any) -> InstanceSpec:
-        """A machine with a disk of its own; `more` are fields of VmConfig."""
+    def machine(self, name: str, *, settings: str = "", **more: Any) -> InstanceSpec:
+        """A machine with a disk of its own; `settings` are its guest's (vm.c), `more` are fields of VmConfig."""
         image = build(recipe=VM)
         shared = self.directory / "shared"
         for source in (image.kernel, image.initrd):
@@ -123,7 +123,7 @@ class Bench:
             [BRIDGE],
             kernel=str(shared / image.kernel.name),
             initrd=str(shared / image.initrd.name),
-            cmdline=f"{VM_COMMAND_LINE} hvm.name={name} hvm.ip=10.98.0.{number}/24 hvm.period_ms=100",
+            cmdline=f"{VM_COMMAND_LINE} hvm.name={name} hvm.ip=10.98.0.{number}/24 hvm.period_ms=100 {settings}",
             **{"heartbeat": "port", "hang_s": 4.0, **more},
         )
         self.numbers_of[name] = number

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster_talk import HANG_S, PYTHON, Background, Cluster
+from cluster_talk import PYTHON, Background, Cluster
 
 from holdfast.lab import LabClient, LabOptions, kernel
 from holdfast.lab.client import LabError
@@ -22,8 +22,11 @@ RESERVE_MIB = 512
 SIZES = {"n1": (2, 2560), "n2": (2, 2304), "n3": (3, 2560), "n4": (4, 3072), "n5": (4, 3584)}
 """Cores and MiB. The large ones are not among the first three, which carry the store: two of those must live."""
 OPTIONS = LabOptions(nodes=5, sizes=SIZES)
-PERIOD_S = 0.25
-HEARTBEAT_LIMIT_S = 6
+PERIOD_S = 0.4
+HEARTBEAT_LIMIT_S = 30
+"""More than a guest is silent for that has to wait for its share of the processor."""
+GUESTS_S = 240.0
+"""Bound that only catches a hang: a dozen guests may boot on two processors that others use too."""
 DISK_BYTES = 4 << 20
 
 ASK_MACHINES = """
@@ -151,6 +154,9 @@ class Machines(Cluster):
                 disk.truncate(DISK_BYTES)
             self.do("vm", "create", machine.name, *_create(machine), "--no-wait", node=speaker)
 
+    def until(self, condition: Callable[[], Any], what: str, bound: float = GUESTS_S) -> float:
+        return super().until(condition, what, bound)
+
     def start_asking(self) -> None:
         addresses = json.dumps({machine.name: machine.ip for machine in MACHINES.values()})
         self.asking = Asking(self._background([PYTHON, "-c", ASK_MACHINES, addresses, str(PERIOD_S), "0.5"]))
@@ -158,9 +164,15 @@ class Machines(Cluster):
     # --- as one who looks
 
     def places(self) -> dict[str, str]:
-        """Machine → the node where it runs, by the cluster's word; "" where it does not."""
+        """Machine → the node that is to run it, by the cluster's word; "" where none is. Whether its guest has booted there
+        is another question (`answer_since`)."""
         instances = {i["id"]: i for i in self.status()["instances"]}
-        return {name: _runs(instances.get(m.id, {})) for name, m in MACHINES.items()}
+        return {name: _placed(instances.get(m.id, {})) for name, m in MACHINES.items()}
+
+    def waiting(self) -> dict[str, str]:
+        """Machine → why it does not run."""
+        found = {str(i["id"]).removeprefix("vm/"): str(i["waiting"]) for i in self.status()["instances"]}
+        return {name: found[name] for name in MACHINES if found.get(name)}
 
     def load(self) -> dict[str, int]:
         """Node → MiB of its machines."""
@@ -173,6 +185,17 @@ class Machines(Cluster):
     def on(self, node: str) -> list[str]:
         return [name for name, place in self.places().items() if place == node]
 
+    def settled(self) -> None:
+        """Every node takes machines, every machine answers, and nothing is being recovered."""
+        self.wait_up()
+        self.wait_all()
+        self.until(lambda: not self.status()["open_incidents"], "nothing is being recovered")
+
+    def put(self, name: str, node: str) -> None:
+        """Have the machine there, migrated live unless it is there already."""
+        if self.places()[name] != node:
+            self.do("vm", "migrate", name, "--to", node, "--no-wait")
+
     def check_room(self) -> None:
         for node, used in self.load().items():
             assert used <= SIZES[node][1] - RESERVE_MIB, f"{used} MiB of machines on {node}"
@@ -183,9 +206,7 @@ class Machines(Cluster):
         return lambda: all(self.asking.first_since(name, since) is not None for name in wanted)
 
     def wait_all(self, names: Iterable[str] = MACHINES) -> None:
-        wanted = list(names)
-        self.until(lambda: all(self.places()[name] for name in wanted), f"{', '.join(wanted)} run", 2 * HANG_S)
-        since = kernel.boottime()
+        wanted, since = list(names), kernel.boottime()
         self.until(self.answer_since(wanted, since), f"{', '.join(wanted)} answer")
 
     def what_if(self, node: str) -> dict[str, Any]:
@@ -212,11 +233,14 @@ class Machines(Cluster):
         words = ["holdfast", "vm", "migrate", name, "--to", to, "--no-wait"]
         return self.lab.popen(speaker, words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def restore(self, nodes: Iterable[str]) -> None:
-        """Everything that was done to these nodes is undone; they take machines again."""
-        for node in nodes:
+    def heal(self) -> None:
+        """Everything that was done to the nodes is undone; those that were off boot."""
+        for node in self.lab.nodes:
             self.lab.heal(node)
-        for node in nodes:
+
+    def wait_up(self) -> None:
+        """Every node takes machines again."""
+        for node in self.lab.nodes:
             self.until(lambda node=node: self._up(node), f"{node} is up")  # type: ignore[misc]
 
     def _up(self, node: str) -> bool:
@@ -237,8 +261,8 @@ def _create(machine: Machine) -> list[str]:
     ]
 
 
-def _runs(instance: dict[str, Any]) -> str:
-    return str(instance["node"]) if instance.get("state") == "running" and instance.get("healthy") else ""
+def _placed(instance: dict[str, Any]) -> str:
+    return str(instance["node"]) if instance.get("goal") == "run" and instance["desired"] == "started" else ""
 
 
 def bring_up(lab: LabClient) -> Machines:

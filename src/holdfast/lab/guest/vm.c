@@ -3,9 +3,11 @@
  * On its disk it journals a counter (O_DIRECT, each write on stable storage before the next): sector 0 holds the last record,
  * the sectors after it the journal. A record that another machine has written since ours is a second writer: `split`.
  * It answers its state as JSON on TCP port 80, writes a line to the virtio-serial port org.holdfast.heartbeat.0 each second,
- * and powers off at the ACPI button, at GET /off and at the console line "off". GET /hang stops all work, GET /crash the kernel.
+ * and powers off at the ACPI button, at GET /off and at the console line "off". GET /reboot boots it again, GET /hang stops
+ * all work, GET /crash the kernel.
  *
- * Settings come from the kernel's command line, hvm.<name>=<value>: name ip (address/prefix length) period_ms.
+ * Settings come from the kernel's command line, hvm.<name>=<value>: name ip (address/prefix length) period_ms
+ * late_s (its heart begins to beat so long after its boot).
  */
 #define SETTING_PREFIX "hvm."
 #include "machine.h"
@@ -29,13 +31,13 @@ static const char *name;
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile int hung;
 
-static void power_off(void)
+static void end(int how)
 {
-	printf("HVM-OFF\n");
+	printf(how == RB_POWER_OFF ? "HVM-OFF\n" : "HVM-REBOOT\n");
 	hung = 1; /* the disk goes away under a write that begins now, which is no error */
 	pause_s(0.1);
 	sync();
-	reboot(RB_POWER_OFF);
+	reboot(how);
 }
 
 /* --- the disk ---------------------------------------------------------------------------------------------------- */
@@ -115,9 +117,11 @@ static int open_heartbeat(void)
 	return -1;
 }
 
-static void *beat(void *unused)
+static void *beat(void *late_s)
 {
 	char line[64];
+
+	pause_s(atof(late_s));
 	int port = open_heartbeat();
 
 	for (long n = 1; port >= 0; n++, pause_s(1)) {
@@ -137,7 +141,7 @@ static void *watch_button(void *argument)
 
 	while (file >= 0 && read(file, &event, sizeof event) == sizeof event)
 		if (!hung && event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
-			power_off();
+			end(RB_POWER_OFF);
 	return NULL;
 }
 
@@ -147,7 +151,7 @@ static void *watch_console(void *unused)
 
 	while (fgets(line, sizeof line, stdin))
 		if (strncmp(line, "off", 3) == 0)
-			power_off();
+			end(RB_POWER_OFF);
 	return NULL;
 }
 
@@ -172,10 +176,11 @@ static void answer(int client)
 			    strlen(body), body);
 	if (write(client, reply, size) != size)
 		return;
-	if (strncmp(request, "GET /off", 8) == 0) {
+	int off = strncmp(request, "GET /off", 8) == 0, again = strncmp(request, "GET /reboot", 11) == 0;
+	if (off || again) {
 		shutdown(client, SHUT_WR);
 		pause_s(0.05);
-		power_off();
+		end(off ? RB_POWER_OFF : RB_AUTOBOOT);
 	}
 	if (strncmp(request, "GET /crash", 10) == 0) {
 		FILE *trigger = fopen("/proc/sysrq-trigger", "w");
@@ -247,8 +252,8 @@ int main(void)
 	set_up_network();
 	printf("HVM-UP name=%s boot=%s up=%.3f\n", name, state.boot, now());
 	fflush(stdout);
+	spawn(beat, (void *)setting("late_s", "0"));
 	spawn(keep_journal, NULL);
-	spawn(beat, NULL);
 	spawn(watch_button, buttons[0]);
 	spawn(watch_button, buttons[1]);
 	spawn(watch_console, NULL);

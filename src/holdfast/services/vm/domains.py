@@ -1,6 +1,7 @@
 """What is asked of libvirt about one domain, each with a time limit. Errors: LibvirtFailed, LibvirtSilent, DriverError."""
 
 import contextlib
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -117,6 +118,15 @@ class Domains:
             )
         except LibvirtFailed:
             return False
+        return True
+
+    async def port_open(self, name: str, port: str, *, timeout: float) -> bool:
+        """Whether a program in the guest has opened the virtio-serial port. QEMU closes it at each reset, also at one by the
+        guest itself. True where libvirt does not know."""
+        xml = await self._on(name, lambda domain: domain.XMLDesc(0), "look at", timeout, start=False)
+        for target in ET.fromstring(xml).findall("devices/channel/target"):  # noqa: S314 - libvirt's own
+            if target.get("name") == port:
+                return target.get("state") != "disconnected"
         return True
 
     async def forget(self, name: str, *, timeout: float) -> None:

@@ -20,7 +20,7 @@ from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
 from holdfast.services.nfs.storage import SharedStorage, write_atomically
 from holdfast.services.vm import files
-from holdfast.services.vm.config import KIND, VmConfig, from_instance
+from holdfast.services.vm.config import AGENT_PORT, HEARTBEAT_PORT, KIND, VmConfig, from_instance
 from holdfast.services.vm.domain import domain_xml
 from holdfast.services.vm.domains import Domains, DomainState
 from holdfast.services.vm.files import Place
@@ -216,8 +216,13 @@ class VmDriver:
 
     async def _look(self, instance: InstanceSpec, health: Health) -> DomainState:
         state = await self._domains.state(instance.service, timeout=LOOK_S, start=False)
-        if health.config.heartbeat == "agent" and state.running and await self._domains.agent_answers(instance.service):
-            health.heartbeat.heard()
+        heartbeat, kind = health.heartbeat, health.config.heartbeat
+        if kind == "agent" and state.running and await self._domains.agent_answers(instance.service):
+            heartbeat.heard()
+        heartbeat.look(could_beat=state.running)
+        port = HEARTBEAT_PORT if kind == "port" else AGENT_PORT
+        if heartbeat.quiet and not await self._domains.port_open(instance.service, port, timeout=LOOK_S):
+            heartbeat.begin_anew()  # it boots, whoever wished that: the count begins with its first beat
         return state
 
     async def _go_on_after_storage_loss(self, instance: InstanceSpec) -> None:

@@ -1,7 +1,8 @@
 """A guest's heartbeat: when it was heard last, and whether it has fallen silent.
 
-A guest counts as hung only after it has once been heard, so that neither booting nor a guest without the program is taken
-for a hung one. The socket is QEMU's (the other end of a virtio-serial port); its end says nothing about the guest.
+A guest counts as hung only after it has once been heard since its boot, so that neither booting nor a guest without the
+program is taken for a hung one. And only such silence counts as the guest could have broken and this process have heard.
+The socket is QEMU's (the other end of a virtio-serial port); its end says nothing about the guest.
 """
 
 import asyncio
@@ -11,6 +12,11 @@ from pathlib import Path
 from holdfast.ports import Clock
 
 RECONNECT_S = 0.5
+QUIET_S = 2.5
+"""Silence after which it is worth asking whether the guest is booting: it beats each second or two."""
+STEP_S = 3.5
+"""Between two looks no more silence is counted than this, the longest that a look takes: beyond it this process stood still
+itself, and with it, maybe, its node and the guest."""
 
 
 class Heartbeat:
@@ -20,6 +26,7 @@ class Heartbeat:
         self._clock = clock
         self._hang_s = hang_s
         self._last: float | None = None
+        self._looked = clock.now()
         self._task = asyncio.create_task(self._listen(socket)) if socket else None
 
     def heard(self) -> None:
@@ -29,10 +36,18 @@ class Heartbeat:
         """It boots: silence is no sign until it is heard again."""
         self._last = None
 
+    def look(self, *, could_beat: bool) -> None:
+        """To be called each second or so. `could_beat`: its processor runs; the silence of a machine that stands does not
+        count."""
+        now = self._clock.now()
+        passed, self._looked = now - self._looked, now
+        if self._last is not None:
+            self._last += max(0.0, passed - STEP_S) if could_beat else passed
+            self._last = min(self._last, now)
+
     @property
-    def alive(self) -> bool:
-        """It was heard, and not long ago."""
-        return self._last is not None and self.silent_s() <= self._hang_s
+    def quiet(self) -> bool:
+        return self.silent_s() > QUIET_S
 
     @property
     def hung(self) -> bool:
