@@ -8,8 +8,7 @@ from decide_world import N1, N2, NOW, STOP, T, vm
 from holdfast.core.intents import AskMove, Decision, EndMove, Intent, Place
 from holdfast.core.make_room import Move, RoomProblem, RoomSolution
 from holdfast.core.model import Goal, InstanceState, MoveRequest
-from holdfast.core.view import InstanceView, View
-from holdfast.core.yielding import ROOM_FOR
+from holdfast.core.view import ROOM_FOR, InstanceView, View
 from holdfast.manager.room import GIVE_UP_S, RIPE_S, RoomDesk
 
 BIG = vm("vm/big", "", spec={"memory_mib": 8192, "priority": 900})

@@ -31,7 +31,7 @@ class Batch:
     starts: dict[str, int] | None = None
     """Node → strict instances that start there; counted when somebody first asks (core/start_order.py)."""
     freed: dict[str, list[InstanceView]] = field(default_factory=dict)
-    """Instance → those that were stopped to make room for it."""
+    """Instance → those that give way to it: stopped, moved, or asked by the planner to move."""
 
     @staticmethod
     def of(view: View, now: float, claimed: Collection[str]) -> "Batch":
@@ -52,8 +52,14 @@ class Batch:
         return self.fleet.where
 
     def ordered(self) -> list[InstanceView]:
+        """In this order they are decided upon. Who is to move out of somebody's way does so before that one's turn."""
         specs = placement_order((instance.spec for instance in self.view.instances.values()), self.rules)
-        return [self.view.instances[spec.id] for spec in specs]
+        ordered = [self.view.instances[spec.id] for spec in specs]
+        if not self.freed:
+            return ordered
+        movers = {name: [other for other in others if other.moves_for] for name, others in self.freed.items()}
+        early = (one for instance in ordered for one in (*movers.get(instance.id, ()), instance))
+        return list({instance.id: instance for instance in early}.values())
 
     def executors(self, instance: InstanceView) -> frozenset[str]:
         return self.where.get(instance.id, frozenset())
@@ -79,6 +85,7 @@ class Batch:
         avoid: str = "",
         tried: Collection[str] = (),
         moving: bool = False,
+        weightless: bool = False,
     ) -> Choice:
         among = None if nodes is self.view.nodes else nodes
         return choose(
@@ -93,7 +100,6 @@ class Batch:
             weightless=weightless,
         )
 
-        weightless: bool = False,
     def others(self, node: str) -> dict[str, NodeView]:
         """Every node but this one."""
         return {name: value for name, value in self.view.nodes.items() if name != node}
@@ -118,6 +124,7 @@ class Batch:
     ) -> Place:
         """Place it on this node alone."""
         target = self.view.nodes[node]
+        source = instance.placement.node if instance.placement and finishes_move and instance.moves_for else ""
         placement = Placement(
             node,
             self._next_epoch(instance),
@@ -127,6 +134,8 @@ class Batch:
             *counters,
             migrate_failed=migrate_failed,
             next_node=node if goal is Goal.STOP else "",
+            yields_to=instance.moves_for if source not in ("", node) else "",
+            left=source if source != node else "",
         )
         self.fleet.place(instance.spec, node)
         if self.starts is not None and goal is Goal.RUN:
@@ -155,6 +164,7 @@ class Batch:
             tried=tried,
             next_node=next_node,
             yields_to=yields_to,
+            left="",
         )
         self.leaving.add(instance.id)
         return self._place(instance, placement, 0, event, False)
@@ -169,6 +179,8 @@ class Batch:
             reason=reason,
             migrate_to=to,
             migrate_fence_epoch=target.fence.epoch,
+            yields_to="",
+            left="",
         )
         self.fleet.place(instance.spec, to)
         return self._place(instance, placement, target.fence_revision, event, False)
@@ -197,8 +209,8 @@ class Batch:
 def _freed(view: View) -> dict[str, list[InstanceView]]:
     freed: dict[str, list[InstanceView]] = {}
     for instance in view.instances.values():
-        if instance.placement is not None and instance.placement.yields_to:
-            freed.setdefault(instance.placement.yields_to, []).append(instance)
+        if instance.placement is not None and (taker := instance.moves_for or instance.placement.yields_to):
+            freed.setdefault(taker, []).append(instance)
     return freed
 
 

@@ -71,7 +71,7 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
     choice = batch.choose(instance.spec, nodes, wanted=wanted, avoid=avoid, tried=counters[1])
     if not choice.node:
         why = f"{_unplaceable(batch, nodes)} can take it: {choice.why_not()}"
-        yielded = placement.yields_to if placement else ""
+        yielded = placement.yields_to if placement and placement.goal is Goal.STOP else ""
         batch.waiting[instance.id] = f"it was stopped to make room for {yielded}; {why}" if yielded else why
         homeless = not batch.executors(instance) and not choice.waits
         if homeless and batch.choose(instance.spec, nodes, weightless=True).node:

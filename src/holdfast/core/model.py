@@ -299,7 +299,9 @@ class Placement:
     next_node: str = ""
     """goal STOP: where it is to run next, if that node takes it then. Its own node: it was only stopped and stays there."""
     yields_to: str = ""
-    """goal STOP: the instance of higher priority that it was stopped to make room for."""
+    """The instance that it was stopped, or moved, to make room for."""
+    left: str = ""
+    """It was moved to make room: the node where that is."""
 
 
 class InstanceState(StrEnum):

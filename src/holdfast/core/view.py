@@ -33,6 +33,8 @@ from holdfast.core.policy import (
 )
 from holdfast.core.timing import Timing
 
+ROOM_FOR = "planner: room for "
+"""Begins the operator's name in the planner's own requests for moves; the name of an instance follows."""
 HEALTHY_S = 5.0
 """A node that returned is trusted with instances again after so long without suspicion, unless it is the only choice."""
 
@@ -227,6 +229,12 @@ class InstanceView:
             return ""
         goes = placement.migrate_to or (placement.next_node if placement.goal is Goal.STOP else "")
         return goes if goes != placement.node else ""
+
+    @property
+    def moves_for(self) -> str:
+        """The instance that the planner asks it to make room for by a move; "" if it does not."""
+        asked = self.move.operator if self.move is not None else ""
+        return asked.removeprefix(ROOM_FOR) if asked.startswith(ROOM_FOR) else ""
 
     def gone_from_its_node(self) -> bool:
         """The node it is placed on has confirmed, for exactly this placement, that nothing of it runs there any more, nor

@@ -6,22 +6,21 @@ another manager goes on with it.
 """
 
 from holdfast.core.batch import Batch
-from holdfast.core.model import Desired
+from holdfast.core.model import Desired, Goal
 from holdfast.core.view import InstanceView
 
 YIELD_S = 60.0
-"""So long at most, after it was told to stop, an instance waits for the one it made room for; then whoever comes first."""
-ROOM_FOR = "planner: room for "
-"""Begins the operator's name in the planner's own requests for moves; the name of an instance follows."""
+"""So long at most, after it was told to stop or has moved, the room of an instance is for the one it gave way to; then for
+whoever comes first."""
 
 
 def yielding(batch: Batch, instance: InstanceView) -> str:
     """Why an instance that was stopped for another one is not started yet; "" if it may be."""
     placement = instance.placement
-    if placement is None or not placement.yields_to or batch.now - instance.placed_at >= YIELD_S:
+    if placement is None or not placement.yields_to or placement.goal is not Goal.STOP:
         return ""
     taker = batch.view.instances.get(placement.yields_to)
-    if taker is None or not _homeless(batch, taker):
+    if taker is None or not _homeless(batch, taker) or batch.now - instance.placed_at >= YIELD_S:
         return ""
     return f"it was stopped to make room for {taker.id}, which is started first"
 
@@ -29,16 +28,21 @@ def yielding(batch: Batch, instance: InstanceView) -> str:
 def keep_what_is_freed(batch: Batch, instance: InstanceView) -> None:
     """It has no room yet: what others give up for it is not for those who come after it. Except where something is to move
     out of its way: there the room was made for that one."""
-    freed = [other.placement for other in batch.freed.get(instance.id, ()) if batch.now - other.placed_at < YIELD_S]
-    nodes = {placement.node for placement in freed if placement is not None}
-    for node in sorted(nodes - _move_targets(batch, instance)) if nodes else ():
-        batch.keep_room(instance, node)
+    others = batch.freed.get(instance.id, ())
+    targets = {other.move.node for other in others if other.move is not None and other.moves_for}
+    for node in sorted({_gives_up(batch, other) for other in others} - targets - {""}):
+        if batch.choose(instance.spec, {node: batch.view.nodes[node]}, weightless=True).node:
+            batch.keep_room(instance, node)
 
 
-def _move_targets(batch: Batch, instance: InstanceView) -> set[str]:
-    """Where the planner moves others to, to make room for this one."""
-    moves = (other.move for other in batch.view.instances.values())
-    return {move.node for move in moves if move is not None and move.operator == f"{ROOM_FOR}{instance.id}"}
+def _gives_up(batch: Batch, instance: InstanceView) -> str:
+    """The node on which it makes room, or has just made some; "" if that is too long ago."""
+    placement = instance.placement
+    assert placement is not None
+    if instance.moves_for:
+        return placement.node
+    recent = batch.now - instance.placed_at < YIELD_S
+    return (placement.left or placement.node) if recent else ""
 
 
 def somebody_could_use(batch: Batch, node: str) -> bool:

@@ -17,8 +17,7 @@ from holdfast.core.make_room import Move, RoomProblem, RoomSolution
 from holdfast.core.model import Desired, Goal, InstanceState, MoveRequest
 from holdfast.core.neighbourhood import room_problem
 from holdfast.core.start_order import starting
-from holdfast.core.view import InstanceView, View
-from holdfast.core.yielding import ROOM_FOR
+from holdfast.core.view import ROOM_FOR, InstanceView, View
 from holdfast.errors import HoldfastError
 
 log = structlog.get_logger("holdfast.manager")
@@ -153,13 +152,12 @@ class RoomDesk:
 
     def _withdrawn(self, view: View, now: float) -> Iterator[EndMove]:
         """The planner's requests that nothing came of, or that nobody needs any more."""
-        asked = {i.id: i for i in view.instances.values() if i.move and i.move.operator.startswith(ROOM_FOR)}
+        asked = {i.id: i for i in view.instances.values() if i.moves_for}
         self._asked_at = {name: self._asked_at.get(name, now) for name in asked}
         for name, instance in asked.items():
-            assert instance.move is not None
             if instance.placement is not None and (instance.placement.migrate_to or instance.bound_for):
                 continue
-            taker = instance.move.operator.removeprefix(ROOM_FOR)
+            taker = instance.moves_for
             if taker not in self._cramped_since:
                 yield EndMove(name, instance.move_revision, f"{name} need not move for {taker} any more")
             elif now - self._asked_at[name] >= GIVE_UP_S:
@@ -179,7 +177,7 @@ def _taker(batch: Batch, solution: RoomSolution, node: str) -> str:
 def _in_motion(batch: Batch, instance: InstanceView) -> bool:
     """Something is under way that changes what is free: it is waited for."""
     placement, word = instance.placement, instance.word
-    if instance.move is not None and instance.move.operator.startswith(ROOM_FOR):
+    if instance.moves_for:
         return True
     here = batch.executors(instance)
     if placement is None or not here or not all(_up(batch, node) for node in here):
