@@ -303,9 +303,10 @@ class Session:
 def check_portal(portal: str) -> None:
     """`IP:PORT` or `[IPv6]:PORT`: no names, since looking one up would block. Raises InvalidInput."""
     host, _, port = portal.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
     try:
-        ipaddress.ip_address(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)
-        if not 0 < int(port) < 65536 or (":" in host and not host.startswith("[")):
+        version = ipaddress.ip_address(host[1:-1] if bracketed else host).version
+        if not 0 < int(port) < 65536 or (version == 6) != bracketed:
             raise ValueError
     except ValueError:
         raise InvalidInput(f"{portal!r} is not a portal", "Give ADDRESS:PORT, for example 10.0.0.1:3260.") from None
