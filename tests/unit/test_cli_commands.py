@@ -132,6 +132,11 @@ def test_nodes_are_added_with_a_bundle_and_fenced_and_removed(cluster: Cluster, 
     assert (tested.status, "does not answer" in tested.out) == (1, True)
     cluster.run("node", "fence", "set", "n6", "--device", "bmc,redfish,state=on")
     assert cluster.run("node", "fence", "test", "n6").status == 0
+    changed = cluster.run("node", "set", "n6", "--slots", "nfs=10,vm=40", "--slots", "iscsi=none")
+    assert (changed.status, "slots 10 for nfs, 40 for vm" in changed.out) == (0, True), changed.err
+    assert "10 for nfs, 40 for vm" in cluster.run("node", "show", "n6").out
+    wrong = cluster.run("node", "set", "n6", "--slots", "nfs=many")
+    assert (wrong.status, "`nfs=many` is no number of slots" in wrong.err) == (1, True)
     assert cluster.run("node", "remove", "n6").status == 0
 
 

@@ -4,6 +4,7 @@ import pytest
 from api_world import ROOT, FakeFences, build, contents, memory_store, place, put, say
 
 from holdfast.api.operations import fence_test, nodes
+from holdfast.api.operations.draft import Draft
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -75,6 +76,21 @@ async def test_a_wrong_node_is_refused_and_changes_nothing(
     assert words in str(caught.value)
     assert caught.value.advice
     assert await contents(store) == before
+
+
+async def test_slots_and_failure_domain_change_and_what_is_left_out_stays() -> None:
+    store = memory_store()
+    await build(store)
+    await place(store, "nfs/vol1", "n2")
+    first = await nodes.change(store, ROOT, "n2", slots={"vm": 40, "nfs": 0}, failure_domain="rack-a")
+    assert first.text == "node n2: slots 0 for nfs, 40 for vm, failure domain rack-a"
+    assert first.warnings == ("n2 carries 1 instances of nfs: they stay, and no other one is placed there.",)
+    await nodes.change(store, ROOT, "n2", slots={"nfs": None})
+    spec = (await Draft.open(store)).nodes["n2"]
+    assert (spec.slots, spec.failure_domain) == ({"vm": 40}, "rack-a")
+    for wrong, words in (({"vms": 1}, "no kind `vms`"), ({"vm": -1}, "-1 slots"), ({}, "nothing to change")):
+        with pytest.raises(InvalidInput, match=words):
+            await nodes.change(store, ROOT, "n2", slots=wrong)
 
 
 async def test_nothing_is_added_if_the_bundle_cannot_be_made() -> None:

@@ -284,6 +284,18 @@ async def test_maintenance_and_starts_are_admitted() -> None:
         await services.start(store, ROOT, "vm/off")
 
 
+async def test_slots_that_would_break_the_guarantee_are_refused_unless_forced() -> None:
+    store = await world([(vm("a", 512), "n1"), (vm("b", 512), "n2"), (vm("c", 512), "n3")])
+    await nodes.change(store, ROOT, "n2", slots={"vm": 1})
+    with pytest.raises(GuaranteeBroken, match="if n1 failed, there would be no room for vm/a"):
+        await nodes.change(store, ROOT, "n3", slots={"vm": 1})
+    forced = await nodes.change(store, ROOT, "n3", slots={"vm": 1}, force=True)
+    assert "Done by force" in forced.warnings[0]
+    told = planning.explanation(await view_of(store), "vm/a", 5.0)
+    said = {verdict.node: verdict.text for verdict in told.verdicts}
+    assert said["n2"] == said["n3"] == "has its only slot for vm taken"
+
+
 async def test_a_dead_node_is_removed_although_the_guarantee_is_broken_without_it() -> None:
     store = await world([(vm(name, 6000), f"n{k}") for k, name in enumerate("ab", 2)])
     await place(store, "panel/admin", "n2")

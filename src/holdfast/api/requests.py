@@ -37,6 +37,15 @@ class AddNode(Body):
     fence_devices: Annotated[list[FenceDevice], Field(max_length=20)] = []
 
 
+class ChangeNode(Body):
+    """What is left out stays."""
+
+    slots: Annotated[dict[Text, int | None], Field(max_length=20)] = {}
+    """Kind → how many instances of it the node carries at most; null: no limit."""
+    failure_domain: Text | None = None
+    force: bool = False
+
+
 class FenceDevices(Body):
     devices: Annotated[list[FenceDevice], Field(max_length=20)]
 

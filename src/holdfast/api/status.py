@@ -69,6 +69,8 @@ class NodeStatus:
     """Ids of the instances placed here."""
     failure_domain: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)
+    """Kind → how many instances of it the node carries at most; a kind that is left out: no limit."""
     cpu: float = 0.0
     memory_mib: int = 0
     session: str = ""
@@ -234,6 +236,7 @@ def _node(records: Records, spec: NodeSpec, view: ManagerView | None, placed: di
         instances=tuple(placed.get(spec.id, ())),
         failure_domain=spec.failure_domain,
         labels=spec.labels,
+        slots=spec.slots,
         cpu=beat.cpu if beat else 0.0,
         memory_mib=beat.memory_mib if beat else 0,
         session=beat.session if beat else "",

@@ -10,7 +10,7 @@ import typer
 
 from holdfast.cli import connection, maintenance, output
 from holdfast.cli.client import ApiRefused, part
-from holdfast.cli.options import device, names, pairs
+from holdfast.cli.options import device, names, pairs, slots
 from holdfast.cli.output import Json
 from holdfast.cli.top import node_table
 from holdfast.errors import Conflict, HoldfastError, InvalidInput
@@ -54,6 +54,7 @@ def show(node: Node, as_json: Json = False) -> None:
             ("Roles", ", ".join(found["roles"])),
             ("Addresses", ", ".join(f"{name} {ip}" for name, ip in found["addresses"].items())),
             ("Failure domain", found["failure_domain"]),
+            ("Slots", ", ".join(f"{count} for {kind}" for kind, count in found["slots"].items())),
             ("Watchdog", f"{watchdog['identity']}, {watchdog['timeout_s']} s" if watchdog else "none attested"),
             ("Fence devices", ", ".join(f"{d['name']} ({d['type']})" for d in found["fence_devices"]) or "none"),
             ("Fence epoch", found["fence_epoch"]),
@@ -134,6 +135,28 @@ def join(
     else:
         output.say(f"This machine is now node {config.id} of the cluster {config.cluster}.")
         output.say("Start it: systemctl enable --now holdfast-guard holdfast-agent. Then delete the bundle.")
+
+
+@app.command("set")
+def set_(
+    node: Node,
+    limits: Annotated[
+        list[str],
+        typer.Option(
+            "--slots", help="At most so many of a kind, e.g. vm=40,nfs=10; vm=none: no limit.", metavar="SLOTS"
+        ),
+    ] = [],  # noqa: B006
+    failure_domain: Annotated[
+        str | None, typer.Option("--failure-domain", help="E.g. the rack; empty: one of its own.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where the cluster then survives less than it is to.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Change what a node may carry, or where it stands. What runs on it stays."""
+    body = {"slots": slots(limits), "failure_domain": failure_domain, "force": force}
+    output.outcome(connection.api().put(f"/nodes/{part(node)}", body), as_json=as_json)
 
 
 @app.command()

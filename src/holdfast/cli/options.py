@@ -41,6 +41,18 @@ def device(text: str) -> dict[str, object]:
     return {"name": parts[0], "type": parts[1], "options": options}
 
 
+def slots(texts: list[str]) -> dict[str, int | None]:
+    """`vm=40,nfs=none` → {vm: 40, nfs: None}. Raises InvalidInput."""
+    found: dict[str, int | None] = {}
+    for kind, count in pairs(names(texts), "slots", "vm=40").items():
+        if count != "none" and not count.isdecimal():
+            raise InvalidInput(
+                f"`{kind}={count}` is no number of slots", "Write it like vm=40, or vm=none for no limit."
+            )
+        found[kind] = None if count == "none" else int(count)
+    return found
+
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 

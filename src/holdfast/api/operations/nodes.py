@@ -8,6 +8,7 @@ from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_addresses, check_node_id
 from holdfast.core.model import (
+    KINDS,
     Beat,
     DeathConfirmation,
     Exclusivity,
@@ -28,6 +29,7 @@ MakeBundle = Callable[[Store, NodeSpec], Awaitable[bytes]]
 """Makes what a new node needs to join: its certificate, the CA, the store's endpoints (holdfast.bootstrap)."""
 
 DEVICE_TYPES = ("redfish", "fence-agent", "manual")
+MAX_SLOTS = 1_000_000
 
 
 async def add(
@@ -166,6 +168,55 @@ async def remove(store: Store, actor: Actor, node_id: str, *, force: bool = Fals
         return f"node {node_id} removed"
 
     return await transact(store, actor, operation)
+
+
+async def change(
+    store: Store,
+    actor: Actor,
+    node_id: str,
+    *,
+    slots: Mapping[str, int | None] | None = None,
+    failure_domain: str | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Change what is given. `slots`: kind → how many instances of it the node carries at most; None: no limit any more; a kind
+    that is left out keeps its limit. Nothing is moved off for want of slots. `force`: even if the cluster then survives less
+    than it is to."""
+    slots = slots or {}
+    _check_slots(slots)
+
+    async def operation(draft: Draft) -> str:
+        old = checks.node(draft, node_id)
+        if not slots and failure_domain is None:
+            raise InvalidInput("there is nothing to change", "Name what: see `holdfast node set --help`.")
+        limits = {kind: count for kind, count in {**old.slots, **slots}.items() if count is not None}
+        domain = old.failure_domain if failure_domain is None else failure_domain
+        draft.put(keys.node_spec(node_id), replace(old, slots=limits, failure_domain=domain))
+        placed = [name for name, placement in (await _placements(store)).items() if placement.node == node_id]
+        for kind in sorted(limits.keys() & slots.keys()):
+            count = sum(name.startswith(f"{kind}/") for name in placed)
+            if count > limits[kind]:
+                draft.warn(
+                    f"{node_id} carries {count} instances of {kind}: they stay, and no other one is placed there."
+                )
+        await admit(draft, force=force)
+        said = [f"slots {_slots_text(limits) or 'without limit'}"] if slots else []
+        said += [f"failure domain {domain or 'none'}"] if failure_domain is not None else []
+        return f"node {node_id}: {', '.join(said)}"
+
+    return await transact(store, actor, operation)
+
+
+def _slots_text(slots: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} for {kind}" for kind, count in sorted(slots.items()))
+
+
+def _check_slots(slots: Mapping[str, int | None]) -> None:
+    for kind, count in slots.items():
+        if kind not in KINDS:
+            raise InvalidInput(f"there is no kind `{kind}`", f"Choose from {', '.join(KINDS)}.")
+        if count is not None and not 0 <= count <= MAX_SLOTS:
+            raise InvalidInput(f"{count} slots for {kind} cannot be", f"Choose 0 to {MAX_SLOTS}, or none for no limit.")
 
 
 async def set_fence_devices(

@@ -52,6 +52,15 @@ async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> 
     return answer({"outcome": outcome, "bundle": base64.b64encode(bundle).decode()}, 201)
 
 
+@router.put("/nodes/{node_id}")
+async def change_node(request: Request, caller: Caller, node_id: str, body: requests.ChangeNode) -> Response:
+    context = context_of(request)
+    outcome = await nodes.change(
+        context.store, caller, node_id, slots=body.slots, failure_domain=body.failure_domain, force=body.force
+    )
+    return await done(context, outcome)
+
+
 @router.delete("/nodes/{node_id}")
 async def remove_node(request: Request, caller: Caller, node_id: str, force: Force = False) -> Response:
     context = context_of(request)
