@@ -1,13 +1,16 @@
-"""A leader whose watch falls behind. Found by `holdfast sim fuzz` (seed 7191) as a crash of the manager."""
+"""A leader whose watch falls behind (found by `holdfast sim fuzz`, seed 7191, as a crash of the manager) or ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
 from holdfast.clock import ManualClock
+from holdfast.core.model import FenceDeviceSpec
+from holdfast.errors import StoreRejected
 from holdfast.manager.election import UNSEEN_S, Election, LostLeadership
-from holdfast.ports import Compare, Op, Put, TxnResult, WatchBatch
+from holdfast.manager.loop import Manager
+from holdfast.ports import Compare, Op, PowerFence, Put, TxnResult, WatchBatch
 from holdfast.store import keys
 from holdfast.store.memory import MemoryStore
 from holdfast.store.memory_cluster import MemoryCluster
@@ -37,7 +40,7 @@ class LateWatch(MemoryStore):
                 await asyncio.sleep(0)
         return result
 
-    async def watch(self, prefix: str) -> AsyncIterator[WatchBatch]:
+    async def watch(self, prefix: str) -> AsyncGenerator[WatchBatch, None]:
         async for batch in super().watch(prefix):
             await self.delivers.wait()
             yield batch
@@ -58,3 +61,28 @@ async def test_a_watch_that_delivers_while_a_deaf_leader_resigns() -> None:
     with pytest.raises(LostLeadership, match="delivered nothing for 6 s"):
         await election.renew()
     following.cancel()
+
+
+class RefusedWatch(MemoryStore):
+    """Its watch is refused after the first listing, as by a store that was replaced."""
+
+    async def watch(self, prefix: str) -> AsyncGenerator[WatchBatch, None]:
+        async for batch in super().watch(prefix):
+            yield batch
+            if not batch.snapshot:
+                raise StoreRejected("the store belongs to another cluster", "")
+
+
+class NoDevices:
+    def open(self, device: FenceDeviceSpec) -> PowerFence:
+        raise AssertionError("there is no fence device")
+
+
+async def test_a_manager_that_cannot_follow_the_store_any_more_ends_and_says_why() -> None:
+    clock = ManualClock()
+    manager = Manager(RefusedWatch(MemoryCluster(clock), clock), clock, "n1", "session-1", NoDevices(), {})
+    running = asyncio.create_task(manager.run())
+    await clock.advance(10)
+    assert running.done(), "a manager goes on though it hears nothing"
+    with pytest.raises(StoreRejected, match="another cluster"):
+        running.result()

@@ -21,8 +21,6 @@ _log = structlog.get_logger()
 
 PROBE_PERIOD_S = 2.0
 PROBE_TIMEOUT_S = 2.0
-STALE_PROBES = 3
-"""So often in a row the watch may not have delivered what a read saw one period before; then it is begun anew."""
 
 
 class StatusCache:
@@ -31,20 +29,11 @@ class StatusCache:
     `run()` must be running; `status` is built on demand from what changed since it was last asked for.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        sessions: dict[str, Session] | None = None,
-        probe_period_s: float = PROBE_PERIOD_S,
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, *, sessions: dict[str, Session] | None = None) -> None:
         """`sessions` is kept equal to what the store holds under sessions/ (token hash → session)."""
         self._sessions = {} if sessions is None else sessions
         self._store = store
         self._clock = clock
-        self._probe_period_s = probe_period_s
-        self._stale = asyncio.Event()
         self._records = Records()
         self._revision = 0
         self._store_problem = "The store has not been read yet."
@@ -96,30 +85,17 @@ class StatusCache:
             group.create_task(self._probe())
 
     async def _follow(self) -> None:
-        """One watch after the other; one that went stale is left alone, whether it can be ended or not."""
         while True:
-            self._stale.clear()
-            watching = asyncio.create_task(self._watch())
-            stale = asyncio.create_task(self._stale.wait())
             try:
-                await asyncio.wait({watching, stale}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                watching.cancel()
-                stale.cancel()
-            if watching.done() and not watching.cancelled():
-                watching.result()
+                # The port promises an AsyncIterator with aclose().
+                watch = cast("AsyncGeneratorLike", self._store.watch(""))
+                async with aclosing(watch):
+                    async for batch in watch:
+                        self._apply(batch)
+            except HoldfastError as error:
+                self._set_problem(error.message)
+                _log.warning("status-watch-ended", error=str(error))
             await self._clock.sleep(1.0)
-
-    async def _watch(self) -> None:
-        try:
-            # The port promises an AsyncIterator with aclose().
-            watch = cast("AsyncGeneratorLike", self._store.watch(""))
-            async with aclosing(watch):
-                async for batch in watch:
-                    self._apply(batch)
-        except HoldfastError as error:
-            self._set_problem(error.message)
-            _log.warning("status-watch-ended", error=str(error))
 
     def _apply(self, batch: WatchBatch) -> None:
         if batch.snapshot:
@@ -150,25 +126,17 @@ class StatusCache:
                 self._sessions[digest] = codec.decode(change.entry.value, Session, change.key)
 
     async def _probe(self) -> None:
-        """A watch is silent when nothing happens, when the store is away, and when it is broken: a read tells."""
-        seen, behind = 0, 0
+        """A watch is silent both when nothing happens and when the store is away: a read tells the two apart. It also tells
+        the watch how far the store has come, so that one that delivers nothing is found out (store/etcd/watch.py)."""
         while True:
-            await self._clock.sleep(self._probe_period_s)
-            known = self._revision
+            await self._clock.sleep(PROBE_PERIOD_S)
             try:
-                listing = await self._store.list(keys.CLUSTER, timeout=PROBE_TIMEOUT_S)
+                await self._store.get(keys.CLUSTER, timeout=PROBE_TIMEOUT_S)
             except StoreError as error:
                 self._set_problem(f"The store does not answer, this picture may be old: {error.message}")
-                continue
-            behind = behind + 1 if known < seen else 0
-            seen = listing.revision
-            if behind >= STALE_PROBES:
-                _log.warning("status-watch-stale", revision=known, store=seen)
-                self._set_problem("The store's changes do not arrive here, this picture may be old.")
-                self._stale.set()
-                behind = 0
-            elif self._revision and not behind:
-                self._set_problem("")
+            else:
+                if self._revision:
+                    self._set_problem("")
 
     def _set_problem(self, text: str) -> None:
         if text != self._store_problem:

@@ -88,19 +88,26 @@ class Manager:
         """Node → its last failed power fencing that people were told of."""
 
     async def run(self) -> None:
-        """For ever. Cancel to stop; call `resign` then."""
-        following = asyncio.create_task(self._mirror.run())
+        """For ever. Cancel to stop; call `resign` then. Raises what ended the mirror (StoreRejected): deaf it is useless."""
+        tasks = [asyncio.create_task(self._mirror.run()), asyncio.create_task(self._manage())]
         try:
-            await self._mirror.ready.wait()
-            while True:
-                self._mirror.changed.clear()
-                if await self.election.try_take_over():
-                    await self._lead()
-                else:
-                    await self._wait(min(self.election.next_look(), self._detector.next_look()))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            following.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._power.stop()
+
+    async def _manage(self) -> None:
+        await self._mirror.ready.wait()
+        while True:
+            self._mirror.changed.clear()
+            if await self.election.try_take_over():
+                await self._lead()
+            else:
+                await self._wait(min(self.election.next_look(), self._detector.next_look()))
 
     async def resign(self) -> None:
         await self.election.resign()
