@@ -1,4 +1,4 @@
-"""SCSI answers: what the standard says is understood, garbage ends in an error of ours. The journal's judgement of blocks."""
+"""SCSI answers: what the standard says is understood, garbage ends in an error of ours. The journal's judgement."""
 
 import contextlib
 from collections.abc import Callable

@@ -287,9 +287,12 @@ class Session:
         self.problem = problem
         self._unwatch()
         context, self._context = self._context, None
-        self._library.iscsi_destroy_context(context)  # calls back for every command under way
+        self._library.iscsi_destroy_context(
+            context
+        )  # calls back for commands under way, but not before login or after logout
         for waiting in self._waiting.values():
-            assert not waiting.task, "libiscsi has forgotten a command"
+            if waiting.task:
+                self._library.scsi_free_scsi_task(waiting.task)
             if not waiting.future.done():
                 waiting.future.set_result(_Answer(libiscsi.STATUS_CANCELLED))
         self._waiting.clear()
