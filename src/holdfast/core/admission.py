@@ -1,14 +1,17 @@
 """Admission control: would everything that runs find room again after any N failures of nodes?
 
-Only sets of exactly N nodes are asked: what survives a set survives each part of it. A set is first answered by the plans
-for its single nodes, if these do not get in each other's way; then by a plan of its own, as recovery would make it; only
-where that leaves something over, by the solver. So every yes is backed by a plan.
+Only sets of exactly N nodes are asked: what survives a set survives each part of it. A count (core/enough.py) answers for
+very many sets at once. What it leaves is answered one by one: by the plans for the single nodes, if these do not get in each
+other's way; then by a plan of its own, as recovery would make it; only where that leaves something over, by the solver. So
+every yes is backed by a proof or by a plan.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from functools import cached_property
+from math import comb
 
+from holdfast.core.enough import Enough
 from holdfast.core.make_room import RoomProblem, RoomSolution, Solver
 from holdfast.core.model import Exclusivity, InstanceSpec, Role
 from holdfast.core.plan import Planner
@@ -17,6 +20,8 @@ from holdfast.core.view import View
 
 BUDGET = 400_000
 """Placements tried for one answer, some fifteen seconds' worth of work; the answer says whether that covered every set."""
+STEP = 2
+"""What it costs to count for many sets at once, in placements."""
 SOLVES = 50
 """Sets for which the solver is asked for one answer."""
 
@@ -79,7 +84,7 @@ def survives(
     Does not count: what is off, what waits for its own node by its owner's wish, what runs everywhere anyway, what waits for
     room already. What is preemptible counts: room that is made by stopping something is no room for everything."""
     gentle = _Gentle(solver) if solver is not None else None
-    asked = {name for name, instance in view.instances.items() if _asked(instance.spec, role)}
+    asked = frozenset(name for name, instance in view.instances.items() if _asked(instance.spec, role))
     planner = Planner(view, now)
     waiting = planner.evacuate((), gentle).shortfall
     if waiting:
@@ -129,9 +134,7 @@ class _Loss:
 class _Search:
     """All sets of failures of one view."""
 
-    def __init__(
-        self, view: View, planner: Planner, units: Sequence[Unit], asked: Collection[str], budget: int
-    ) -> None:
+    def __init__(self, view: View, planner: Planner, units: Sequence[Unit], asked: frozenset[str], budget: int) -> None:
         self._view = view
         self._asked = asked
         self._planner = planner
@@ -168,23 +171,36 @@ class _Search:
 
     def ask_all(self, size: int) -> None:
         size = min(size, len(self._units))
-        if size < 2:
-            for set_ in combinations(self._units, size):
-                self._ask(set_)
-            return
-        beside = self._beside()
-        for prefix in combinations(range(len(self._units)), size - 1):
-            if self._budget <= 0:
-                self.complete = False
-                return
-            self._budget -= 1
-            fine = beside.companions(prefix)
-            for last in range(prefix[-1] + 1, len(self._units)):
-                if fine is not None and fine[last]:
-                    self.checked += 1
-                else:
-                    self._ask(tuple(self._units[number] for number in (*prefix, last)))
+        self._enough = Enough(self._view, self._planner.fleet, self._units, self._asked)
+        if size:
+            self._ask_from((), 0, size)
+        else:
+            self._ask(())
 
+    def _ask_from(self, chosen: tuple[int, ...], start: int, more: int) -> None:
+        """Every set of the chosen units and so many more from `start` on; the fullest first."""
+        if self._budget <= 0:
+            self.complete = False
+            return
+        self._budget -= STEP
+        if self._enough.every(chosen, start, more):
+            self.checked += comb(len(self._units) - start, more)
+        elif more == 1:
+            self._ask_last(chosen, start)
+        else:
+            for number in range(start, len(self._units) - more + 1):
+                self._ask_from((*chosen, number), number + 1, more - 1)
+
+    def _ask_last(self, chosen: tuple[int, ...], start: int) -> None:
+        fine = self._enough.beside(chosen, start)
+        beside = self._beside.companions(chosen) if chosen and not fine.all() else None
+        if beside is not None:
+            fine = fine | beside[start:]
+        self.checked += int(fine.sum())
+        for number in start + (~fine).nonzero()[0]:
+            self._ask([self._units[one] for one in (*chosen, int(number))])
+
+    @cached_property
     def _beside(self) -> SideBySide:
         plans = [self._planner.evacuate(unit) for unit in self._units]
         self._budget -= sum(self._costs.values())
