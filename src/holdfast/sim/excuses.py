@@ -28,14 +28,7 @@ class Excuses:
             return "a fault of the scenario still holds it"
         placement = history.placements.get(instance)
         held = self._held(placement) if placement is not None else ""
-        waits = held or self._waits_for_home(instance, placement) or self._hold()
-        return waits or self._early(instance) or self._no_room(instance)
-
-    def _waits_for_home(self, instance: str, placement: Placement | None) -> str:
-        """Its high availability is off."""
-        if placement is None or self._world.history.instances[instance].ha:
-            return ""
-        return "" if self.takes(self._world.machines[placement.node]) else f"it waits for {placement.node}"
+        return held or self._hold() or self._early(instance) or self._no_room(instance)
 
     def _early(self, instance: str) -> str:
         """Somebody is to be ready before it, and is not; whether rightly is asked of that one."""
@@ -78,7 +71,10 @@ class Excuses:
     def _no_room(self, instance: str) -> str:
         """No working node that may carry it, and whom it must share its node with, by the hard rules."""
         history = self._world.history
-        able = [name for name, machine in self._world.machines.items() if self.takes(machine)]
+        placement = history.placements.get(instance)
+        at_home = placement is not None and not history.instances[instance].ha
+        nodes = [placement.node] if placement is not None and at_home else list(self._world.machines)
+        able = [name for name in nodes if self.takes(self._world.machines[name])]
         free = [n for n in able if not why_not(history, instance, n) and not why_not_together(history, instance, n)]
         return "" if free else "no node may carry it"
 
