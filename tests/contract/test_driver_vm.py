@@ -161,6 +161,10 @@ async def test_how_it_ended(world: Bench, n1: VmNode) -> None:
     assert await n1.driver.running() == []
     insists = replace(vm, config={**vm.config, "on_power_off": "restart"})
     assert await n1.driver.wait_exit(insists) is False
+    # the next run of the agent hears of it too, until somebody has ended or started the machine
+    assert await n1.restart_agent().wait_exit(vm) is True
+    await n1.driver.stop(vm, 0.0)
+    assert await n1.driver.wait_exit(vm) is False
 
 
 async def test_a_hung_guest_is_found_and_reset(world: Bench, n1: VmNode) -> None:
@@ -287,6 +291,17 @@ async def test_a_migration_that_is_called_off_leaves_it_where_it_was(world: Benc
     await n2.driver.stop(vm, 0.0)
     after = await world.answers(vm)
     assert (after["boot"], after["split"]) == (before["boot"], 0)
+
+    # the guest powers itself off in the middle: that is its wish, also for the other node
+    await until(cleared_away)
+    await n2.driver.receive(vm, yes)
+    attempt = asyncio.create_task(n1.driver.migrate(vm, "n2"))
+    await until(under_way)
+    await world.ask(vm, "/off")
+    with pytest.raises(DriverError, match="powered itself off"):
+        await asyncio.wait_for(attempt, HANG_S)
+    assert await n1.driver.running() == []
+    assert await n1.driver.wait_exit(vm) is True
 
 
 @pytest.mark.parametrize("policy", ["restart", "ignore"])

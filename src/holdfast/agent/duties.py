@@ -113,8 +113,16 @@ class Duties:
                 await self._start()
             self._applied = spec
         if not self.running or not self._status.says_running(self.target):
+            if await self._ended_unseen():
+                self.running = self._powered_off = True
+                return
             await self._start()
         await self._keep()
+
+    async def _ended_unseen(self) -> bool:
+        """It ended here by its own will while nobody waited for its end: the agent was away, or had another order."""
+        spec = self.target.spec
+        return self.strict and spec.id not in await self._driver.running() and await self._driver.wait_exit(spec)
 
     async def _rest_off(self) -> None:
         """It was shut down from inside, which is no failure: the manager takes note of it, and lets it rest."""
@@ -239,6 +247,8 @@ class Duties:
         spec, placement = self.target.spec, self.target.placement
         assert placement is not None
         present = spec.id in await self._driver.running()
+        if not self._handed_over and not self._powered_off:
+            self._powered_off = await self._ended_unseen()
         if present and not self._handed_over and not self._powered_off:
             self.running = True
             self._say(InstanceState.RUNNING)
@@ -249,7 +259,7 @@ class Duties:
                 return await self._keep()
             except ProcessEnded:
                 self._handed_over = True
-        if present:
+        if present or self._powered_off:
             await self._take_down(0.0)
         elif spec.address is not None:
             self._context.announcer.down(spec.address)

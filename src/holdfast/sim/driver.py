@@ -67,6 +67,7 @@ class SimDriver:
 
     async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
         trouble, clock = self._world.trouble, self._machine.clock
+        self._machine.powered_off.discard(instance.id)
         if trouble.hangs("stop", instance.id):
             with trouble.hang(instance.id):
                 await clock.sleep(HANG_S)
@@ -113,7 +114,7 @@ class SimDriver:
 
     async def wait_exit(self, instance: InstanceSpec) -> bool:
         run = self._machine.live.get(instance.id)
-        return run is not None and await asyncio.shield(run.ended)
+        return await asyncio.shield(run.ended) if run else instance.id in self._machine.powered_off
 
 
 class SimProbe:

@@ -68,6 +68,8 @@ class Machine:
     """Starts of the agent, over all boots."""
     live: dict[str, Run] = field(default_factory=dict)
     receiving: dict[str, str] = field(default_factory=dict)
+    powered_off: set[str] = field(default_factory=set)
+    """Instances that ended here by their own will, and were neither started nor stopped since."""
     """Instances that a process here waits for to be handed over live → their kind."""
     clock: NodeClock = field(init=False)
     device: WatchdogDevice | None = None
@@ -138,6 +140,7 @@ class Machine:
             self.device = None
         self._end_daemons()
         self.receiving.clear()
+        self.powered_off.clear()
         for name in list(self.live):
             self.end(name, "power lost")
         if self.in_place:
@@ -269,6 +272,7 @@ class Machine:
         it is allowed (this node's clock)."""
         if instance.id in self.live:
             return
+        self.powered_off.discard(instance.id)
         strict = instance.exclusivity is Exclusivity.STRICT
         number = self.world.next_run(instance.id)
         self.live[instance.id] = Run(instance.kind, strict, number, self.world.loop.create_future())
@@ -290,6 +294,8 @@ class Machine:
         run = self.live.pop(instance, None)
         if run is not None:
             _end(run, powered_off)
+            if powered_off:
+                self.powered_off.add(instance)
             self.world.log.say("instance-stopped", why, node=self.name, instance=instance)
             if run.strict and self.powered:
                 self.world.premises.ended(self, instance)

@@ -29,7 +29,7 @@ struct state {
 static struct state state;
 static const char *name;
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
-static volatile int hung;
+static volatile int hung, disk_known;
 
 static void end(int how)
 {
@@ -75,13 +75,16 @@ static void *keep_journal(void *unused)
 	double period = atoi(setting("period_ms", "200")) / 1e3;
 	long found;
 
-	if (disk < 0)
+	if (disk < 0) {
+		disk_known = 1;
 		return NULL;
+	}
 	const char *before = last_record(disk, &found);
 	pthread_mutex_lock(&state_lock);
 	state.first = state.count = found;
 	snprintf(state.previous, sizeof state.previous, "%s", before);
 	pthread_mutex_unlock(&state_lock);
+	disk_known = 1;
 	for (;; pause_s(period)) {
 		if (hung)
 			continue;
@@ -197,6 +200,8 @@ static void serve(void)
 
 	if (bind(listener, (struct sockaddr *)&here, sizeof here) != 0 || listen(listener, 16) != 0)
 		printf("HVM-NO-SERVER %s\n", strerror(errno));
+	while (!disk_known) /* whoever asks is to hear what is on the disk */
+		pause_s(0.01);
 	for (;;) {
 		int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 

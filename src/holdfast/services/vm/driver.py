@@ -150,6 +150,7 @@ class VmDriver:
         console = self._place.console(instance.service)
         if console.exists() and console.stat().st_size > CONSOLE_BYTES:
             console.replace(console.with_name(console.name + ".1"))
+        await self._domains.forget(instance.service, timeout=CALL_S)  # how it ended the last time is past
         fifo = self._place.holder(instance.service)
         fifo.unlink(missing_ok=True)
         os.mkfifo(fifo, 0o600)
@@ -279,6 +280,8 @@ class VmDriver:
         self._ending.add(instance.id)
         try:
             if not await self._migration.run(instance, to, self._runner):
+                if await self._powered_off(instance):
+                    raise DriverError(f"{instance.id} powered itself off while it was handed over", "It stays off.")
                 log.warning("outcome of the migration unknown: what is left here is ended", instance=instance.id)
             await self.stop(instance, 0.0)
         finally:
@@ -300,6 +303,7 @@ class VmDriver:
         and of libvirt nothing."""
         first = instance.id not in self._ending
         self._ending.add(instance.id)
+        self._place.holder(_name(instance)).unlink(missing_ok=True)  # from here on its end is not the guest's own will
         try:
             if grace_s > 0 and instance.id in await self._runner.running():
                 await self._power_button(instance, grace_s)
@@ -325,8 +329,7 @@ class VmDriver:
         if health is not None:
             await health.close()
         self._allowed.pop(instance.id, None)
-        for left in (self._place.health(name), self._place.holder(name)):
-            left.unlink(missing_ok=True)
+        self._place.health(name).unlink(missing_ok=True)
         try:
             await self._domains.forget(name, timeout=FORGET_S)
         except DriverError as error:
@@ -345,11 +348,15 @@ class VmDriver:
     async def wait_exit(self, instance: InstanceSpec) -> bool:
         """See the port. libvirt remembers why QEMU ended; where it does not, the end counts as a failure."""
         await self._runner.wait_exit(instance.id)
-        if instance.id in self._ending:
+        return instance.id not in self._ending and await self._powered_off(instance)
+
+    async def _powered_off(self, instance: InstanceSpec) -> bool:
+        """Its guest ended it, its owner wants that so, and nobody has taken note of it yet: from when it may start to when
+        Holdfast ends it, its holder's file is there, also where the agent was away meanwhile."""
+        if not self._place.holder(instance.service).exists() or from_instance(instance).on_power_off != "stop":
             return False
         with contextlib.suppress(DriverError):
-            by_guest = await self._ended_by_guest(instance.service)
-            return by_guest and from_instance(instance).on_power_off == "stop"
+            return await self._ended_by_guest(instance.service)
         return False
 
     async def _ended_by_guest(self, name: str) -> bool:
