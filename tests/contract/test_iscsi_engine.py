@@ -194,6 +194,17 @@ async def test_a_closed_connection_does_not_hide_its_write(rig: Bench) -> None:
     assert await state(node, volume) is PathState.ABSENT
 
 
+async def test_no_initiator_can_prevent_a_demotion(rig: Bench) -> None:
+    """PREVENT ALLOW MEDIUM REMOVAL is a promise tgt keeps until the session ends: so it ends."""
+    node, volume = rig.node(1), rig.volume()
+    await ready(node, volume)
+    await node.engine.promote(volume, yes)
+    async with open_path(node.portal, LOGIN, volume.lun) as path:
+        await path.run(scsi.Command("PREVENT ALLOW MEDIUM REMOVAL", bytes((0x1E, 0, 0, 0, 1, 0))))
+        await node.engine.demote(volume)
+    assert await state(node, volume) is PathState.ABSENT
+
+
 async def test_demotion_under_load(rig: Bench) -> None:
     """Clients that never pause cannot keep a path active, and each write they were told of is there."""
     node, volume = rig.node(1), rig.volume()

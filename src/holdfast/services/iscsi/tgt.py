@@ -39,8 +39,6 @@ START_S = 10.0
 STORAGE_S = 5.0
 DRAIN_S = 10.0
 """How long a demotion waits for the commands that are under way."""
-HANG_UP_S = 2.0
-"""After so long its sessions are closed: a client that is gone never takes its answers, and these count as under way."""
 _POLL_S = 0.01
 _CACHING = "8:0:18:" + ":".join(map(hex, (0x10, 0, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0x80, 0x14, *[0] * 6)))
 """Mode page 8 with WCE = 0, which initiators cannot change: tgtd then syncs each write before it answers."""
@@ -153,7 +151,6 @@ class TgtEngine:
         """See the port. New commands are refused first; tgtd gives a unit up only when no command for it is queued, at work
         in one of its threads, or waiting to be answered."""
         end = self._clock.now() + self._drain_s
-        hang_up = self._clock.now() + min(HANG_UP_S, self._drain_s / 2)
         while True:
             if UNIT not in await self._runner.running():
                 return
@@ -166,11 +163,10 @@ class TgtEngine:
             if self._clock.now() > end:
                 raise DriverError(
                     f"{volume} still has commands under way after {self._drain_s:g} s",
-                    "Its storage hangs, or is very slow. The node's iSCSI paths must be ended before another serves.",
+                    "Its storage hangs, or an initiator takes no answers. The node's iSCSI paths must be ended first.",
                 )
-            if code is Code.PREVENT_REMOVAL or self._clock.now() > hang_up:
+            if code is Code.PREVENT_REMOVAL:  # an initiator's wish, which ends with its session
                 await self._hang_up(target)
-                hang_up = self._clock.now() + HANG_UP_S
             await self._clock.sleep(_POLL_S)
 
     async def remove(self, volume: Volume) -> None:
