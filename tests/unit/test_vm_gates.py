@@ -1,4 +1,4 @@
-"""The gates that every start of a machine must pass (services/vm/files.py), and its heartbeat and health."""
+"""The gates that every start of a machine must pass (services/vm/files.py), and its health."""
 
 import asyncio
 import json
@@ -11,7 +11,6 @@ import pytest
 from holdfast.core.model import InstanceSpec
 from holdfast.services.vm.config import instance_spec, new_config
 from holdfast.services.vm.files import Place, files
-from holdfast.services.vm.heartbeat import Heartbeat
 from holdfast.services.vm.probe import STALE_S, VmProbe
 
 
@@ -81,42 +80,6 @@ def test_nodes_with_other_directories_have_the_same_domains(place: Place) -> Non
     for name, (text, _mode) in files(place, "/usr/bin/qemu", "1").items():
         if name in ("libvirtd.conf", "virtlockd.conf"):
             assert str(place.run_dir) not in text
-
-
-async def test_a_guest_is_hung_only_after_it_was_heard() -> None:
-    clock = HandClock()
-    beat = Heartbeat(clock, 5.0)
-    clock.time += 100
-    assert not beat.hung
-    beat.heard()
-    assert beat.alive
-    clock.time += 5.1
-    assert beat.hung
-    assert not beat.alive
-    beat.begin_anew()
-    assert not beat.hung
-
-
-async def test_a_heartbeat_is_heard_through_its_socket_also_when_that_comes_later(tmp_path: Path) -> None:
-    beat = Heartbeat(HandClock(), 5.0, tmp_path / "beat")
-    try:
-        written = asyncio.Event()
-
-        async def guest(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"beat 1\n")
-            await writer.drain()
-            writer.close()
-            written.set()
-
-        await asyncio.sleep(0.01)
-        server = await asyncio.start_unix_server(guest, tmp_path / "beat")
-        async with asyncio.timeout(20):
-            await written.wait()
-            while not beat.alive:  # noqa: ASYNC110 - the other end of a socket
-                await asyncio.sleep(0.01)
-        server.close()
-    finally:
-        await beat.close()
 
 
 def machine() -> InstanceSpec:

@@ -1,5 +1,8 @@
 """Which silence of a guest counts (services/vm/heartbeat.py)."""
 
+import asyncio
+from pathlib import Path
+
 from holdfast.clock import ManualClock
 from holdfast.services.vm.heartbeat import STEP_S, Heartbeat
 
@@ -48,3 +51,27 @@ async def test_a_pause_of_the_listener_is_no_silence_of_the_guest() -> None:
     assert not heartbeat.hung
     await look_for(heartbeat, clock, 2)
     assert heartbeat.hung
+
+
+async def test_a_heartbeat_is_heard_through_its_socket_also_when_that_comes_later(tmp_path: Path) -> None:
+    clock = ManualClock()
+    heartbeat = Heartbeat(clock, 5.0, tmp_path / "beat")
+    beats: list[int] = []
+    try:
+
+        async def guest(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if not beats:
+                beats.append(1)
+                writer.write(b"beat 1\n")
+                await writer.drain()
+            writer.close()
+
+        await asyncio.sleep(0.01)
+        server = await asyncio.start_unix_server(guest, tmp_path / "beat")
+        async with asyncio.timeout(20):
+            while not heartbeat.hung:  # so it was heard
+                await clock.advance(6.0)
+                await asyncio.sleep(0.01)
+        server.close()
+    finally:
+        await heartbeat.close()

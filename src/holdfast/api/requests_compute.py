@@ -45,6 +45,7 @@ class Policies(Body):
     hang_s: Hang | None = None
     on_hang: Literal["reset", "ignore"] | None = None
     on_storage_loss: Literal["restart", "ignore"] | None = None
+    storage_loss_s: Hang | None = None
 
     def policies(self) -> dict[str, Any]:
         """Those that were given."""

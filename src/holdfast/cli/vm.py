@@ -26,6 +26,9 @@ HangAfter = Annotated[float | None, typer.Option("--hang-after", help="Seconds w
 OnStorageLoss = Annotated[
     str | None, typer.Option("--on-storage-loss", help="Its node cannot reach the disks: restart elsewhere, or ignore.")
 ]
+StorageLossAfter = Annotated[
+    float | None, typer.Option("--storage-loss-after", help="Seconds without the storage until then.", min=2)
+]
 Node = Annotated[str, typer.Option("--node", help="Where it is to start; else by free resources.", metavar="NODE")]
 Start = Annotated[bool, typer.Option("--start/--no-start", help="Start it at once.")]
 Force = Annotated[bool, typer.Option("--force", help="Even if the tolerated failures are not survived any more.")]
@@ -57,6 +60,7 @@ def create(
     on_hang: OnHang = None,
     hang_after: HangAfter = None,
     on_storage_loss: OnStorageLoss = None,
+    storage_loss_after: StorageLossAfter = None,
     node: Node = "",
     start: Start = True,
     force: Force = False,
@@ -77,7 +81,7 @@ def create(
         "initrd": initrd,
         "cmdline": cmdline,
         **_wish(priority, ha, preemptible, node, start, force),
-        **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss),
+        **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss, storage_loss_after),
     }
     api = connection.api()
     answer = api.post("/vms", body)
@@ -98,6 +102,7 @@ def import_(
     on_hang: OnHang = None,
     hang_after: HangAfter = None,
     on_storage_loss: OnStorageLoss = None,
+    storage_loss_after: StorageLossAfter = None,
     node: Node = "",
     start: Start = False,
     force: Force = False,
@@ -113,7 +118,7 @@ def import_(
     body = {
         "xml": xml,
         **_wish(priority, ha, preemptible, node, start, force),
-        **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss),
+        **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss, storage_loss_after),
     }
     api = connection.api()
     answer = api.post("/vms/import", body)
@@ -180,7 +185,7 @@ def show(name: Vm, as_json: Json = False) -> None:
             ("UUID", config.get("uuid")),
             ("Powered off by its guest", config.get("on_power_off")),
             ("Heartbeat", _heartbeat(config)),
-            ("Storage lost", config.get("on_storage_loss")),
+            ("Storage lost", _storage_loss(config)),
         ]
     )
 
@@ -188,6 +193,11 @@ def show(name: Vm, as_json: Json = False) -> None:
 def _heartbeat(config: dict[str, Any]) -> str:
     kind = config.get("heartbeat", "none")
     return kind if kind == "none" else f"{kind}; {config['on_hang']} after {config['hang_s']:g} s without one"
+
+
+def _storage_loss(config: dict[str, Any]) -> str:
+    policy = str(config.get("on_storage_loss", "restart"))
+    return policy if policy == "ignore" else f"{policy} after {config.get('storage_loss_s', 60.0):g} s without it"
 
 
 @app.command()
@@ -256,6 +266,7 @@ def set_(
     on_hang: OnHang = None,
     hang_after: HangAfter = None,
     on_storage_loss: OnStorageLoss = None,
+    storage_loss_after: StorageLossAfter = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -267,7 +278,7 @@ def set_(
         "ha": ha,
         "preemptible": preemptible,
         "force": force,
-        **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss),
+        **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss, storage_loss_after),
     }
     output.outcome(connection.api().put(f"/vms/{part(name)}", body), as_json=as_json)
 
@@ -334,6 +345,7 @@ def _policies(
     on_hang: str | None,
     hang_s: float | None,
     on_storage_loss: str | None,
+    storage_loss_s: float | None,
 ) -> dict[str, Any]:
     return {
         "on_power_off": on_power_off,
@@ -341,6 +353,7 @@ def _policies(
         "on_hang": on_hang,
         "hang_s": hang_s,
         "on_storage_loss": on_storage_loss,
+        "storage_loss_s": storage_loss_s,
     }
 
 

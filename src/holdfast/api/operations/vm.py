@@ -18,7 +18,7 @@ from holdfast.store import keys
 MAX_PRIORITY = 1000
 NEEDS_STOP = ("cpu", "memory_mib", "heartbeat")
 """What a running machine has for as long as it runs."""
-POLICIES = ("on_power_off", "heartbeat", "hang_s", "on_hang", "on_storage_loss")
+POLICIES = ("on_power_off", "heartbeat", "hang_s", "on_hang", "on_storage_loss", "storage_loss_s")
 """Settings of the machine that can be changed; others are the instance's."""
 
 

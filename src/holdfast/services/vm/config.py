@@ -61,8 +61,11 @@ class VmConfig:
     """Seconds without a heartbeat after which a guest counts as hung; only after the first one, so that booting is not."""
     on_hang: Literal["reset", "ignore"] = "reset"
     on_storage_loss: Literal["restart", "ignore"] = "restart"
-    """Of a machine that QEMU paused for disk errors. restart: it fails its health check, and is restarted where the
-    storage is; ignore: it stays paused, and goes on when the storage is there again."""
+    """Of a machine that QEMU paused for disk errors, or whose node has not reached the storage for `storage_loss_s`.
+    restart: it fails its health check, and is restarted where the storage is; ignore: it stays as it is, and goes on when
+    the storage is there again."""
+    storage_loss_s: float = 60.0
+    """Longer than a storage that moves to another server is away: then every node misses it, and nothing is won."""
 
 
 def from_instance(instance: InstanceSpec) -> VmConfig:
@@ -132,6 +135,11 @@ def validate(config: VmConfig, what: str) -> None:
         raise InvalidInput(
             f"{what}: hang_s {config.hang_s:g} is not usable", "Use more than 2 and at most 3600 seconds."
         )
+    if not 2.0 < config.storage_loss_s <= 86400:
+        raise InvalidInput(
+            f"{what}: storage_loss_s {config.storage_loss_s:g} is not usable",
+            "Use more than 2 and at most 86400 seconds.",
+        )
 
 
 def new_uuid(cluster_id: str, name: str) -> str:
@@ -155,6 +163,11 @@ def new_config(cluster_id: str, name: str, disks: Iterable[Disk], bridges: Itera
 def disk_directory(shared_root: str, name: str) -> str:
     """Where a machine's own disks lie."""
     return f"{shared_root.rstrip('/')}/vm/{name}"
+
+
+def console_copy(shared_root: str, name: str) -> str:
+    """The end of what the machine wrote to its console, by the node that runs or ran it last."""
+    return f"{shared_root.rstrip('/')}/vm/consoles/{name}.log"
 
 
 def lease_directory(shared_root: str) -> str:

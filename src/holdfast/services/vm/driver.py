@@ -27,6 +27,7 @@ from holdfast.services.vm.files import Place
 from holdfast.services.vm.health import Health
 from holdfast.services.vm.libvirtd import CALL_S, Libvirtd, LibvirtFailed, LibvirtSilent
 from holdfast.services.vm.migration import Migration
+from holdfast.services.vm.shared import SharedWork
 
 log = structlog.get_logger("holdfast.vm")
 
@@ -63,6 +64,7 @@ class VmDriver:
         self._clock = clock
         self._hardware = has_kvm() if hardware is None else hardware
         self._storage = SharedStorage(place.shared_root, clock)
+        self._shared = SharedWork(place, self._storage, clock)
         self._libvirt = Libvirtd(place, self._storage, runner, clock, qemu)
         self._domains = Domains(self._libvirt)
         self._migration = Migration(self._libvirt, self._domains, clock, address_of)
@@ -204,16 +206,18 @@ class VmDriver:
         health = self._health.get(instance.id)
         if health is None:
             return
+        lost_s = self._shared.lost_s()
+        self._shared.publish_console(instance.service)
         try:
             state = await self._look(instance, health)
         except DriverError as error:
             log.warning("libvirt not asked", error=str(error))
             self._libvirt.recover()
-            self._write_health(instance, health.problem(None))
+            self._write_health(instance, health.problem(None, lost_s))
             return
         if state.storage_error and health.config.on_storage_loss == "ignore":
             await self._go_on_after_storage_loss(instance)
-        self._write_health(instance, health.problem(state))
+        self._write_health(instance, health.problem(state, lost_s))
 
     async def _look(self, instance: InstanceSpec, health: Health) -> DomainState:
         state = await self._domains.state(instance.service, timeout=LOOK_S, start=False)
@@ -253,9 +257,10 @@ class VmDriver:
             state = await self._domains.state(instance.service)
             if state.storage_error and config.on_storage_loss == "ignore":
                 return
-            if state.running and config.on_hang == "ignore":
+            lost = health is not None and health.storage_lost(self._shared.lost_s())
+            if state.running and config.on_hang == "ignore" and not lost:
                 return
-            if state.running or state.paused_by_somebody:
+            if (state.running or state.paused_by_somebody) and not lost:
                 _ask(allowed, instance)
                 await self._domains.reset_or_resume(instance.service, state)
                 if health is not None:
@@ -340,6 +345,7 @@ class VmDriver:
         for health in self._health.values():
             await health.close()
         self._health.clear()
+        await self._shared.close()
         await self._libvirt.close()
 
     async def running(self) -> list[str]:

@@ -17,8 +17,15 @@ class Health:
         socket = place.beats(instance.service) if config.heartbeat == "port" else None
         self.heartbeat = Heartbeat(clock, config.hang_s, socket)
 
-    def problem(self, state: DomainState | None) -> str:
+    def storage_lost(self, lost_s: float) -> bool:
+        """Whether its owner wants it to run elsewhere now that its node has not reached the storage for so long."""
+        config = self.config
+        return bool(config.disks) and config.on_storage_loss == "restart" and lost_s > config.storage_loss_s
+
+    def problem(self, state: DomainState | None, lost_s: float) -> str:
         """ "" or one sentence. None: libvirt did not say, which is not the machine's fault."""
+        if self.storage_lost(lost_s):
+            return f"{self._id}: its node has not reached the shared storage for {lost_s:.0f} s"
         if state is not None and state.storage_error:
             return f"{self._id} is paused: its disk reported errors"
         if state is not None and not state.running:
