@@ -1,6 +1,7 @@
 """Run the killers of a mutant against a copy of the sources that contains it, and judge what they say.
 
-A mutant is killed by a violated invariant, a broken expectation of a scenario, or a failed assertion of the product itself.
+A mutant is killed by a violated invariant, a broken expectation of a scenario, or a failed assertion of the product itself or
+of a test.
 A crash of another kind, a module that does not import, or a killer that complains about the unchanged sources is no kill.
 """
 
@@ -96,6 +97,9 @@ def command(killer: str, scratch: Path) -> list[str]:
     python = sys.executable
     if killer == "model":
         return [python, str(ROOT / "tests" / "mutants" / "model_numbers.py")]
+    if killer.startswith("test "):
+        test = str(ROOT / "tests" / killer.removeprefix("test "))
+        return [python, "-m", "pytest", "-q", "-x", "--no-header", "--tb=short", "-p", "no:cacheprovider", test]
     if killer.startswith("fuzz "):
         _, first, count = killer.split()
         out = ["--first-seed", first, "--seeds", count, "--jobs", "1", "--shrink", "0", "--out", str(scratch / "found")]
@@ -107,6 +111,8 @@ def replay(killer: str) -> str:
     """For people."""
     if killer == "model":
         return "tests/mutants/model_numbers.py"
+    if killer.startswith("test "):
+        return f"pytest tests/{killer.removeprefix('test ')}"
     if killer.startswith("fuzz "):
         _, first, count = killer.split()
         return f"holdfast sim fuzz --first-seed {first} --seeds {count}"
@@ -150,6 +156,9 @@ def _complaints(killer: str, out: str, err: str) -> list[str]:
     """Violations first, broken expectations after them."""
     if killer == "model":
         return out.splitlines()[:1]
+    if killer.startswith("test "):
+        errors = [line.removeprefix("E").strip() for line in out.splitlines() if line.startswith("E ")]
+        return [text for text in errors if text.startswith(("AssertionError", "assert "))][:1]
     document = json.loads(out.splitlines()[0]) if not killer.startswith("fuzz ") else json.loads(out)
     if killer.startswith("fuzz "):
         return [text for texts in document["failed"].values() for text in texts]

@@ -21,17 +21,18 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One deliberate mistake in the safety code."""
+    """One deliberate mistake in the code that safety, liveness or the guarantee rests on."""
 
     id: str
     mistake: str
     """One sentence."""
     endangers: str
-    """The invariant."""
+    """The invariant, or what else is promised."""
     edits: tuple[Edit, ...]
     """Several only where the design has several lines of defence and the mistake is to drop all of them."""
     killers: tuple[str, ...]
-    """Tried in this order: a scenario below tests/scenarios without `.yaml`, `fuzz FIRST COUNT`, or `model`."""
+    """Tried in this order: a scenario below tests/scenarios without `.yaml`, `fuzz FIRST COUNT`, `model`, or
+    `test FILE::NAME` below tests/ for what no scenario shows."""
 
 
 class BadAnchor(Exception):

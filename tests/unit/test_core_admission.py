@@ -7,7 +7,7 @@ from decide_world import T, node, vm, volume
 
 from holdfast.core.admission import Guarantee, survives
 from holdfast.core.model import Beat, Desired, Exclusivity, Role
-from holdfast.core.policy import InstanceLock
+from holdfast.core.policy import InstanceLock, RuleKind, RuleSpec
 from holdfast.core.view import InstanceView, NodeView, View
 from holdfast.planning.cpsat import CpSatSolver
 
@@ -131,3 +131,12 @@ def test_more_failures_than_nodes() -> None:
 
 def test_none_tolerated_is_always_kept() -> None:
     assert survives(cluster(THREE, guest("a", "n1", 1024)), 0).survivable
+
+
+def test_others_that_keep_an_instance_off_are_counted() -> None:
+    """Two that must be apart: after the failure of n1 and n2 one of them has n3 alone, where the other one is."""
+    apart = (RuleSpec("r", RuleKind.ANTI_AFFINITY, ("vm/a", "vm/b")),)
+    view = cluster(THREE, guest("a", "n1", 256), guest("b", "n3", 256))
+    assert survives(view, 2).survivable
+    assert survives(replace(view, rules=apart), 1).survivable
+    assert survives(replace(view, rules=apart), 2).worst == ("n1", "n2")
