@@ -110,7 +110,10 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     mounts = [line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     root = Path(next(left.split()[4] for left, right in mounts if right.startswith("cgroup2 ")))
-    made = Bench(Path(tempfile.mkdtemp(prefix="hf-iscsi-")), root / f"holdfast-test-iscsi-{os.getpid()}")
+    # Not /tmp: where that lies in memory it has no direct I/O.
+    made = Bench(
+        Path(tempfile.mkdtemp(prefix="hf-iscsi-", dir="/var/tmp")), root / f"holdfast-test-iscsi-{os.getpid()}"
+    )
     with network():
         try:
             yield made

@@ -9,14 +9,14 @@ demotion, or the node's end.
 The order of the kernel's steps is that of Linux 6.1; see docs/iscsi.md for what of it was tried.
 """
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from holdfast.errors import Conflict, DriverError
 from holdfast.ports import Clock, Runner, Unit
-from holdfast.services.iscsi import lio_report
+from holdfast.services.iscsi import backing, lio_report
+from holdfast.services.iscsi.backing import Backing
 from holdfast.services.iscsi.configfs import Configfs
 from holdfast.services.iscsi.engine import Account, EngineStatus, Portal, Target, Volume
 from holdfast.services.iscsi.lio_report import ACTIVE, HBA, STANDBY, Place
@@ -27,6 +27,7 @@ T = TypeVar("T")
 CALL_S = 10.0
 DRAIN_S = 10.0
 """How long a demotion waits for the commands that are under way."""
+_KINDS = {Backing.DEVICE: "iblock", Backing.FILE: "fileio"}
 _IMPLICIT = "1"
 """Transitions are made by Holdfast alone; an initiator that asks for one is refused."""
 _SETTINGS = {
@@ -70,7 +71,8 @@ class LioEngine:
 
     async def prepare(self, volume: Volume, *, standby: bool = True) -> None:
         """See the port."""
-        place = await self._run(lambda: self._prepare(volume), f"prepare {volume}")
+        kind = _KINDS[await backing.check(volume, self._clock)]
+        place = await self._run(lambda: self._prepare(volume, kind), f"prepare {volume}")
         if standby and self._state(place) != STANDBY:
             await self.demote(volume)
 
@@ -181,11 +183,10 @@ class LioEngine:
 
     # --- volumes, in threads --------------------------------------------------------------------------------------------
 
-    def _prepare(self, volume: Volume) -> Place:
+    def _prepare(self, volume: Volume, kind: str) -> Place:
         tpg = lio_report.portal_group(self._fs, volume.target)
         if tpg is None:
             raise DriverError(f"{volume.target} is not configured on this node", "Configure the target first.")
-        kind = _kind(volume)
         place = Place.of(volume, kind, tpg)
         self._make_backend(volume, kind, place)
         self._show(place)
@@ -286,13 +287,3 @@ class LioEngine:
 
 def _tpg(target: Target) -> str:
     return f"iscsi/{target.name}/tpgt_{target.tag}"
-
-
-def _kind(volume: Volume) -> str:
-    """Raises OSError if the path is not there."""
-    mode = Path(volume.path).stat().st_mode
-    if stat.S_ISBLK(mode):
-        return "iblock"
-    if stat.S_ISREG(mode):
-        return "fileio"
-    raise DriverError(f"{volume.path} is no file and no block device", "Check the volume's path.")

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from holdfast.services.iscsi import names
 from holdfast.services.iscsi.configfs import Configfs
 from holdfast.services.iscsi.engine import Connection, EngineStatus, PathState, Volume
 
@@ -53,11 +54,16 @@ def places(fs: Configfs) -> list[Place]:
     """All units that show a back-end of Holdfast's."""
     return [
         place
-        for target in fs.children("iscsi")
+        for target in _targets(fs)
         if (tpg := portal_group(fs, target)) is not None
         for unit in fs.children(f"{tpg}/lun")
         if (place := _place(fs, target, tpg, int(unit.removeprefix("lun_")))) is not None
     ]
+
+
+def _targets(fs: Configfs) -> list[str]:
+    """Beside them the kernel has directories of its own there."""
+    return [name for name in fs.children("iscsi") if name.startswith(names.KINDS)]
 
 
 def find(fs: Configfs, volume: Volume) -> Place | None:
@@ -87,7 +93,7 @@ def status(fs: Configfs) -> EngineStatus:
         (place.target, place.lun): states.get(fs.read(f"{place.group}/alua_access_state"), PathState.CHANGING)
         for place in places(fs)
     }
-    targets = fs.children("iscsi")
+    targets = _targets(fs)
     return EngineStatus(frozenset(targets), paths, tuple(found for name in targets for found in _connections(fs, name)))
 
 

@@ -8,7 +8,6 @@ has just been started is standby for everything, and the end of the daemon is th
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +15,8 @@ import structlog
 
 from holdfast.errors import Conflict, DriverError
 from holdfast.ports import Clock, Runner, Unit
-from holdfast.services.iscsi import names, tgt_report
+from holdfast.services.iscsi import backing, names, tgt_report
 from holdfast.services.iscsi.engine import (
-    BLOCK_BYTES,
     Account,
     Connection,
     EngineStatus,
@@ -29,14 +27,12 @@ from holdfast.services.iscsi.engine import (
 )
 from holdfast.services.iscsi.tgt_control import ANSWER_S, Ask, Code, Mode, Op, TgtControl, TgtRefused, TgtSilent
 from holdfast.services.iscsi.tgt_report import TargetReport
-from holdfast.services.threads import TookTooLong, in_thread
 
 log = structlog.get_logger("holdfast.iscsi")
 
 UNIT = "iscsi-tgtd"
 TGTD = "/usr/sbin/tgtd"
 START_S = 10.0
-STORAGE_S = 5.0
 DRAIN_S = 10.0
 """How long a demotion waits for the commands that are under way."""
 _POLL_S = 0.01
@@ -120,7 +116,7 @@ class TgtEngine:
     async def prepare(self, volume: Volume, *, standby: bool = True) -> None:
         """See the port."""
         await self._target(volume)
-        await self._check_backing(volume)
+        await backing.check(volume, self._clock)
         if standby:
             await self.demote(volume)
 
@@ -132,7 +128,7 @@ class TgtEngine:
         if unit and unit.online and not unit.readonly and (unit.path, unit.serial) == (volume.path, volume.serial):
             return
         await self.demote(volume)
-        await self._check_backing(volume)
+        await backing.check(volume, self._clock)
         new = Ask(Mode.LUN, Op.NEW, target.tid, "bstype=rdwr,bsoflags=sync:direct", lun=volume.lun)
         words = ",".join(f"{key}={value}" for key, value in _settings(volume).items())
         serve = Ask(Mode.LUN, Op.UPDATE, target.tid, f"targetOps {words},", lun=volume.lun)
@@ -304,40 +300,6 @@ class TgtEngine:
         """The target's accounts. The gate is closed: a target without accounts asks nobody to prove anything."""
         for user in sorted(found.users | found.outgoing):
             await self._ask(Mode.ACCOUNT, Op.DELETE, words=f"user={user}")
-
-    # --- storage --------------------------------------------------------------------------------------------------------
-
-    async def _check_backing(self, volume: Volume) -> None:
-        """Open it as tgtd does: what cannot be opened is found before anything changes. Raises DriverError."""
-        try:
-            await in_thread(lambda: _check(volume), self._clock, STORAGE_S, name="iscsi-storage")
-        except TookTooLong:
-            raise DriverError(
-                f"the storage of {volume} hangs: {volume.path} could not be opened within {STORAGE_S:g} s",
-                "Check the storage and this node's connection to it.",
-            ) from None
-
-
-def _check(volume: Volume) -> None:
-    try:
-        descriptor = os.open(volume.path, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError as error:
-        raise DriverError(
-            f"{volume} cannot be served: {volume.path} cannot be opened for direct I/O: {error.strerror}",
-            "Check that the storage is there, writable, and can do direct I/O.",
-        ) from error
-    try:
-        kind = os.fstat(descriptor).st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
-            raise DriverError(f"{volume.path} is no file and no block device", "Check the volume's path.")
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-    finally:
-        os.close(descriptor)
-    if size != volume.size_bytes or size % BLOCK_BYTES:
-        raise DriverError(
-            f"{volume} has {volume.size_bytes} bytes, but {volume.path} has {size}",
-            "Was it changed by hand? Correct it.",
-        )
 
 
 def _settings(volume: Volume) -> dict[str, str]:
