@@ -1,8 +1,8 @@
 """Run the killers of a mutant against a copy of the sources that contains it, and judge what they say.
 
-A mutant is killed by a violated invariant, a broken expectation of a scenario, or a failed assertion of the product itself or
-of a test.
-A crash of another kind, a module that does not import, or a killer that complains about the unchanged sources is no kill.
+A mutant is killed by a violated invariant, a broken expectation of a scenario, or a failed assertion of the product itself
+or of a test. A crash of another kind, a module that does not import, or a killer that complains about the unchanged sources
+is no kill.
 """
 
 import json

@@ -15,6 +15,8 @@ MODEL = "planning/room_model.py"
 BALANCE = "manager/balance.py"
 POWER = "manager/power.py"
 
+OFF = "await self._device.off(timeout=timeout)\n"
+
 COUNT = ("test property/test_enough_for_all.py::test_what_is_said_to_be_enough_is",)
 
 PLANNER_MUTANTS = (
@@ -82,8 +84,8 @@ PLANNER_MUTANTS = (
         "LIVE-1",
         (
             POWER,
-            "            await self._tell()\n            self._told = True\n        await self._device.off(timeout=timeout)\n",
-            "            self._told = True\n            await self._device.off(timeout=timeout)\n            await self._tell()\n",
+            f"            await self._tell()\n            self._told = True\n        {OFF}",
+            f"            self._told = True\n            {OFF}            await self._tell()\n",
         ),
         by=("fence-failures/leader-is-cut-off-before-the-power-off",),
     ),
