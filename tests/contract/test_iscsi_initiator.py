@@ -279,6 +279,20 @@ async def test_patience_ends_with_a_reason_for_each_path(two: tuple[TgtNode, ...
         assert all(node.portal in nowhere.value.message for node in two)
 
 
+async def test_a_unit_that_goes_from_a_path_and_returns_costs_no_login(two: tuple[TgtNode, ...]) -> None:
+    """What a standby path is with tgt."""
+    async with both_paths(two) as client:
+        await client.write(0, page(b"a"))
+        two[0].target("--op", "delete", "--mode", "logicalunit", "--lun", "1")
+        await client.write(8, page(b"b"))
+        assert client.last and client.last.portal == two[1].portal
+        two[0].add_disks()
+        await until(lambda: client.paths[0].serves)
+        two[1].target("--op", "delete", "--mode", "logicalunit", "--lun", "1")
+        assert await client.read(0, 2 * BLOCKS) == page(b"a") + page(b"b")
+        assert client.last.portal == two[0].portal and [view.logins for view in client.paths] == [1, 1]
+
+
 async def test_an_error_of_the_unit_is_no_reason_to_go_elsewhere(two: tuple[TgtNode, ...]) -> None:
     async with both_paths(two) as client:
         with pytest.raises(ScsiError, match="5/21/00"):

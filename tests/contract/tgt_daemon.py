@@ -73,10 +73,7 @@ class TgtNode:
 
     def _configure(self) -> None:
         self.target("--op", "new", "--mode", "target", "-T", TARGET)
-        for lun, (path, wwid) in self.disks.items():
-            unit = ("--mode", "logicalunit", "--lun", str(lun))
-            self.target("--op", "new", *unit, "-b", str(path), "-E", "rdwr", "--bsoflags", "sync")
-            self.target("--op", "update", *unit, "--params", f"vendor_id=HOLDFAST,scsi_sn=sn{lun},scsi_id={wwid}")
+        self.add_disks()
         for account, how in ((self.account, ()), (self.outgoing, ("--outgoing",))):
             if account:
                 user, secret = account
@@ -85,6 +82,12 @@ class TgtNode:
         for initiator in self.initiators:
             by = "--initiator-name" if initiator.startswith("iqn.") else "--initiator-address"
             self.target("--op", "bind", "--mode", "target", by, initiator)
+
+    def add_disks(self) -> None:
+        for lun, (path, wwid) in self.disks.items():
+            unit = ("--mode", "logicalunit", "--lun", str(lun))
+            self.target("--op", "new", *unit, "-b", str(path), "-E", "rdwr", "--bsoflags", "sync")
+            self.target("--op", "update", *unit, "--params", f"vendor_id=HOLDFAST,scsi_sn=sn{lun},scsi_id={wwid}")
 
     def target(self, *arguments: str) -> None:
         self._tgtadm(*arguments, "--tid", "1")

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from holdfast.clock import SystemClock
 from holdfast.errors import DriverError, HoldfastError
 from holdfast.ports import Clock
-from holdfast.services.iscsi.initiator import Path, open_path
+from holdfast.services.iscsi.initiator import NoSuchUnit, Path, open_path
 from holdfast.services.iscsi.scsi import Access, Caching, Capacity, ScsiError
 from holdfast.services.iscsi.session import Login, PathLost, check_portal
 
@@ -232,45 +232,29 @@ class MultipathClient:
 
     async def _keep(self, view: PathView) -> None:
         """Log in, look after the path until it is lost, again."""
-        timing = self.timing
         while True:
             try:
                 async with open_path(
-                    view.portal, self.login, self.lun, timeout_s=timing.answer, clock=self._clock
+                    view.portal, self.login, self.lun, timeout_s=self.timing.answer, clock=self._clock
                 ) as path:
                     await self._look_after(view, path)
             except HoldfastError as error:
                 view.problem = error.message
-                view.refused = isinstance(error, WrongUnit)
             finally:
                 view.path = view.access = None
                 view.tried.set()
             self._changed.set()
-            await self._clock.sleep(timing.check if view.refused else timing.retry)
+            await self._clock.sleep(self.timing.retry)
 
     async def _look_after(self, view: PathView, path: Path) -> None:
-        """Ends with an error only: the path is lost, or does not lead to the unit."""
-        identity = await path.identify()
-        self.wwid = self.wwid or identity.wwid
-        if identity.wwid != self.wwid:
-            raise WrongUnit(f"{path.portal} leads to {identity.wwid} and not to {self.wwid}")
-        checker = Path(path.session, self.lun, self.timing.answer)
-        path.timeout_s = self.timing.command
-
-        def lost() -> None:
-            view.problem = path.session.problem
-            view.look.set()
-
-        path.session.on_end = lost
-        view.refused, known = False, False
+        """Ends with an error only: the path is lost."""
+        commands = Path(path.session, self.lun, self.timing.command)
+        path.session.on_end = view.look.set
         view.logins += 1
         while True:
             view.look.clear()
-            access, problem = await _look(checker, identity.port_group if identity.tpgs else None)
-            if access.serves and not known:
-                self._capacity, self._caching = await checker.capacity(), await checker.caching()
-                known = True
-            view.path, view.access, view.problem = path, access, problem
+            access, problem = await self._look(view, path)
+            view.path, view.access, view.problem = commands, access, problem
             view.tried.set()
             self._changed.set()
             serving = any(other.serves for other in self.paths)
@@ -278,14 +262,22 @@ class MultipathClient:
                 async with self._clock.timeout(self.timing.check if serving else self.timing.retry):
                     await view.look.wait()
 
-
-async def _look(path: Path, port_group: int | None) -> tuple[Access, str]:
-    """The path's state, and why it does not serve. Raises PathLost."""
-    try:
-        if port_group is not None:
-            access = (await path.port_groups()).get(port_group, Access.UNAVAILABLE)
-            return access, "" if access.serves else f"{path.portal} is {access.name.lower()}"
-        await path.test_unit_ready()
-    except ScsiError as error:
-        return Access.UNAVAILABLE, error.message
-    return Access.OPTIMIZED, ""
+    async def _look(self, view: PathView, path: Path) -> tuple[Access, str]:
+        """The path's state, and why it does not serve. Who is there is asked each time: a number may get another unit."""
+        try:
+            identity = await path.identify()
+            self.wwid = self.wwid or identity.wwid
+            view.refused = identity.wwid != self.wwid
+            if view.refused:
+                return Access.UNAVAILABLE, f"{path.portal} leads to {identity.wwid} and not to {self.wwid}"
+            if identity.tpgs and identity.port_group is not None:
+                access = (await path.port_groups()).get(identity.port_group, Access.UNAVAILABLE)
+            else:
+                await path.test_unit_ready()
+                access = Access.OPTIMIZED
+            if not access.serves:
+                return access, f"{path.portal} is {access.name.lower()}"
+            self._capacity, self._caching = await path.capacity(), await path.caching()
+        except (ScsiError, NoSuchUnit) as error:
+            return Access.UNAVAILABLE, error.message
+        return access, ""
