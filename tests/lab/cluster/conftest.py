@@ -21,11 +21,11 @@ def shared_cluster_lab(one_lab: Callable[[str], AbstractContextManager[LabClient
 
 @pytest.fixture
 def cluster_lab(shared_cluster_lab: LabClient) -> Iterator[LabClient]:
-    """After each test every host is healed and every node is up again."""
+    """Each test begins with every node up; after each every host is healed."""
+    wait_nodes_up(shared_cluster_lab, shared_cluster_lab.nodes)
     yield shared_cluster_lab
     for host in (*shared_cluster_lab.nodes, "client"):
         shared_cluster_lab.heal(host)
-    wait_nodes_up(shared_cluster_lab, shared_cluster_lab.nodes)
 
 
 @pytest.fixture(scope="package")
