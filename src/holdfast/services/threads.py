@@ -48,6 +48,6 @@ async def in_thread(
             return await future
     except TimeoutError:
         if future.done() and not future.cancelled():
-            raise  # it is the work's own
+            return future.result()  # it came in the very last moment; or the error is the work's own
         given_up = True
         raise TookTooLong from None

@@ -81,6 +81,31 @@ def test_the_fullest_node_dies_then_another_then_there_is_no_room(cluster: Machi
     print(f"all run {time.monotonic() - began:.0f} s after {third} was switched on")
 
 
+def test_guests_that_end_crash_and_hang(cluster: Machines) -> None:
+    """At once: one powers itself off and stays off, the QEMU of one is killed and started in place, one hangs and is reset
+    inside its QEMU."""
+    off, killed, hung = "test-1", "test-2", "build-2"
+    cluster.do("vm", "set", hung, "--hang-after", str(SHORT_HEARTBEAT_LIMIT_S))
+    boots = {name: cluster.asking.last(name)["boot"] for name in (killed, hung)}
+    places = cluster.places()
+    pids, at = cluster.qemus(places[hung], hung), kernel.boottime()
+    cluster.http(hung, "/hang")
+    cluster.http(off, "/off")
+    cluster.lab.fail(places[killed], "kill", unit=f"vm/{killed}")
+    cluster.until(lambda: cluster.instance(f"vm/{off}")["desired"] == "stopped", "it is off, and that is wanted")
+    off_at = kernel.boottime()
+    for name, boot in boots.items():
+        cluster.until(lambda name=name, boot=boot: cluster.asking.last(name)["boot"] != boot, f"{name} booted again")  # type: ignore[misc]
+        print(f"{name} answered again after {cluster.asking.last(name)['at'] - at:.1f} s")
+    assert cluster.qemus(places[hung], hung) == pids, "reset, not started anew"
+    assert cluster.places()[killed] == places[killed]
+    assert cluster.instance(f"vm/{off}")["state"] == "stopped"
+    assert cluster.asking.first_since(off, off_at) is None
+    assert all(not cluster.qemus(node, off) for node in cluster.lab.nodes)
+    cluster.do("vm", "start", off, "--no-wait")
+    cluster.do("vm", "set", hung, "--hang-after", str(HEARTBEAT_LIMIT_S))
+
+
 def test_a_frozen_node_that_thaws_in_time_and_one_that_does_not(cluster: Machines) -> None:
     """Its BMC is unreachable, so that nothing but its watchdog can end it."""
     node = LARGE[0]
@@ -141,36 +166,6 @@ def test_a_node_dies_in_mid_migration(cluster: Machines, dies: str) -> None:
     cluster.until(lambda: elsewhere(cluster, [name], victim), f"{name} is to run elsewhere")
     cluster.until(cluster.answer_since([name], kernel.boottime()), f"{name} answers")
     print(f"{dies} died in mid-migration: {name} ran on {cluster.places()[name]} {kernel.boottime() - at:.1f} s later")
-
-
-def test_guests_that_end_crash_and_hang(cluster: Machines) -> None:
-    """At once: one powers itself off and stays off, the QEMU of one is killed and started in place, one hangs and is reset
-    inside its QEMU."""
-    off, killed, hung = "test-1", "test-2", "build-2"
-    cluster.do("vm", "set", hung, "--hang-after", str(SHORT_HEARTBEAT_LIMIT_S))
-    boots = {name: cluster.asking.last(name)["boot"] for name in (killed, hung)}
-    places = cluster.places()
-    pids, at = cluster.qemus(places[hung], hung), kernel.boottime()
-    cluster.http(hung, "/hang")
-    cluster.http(off, "/off")
-    cluster.lab.fail(places[killed], "kill", unit=f"vm/{killed}")
-    cluster.until(lambda: cluster.instance(f"vm/{off}")["desired"] == "stopped", "it is off, and that is wanted")
-    off_at = kernel.boottime()
-    for name, boot in boots.items():
-        cluster.until(lambda name=name, boot=boot: cluster.asking.last(name)["boot"] != boot, f"{name} booted again")  # type: ignore[misc]
-        print(f"{name} answered again after {cluster.asking.last(name)['at'] - at:.1f} s")
-    assert cluster.qemus(places[hung], hung) == pids, "reset, not started anew"
-    assert cluster.places()[killed] == places[killed]
-    assert cluster.instance(f"vm/{off}")["state"] == "stopped"
-    assert cluster.asking.first_since(off, off_at) is None
-    assert all(not cluster.qemus(node, off) for node in cluster.lab.nodes)
-    cluster.do("vm", "start", off, "--no-wait")
-    cluster.do("vm", "set", hung, "--hang-after", str(HEARTBEAT_LIMIT_S))
-
-
-def test_the_operator_sees_the_machines(cluster: Machines) -> None:
-    listed = json.loads(cluster.do("vm", "list", "--json"))
-    assert {vm["service"] for vm in listed["vms"]} == set(MACHINES)
 
 
 def fits(cluster: Machines, name: str, node: str) -> bool:
