@@ -65,16 +65,18 @@ def test_states_of_port_groups() -> None:
         ((2, 0x04, 0x0B), "not_this_path"),
         ((2, 0x04, 0x0C), "not_this_path"),
         ((5, 0x25, 0x00), "not_this_path"),
-        ((2, 0x04, 0x0A), "in_transition"),
+        ((2, 0x3A, 0x00), "not_this_path"),
+        ((2, 0x04, 0x0A), "try_again"),
+        ((0xB, 0x00, 0x00), "try_again"),
         ((6, 0x2A, 0x06), "unit_attention"),
-        ((2, 0x04, 0x01), ""),
+        ((4, 0x44, 0x00), ""),
         ((3, 0x11, 0x00), ""),
         ((5, 0x24, 0x00), ""),
     ],
 )
 def test_what_an_error_means_for_the_path(sense: tuple[int, int, int], meaning: str) -> None:
     error = ScsiError("there", "READ(16)", scsi.STATUS_CHECK_CONDITION, *sense)
-    meanings = ("not_this_path", "in_transition", "unit_attention", "try_again")
+    meanings = ("not_this_path", "unit_attention", "try_again")
     assert [name for name in meanings if getattr(error, name)] == [meaning] * bool(meaning)
     assert f"{sense[0]:x}/{sense[1]:02x}/{sense[2]:02x}" in str(error)
 

@@ -179,7 +179,7 @@ class MultipathClient:
             except PathLost:
                 pass  # its keeper knows already, and says when there is a new one
             except ScsiError as error:
-                if error.in_transition or error.try_again:
+                if error.try_again:
                     await self._clock.sleep(self.timing.retry)
                 elif error.not_this_path:
                     view.access, view.problem = Access.UNAVAILABLE, error.message

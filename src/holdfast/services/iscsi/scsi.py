@@ -40,6 +40,7 @@ class SenseKey(enum.IntEnum):
     NOT_READY = 2
     ILLEGAL_REQUEST = 5
     UNIT_ATTENTION = 6
+    ABORTED_COMMAND = 0xB
 
 
 STATUS_GOOD = 0x00
@@ -47,17 +48,15 @@ STATUS_CHECK_CONDITION = 0x02
 STATUS_BUSY = 0x08
 STATUS_RESERVATION_CONFLICT = 0x18
 STATUS_TASK_SET_FULL = 0x28
+STATUS_TASK_ABORTED = 0x40
 _STATUS_NAMES = {
     STATUS_CHECK_CONDITION: "check condition",
     STATUS_BUSY: "busy",
     STATUS_RESERVATION_CONFLICT: "reservation conflict",
     STATUS_TASK_SET_FULL: "task set full",
-    0x40: "task aborted",
+    STATUS_TASK_ABORTED: "task aborted",
 }
-_NOT_ACCESSIBLE = 0x04
-"""Additional sense code: logical unit not ready. Its qualifiers 0A to 0C are about the path: in transition, standby,
-unavailable."""
-_IN_TRANSITION = 0x0A
+_TRANSITION = (0x04, 0x0A)
 _LUN_NOT_SUPPORTED = 0x25
 
 
@@ -77,25 +76,21 @@ class ScsiError(DriverError):
         return self.key == SenseKey.UNIT_ATTENTION
 
     @property
-    def in_transition(self) -> bool:
-        """The path is changing its state; the same path may serve in a moment."""
-        return self._about_path and self.ascq == _IN_TRANSITION
-
-    @property
     def not_this_path(self) -> bool:
-        """Another path may serve: this one is standby or unavailable, or the unit is not behind it."""
-        return (self._about_path and self.ascq != _IN_TRANSITION) or (
-            self.key == SenseKey.ILLEGAL_REQUEST and self.asc == _LUN_NOT_SUPPORTED
-        )
+        """Another path may serve, as Linux judges it: this one is not ready (standby, unavailable, without medium), or the
+        unit is not behind it."""
+        not_ready = self.key == SenseKey.NOT_READY and not self._in_transition
+        return not_ready or (self.key == SenseKey.ILLEGAL_REQUEST and self.asc == _LUN_NOT_SUPPORTED)
 
     @property
     def try_again(self) -> bool:
-        """The target had no room for the command."""
-        return self.status in (STATUS_BUSY, STATUS_TASK_SET_FULL)
+        """The same path may serve in a moment: it is changing its state, had no room, or gave the command up."""
+        busy = self.status in (STATUS_BUSY, STATUS_TASK_SET_FULL, STATUS_TASK_ABORTED)
+        return busy or self._in_transition or self.key == SenseKey.ABORTED_COMMAND
 
     @property
-    def _about_path(self) -> bool:
-        return self.key == SenseKey.NOT_READY and self.asc == _NOT_ACCESSIBLE and 0x0A <= self.ascq <= 0x0C
+    def _in_transition(self) -> bool:
+        return self.key == SenseKey.NOT_READY and (self.asc, self.ascq) == _TRANSITION
 
 
 class BadAnswer(DriverError):
