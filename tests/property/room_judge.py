@@ -39,8 +39,16 @@ def random_problem(seed: int) -> RoomProblem:
         one, other = random.sample(items, 2)
         if not one.node or one.node != other.node:
             apart.append(frozenset((one.id, other.id)))
-    rooms = tuple(RoomNode(node, tuple(room[node])) for node in nodes)
-    return RoomProblem(rooms, tuple(items), tuple(apart))
+    domains = dict.fromkeys(nodes, "")
+    far = []
+    if len(items) > 1 and random.random() < 0.3:
+        domains = {node: random.choice(("a", "a", "b", "")) for node in nodes}
+        one, other = random.sample(items, 2)
+        places = [domains.get(item.node) or item.node for item in (one, other)]
+        if not one.node or places[0] != places[1]:
+            far.append(frozenset((one.id, other.id)))
+    rooms = tuple(RoomNode(node, tuple(room[node]), domains[node]) for node in nodes)
+    return RoomProblem(rooms, tuple(items), tuple(apart), tuple(far))
 
 
 def score_of(problem: RoomProblem, final: dict[str, str]) -> Score:
@@ -62,6 +70,10 @@ def fits(problem: RoomProblem, there: dict[str, set[str]]) -> bool:
             if sum(demand[name][number] for name in there[node.id]) > room:
                 return False
         if any(len(names & there[node.id]) > 1 for names in problem.apart):
+            return False
+        near = [other.id for other in problem.nodes if other is node or other.domain == node.domain != ""]
+        here = set().union(*(there[name] for name in near))
+        if any(len(names & here) > 1 for names in problem.apart_by_domain):
             return False
     return True
 

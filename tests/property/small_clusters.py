@@ -18,7 +18,7 @@ from holdfast.core.model import (
     Placement,
     Role,
 )
-from holdfast.core.policy import InstanceLock, RuleKind, RuleSpec
+from holdfast.core.policy import InstanceLock, RuleKind, RuleSpec, Scope
 from holdfast.core.timing import profile
 from holdfast.core.view import InstanceView, NodeView, View
 
@@ -51,13 +51,19 @@ class Cluster:
     guests: dict[str, Guest] = field(default_factory=dict)
     together: list[tuple[str, ...]] = field(default_factory=list)
     apart: list[tuple[str, ...]] = field(default_factory=list)
+    domains: dict[str, str] = field(default_factory=dict)
+    """Node → its failure domain; "" for one of its own."""
+    far: list[tuple[str, ...]] = field(default_factory=list)
+    """Kept apart by failure domain."""
     only_on: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     """Guest → the nodes that a strict rule leaves it."""
 
 
-def random_cluster(seed: int, nodes: tuple[int, int], guests: tuple[int, int], *, slots: bool = False) -> Cluster:
+def random_cluster(
+    seed: int, nodes: tuple[int, int], guests: tuple[int, int], *, slots: bool = False, domains: bool = False
+) -> Cluster:
     """Guests that run as the rules want it, on nodes that are rather full. The numbers: fewest and most. `slots`: nodes
-    carry only so many."""
+    carry only so many. `domains`: they stand in failure domains, and rules are about these, too."""
     random = Random(seed)
     made = Cluster({f"n{n}": (random.randint(8, 24), random.randint(6, 16)) for n in range(random.randint(*nodes))})
     names = sorted(made.nodes)
@@ -79,7 +85,17 @@ def random_cluster(seed: int, nodes: tuple[int, int], guests: tuple[int, int], *
         for name in names:
             count = sum(guest.node == name for guest in made.guests.values() if guest.live)
             made.slots[name] = count + random.choice((0, 0, 1, 1, 2, UNLIMITED))
+    if domains:
+        made.domains = {name: random.choice(("a", "a", "b", "b", "c", "")) for name in names}
+        for _ in range(random.choice((1, 1, 2)) if len(made.guests) > 2 else 0):
+            some = tuple(sorted(random.sample(sorted(made.guests), random.choice((2, 2, 3)))))
+            if len({domain_of(made, made.guests[name].node) for name in some}) == len(some):
+                made.far.append(some)
     return made
+
+
+def domain_of(cluster: Cluster, node: str) -> str:
+    return cluster.domains.get(node) or node
 
 
 def _lay_rules(random: Random, made: Cluster) -> None:
@@ -101,7 +117,13 @@ def _lay_rules(random: Random, made: Cluster) -> None:
 def view_of(cluster: Cluster) -> View:
     nodes = {
         name: NodeView(
-            NodeSpec(name, (Role.COMPUTE,), {"management": "10.0.0.1"}, slots=_slots(cluster, name)),
+            NodeSpec(
+                name,
+                (Role.COMPUTE,),
+                {"management": "10.0.0.1"},
+                cluster.domains.get(name, ""),
+                slots=_slots(cluster, name),
+            ),
             Fence(1),
             5,
             Beat(f"s-{name}", f"b-{name}", f"m-{name}", 1, 1, BeatPhase.ACTIVE, None, cores, memory * 1024),
@@ -123,6 +145,7 @@ def view_of(cluster: Cluster) -> View:
             spec, 7, False, Placement(guest.node, 10, 1), 70, word, status_revision=80, lock=lock
         )
     rules = [RuleSpec(f"a{n}", RuleKind.ANTI_AFFINITY, some) for n, some in enumerate(cluster.apart)]
+    rules += [RuleSpec(f"f{n}", RuleKind.ANTI_AFFINITY, some, by=Scope.DOMAIN) for n, some in enumerate(cluster.far)]
     rules += [RuleSpec(f"t{n}", RuleKind.AFFINITY, some) for n, some in enumerate(cluster.together)]
     rules += [
         RuleSpec(f"o{n}", RuleKind.NODE_AFFINITY, (name,), dict.fromkeys(on, 1))
@@ -169,6 +192,12 @@ def problem_after(cluster: Cluster, failed: Collection[str], *, stopping: bool) 
             )
         )
     item_of = {name: item.id for item in items for name in item.members}
-    apart = {frozenset(item_of[name] for name in some if name in item_of) for some in cluster.apart}
-    rooms = tuple(RoomNode(name, (*cluster.nodes[name], cluster.slots.get(name, UNLIMITED))) for name in sorted(alive))
-    return RoomProblem(rooms, tuple(items), tuple(sorted(apart, key=sorted)))
+    apart, far = (
+        {frozenset(item_of[name] for name in some if name in item_of) for some in sets}
+        for sets in (cluster.apart, cluster.far)
+    )
+    rooms = tuple(
+        RoomNode(name, (*cluster.nodes[name], cluster.slots.get(name, UNLIMITED)), cluster.domains.get(name, ""))
+        for name in sorted(alive)
+    )
+    return RoomProblem(rooms, tuple(items), tuple(sorted(apart, key=sorted)), tuple(sorted(far, key=sorted)))

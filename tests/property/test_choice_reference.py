@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.core.capacity import Fleet, refusal
+from holdfast.core.groups import Group
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -19,7 +20,7 @@ from holdfast.core.model import (
     ServiceAddress,
 )
 from holdfast.core.placement import choose
-from holdfast.core.policy import Maintenance, RuleKind, RuleSpec
+from holdfast.core.policy import Maintenance, RuleKind, RuleSpec, Scope
 from holdfast.core.rules import Rules, compile_rules
 from holdfast.core.timing import profile
 from holdfast.core.view import NodeView
@@ -38,6 +39,7 @@ class World:
     specs: dict[str, InstanceSpec]
     where: Where
     rules: Rules
+    laid: tuple[RuleSpec, ...]
 
     @property
     def fleet(self) -> Fleet:
@@ -84,7 +86,7 @@ def worlds(draw: st.DrawFn) -> World:
         cpu, memory = draw(st.sampled_from((1.0, 2.0, 2.5))), draw(st.integers(1, 3)) * 1024
         beat = Beat(name, name, name, 1, 1, BeatPhase.ACTIVE, None, cpu, memory)
         nodes[name] = NodeView(
-            NodeSpec(name, roles, networks, slots=draw(slots)),
+            NodeSpec(name, roles, networks, draw(st.sampled_from(("", "a", "b"))), slots=draw(slots)),
             Fence(1),
             5,
             beat,
@@ -115,10 +117,33 @@ def worlds(draw: st.DrawFn) -> World:
         on_nodes = kind is RuleKind.NODE_AFFINITY
         prefers = draw(st.dictionaries(st.sampled_from(NODES), st.integers(0, 2), min_size=1)) if on_nodes else {}
         named = draw(st.lists(st.sampled_from(INSTANCES), min_size=1 if on_nodes else 2, max_size=3, unique=True))
-        laid.append(RuleSpec(f"r{number}", kind, tuple(named), prefers, draw(st.booleans())))
+        apart = kind is RuleKind.ANTI_AFFINITY
+        by = draw(st.sampled_from(Scope)) if apart else Scope.NODE
+        laid.append(RuleSpec(f"r{number}", kind, tuple(named), prefers, draw(st.booleans()), by=by))
     where = {name: places for name in INSTANCES if (places := draw(PLACES))}
     rules = compile_rules(tuple(laid), specs, {name: view.spec for name, view in nodes.items()})
-    return World(nodes, specs, where, rules)
+    return World(nodes, specs, where, rules, tuple(laid))
+
+
+def near(world: World, rule: RuleSpec, group: Group, node: str) -> bool:
+    """Somebody from whom the rule keeps the group apart is on the node, or in its domain."""
+    if rule.kind is not RuleKind.ANTI_AFFINITY or not rule.strict or not set(rule.instances) & set(group.members):
+        return False
+    named = {member for name in rule.instances for member in world.rules.group(name).members}
+    return any(at(world, rule, name, node) for name in named - set(group.members))
+
+
+def liked(world: World, group: Group, node: str) -> list[tuple[RuleSpec, str]]:
+    """Rules of preferred company, each with those in whose company the group would be."""
+    kinds = (RuleKind.AFFINITY, RuleKind.ANTI_AFFINITY)
+    rules = [r for r in world.laid if r.kind in kinds and not r.strict and set(r.instances) & set(group.members)]
+    return [(r, o) for r in rules for o in r.instances if o not in group.members and at(world, r, o, node)]
+
+
+def at(world: World, rule: RuleSpec, other: str, node: str) -> bool:
+    places = world.where.get(other, frozenset())
+    domain = world.nodes[node].spec.failure_domain if rule.by is Scope.DOMAIN else ""
+    return node in places or any(domain and world.nodes[place].spec.failure_domain == domain for place in places)
 
 
 def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection[str]]:
@@ -139,7 +164,8 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
         if wish.among is not None and name not in wish.among:
             continue
         memory, cpu, kinds = world.load(name)
-        fits = not group.refuses(name) and name not in group.shunned(where) and all(name in places for places in spread)
+        fits = not group.refuses(name) and all(name in places for places in spread)
+        fits = fits and not any(near(world, rule, group, name) for rule in world.laid)
         for member in party:
             counted = name in where.get(member.id, ())
             fits = fits and not refusal(member, view, T, NOW, staying=counted)
@@ -160,7 +186,7 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
             not view.well(T, NOW),
             -group.preference(name),
             -there,
-            -group.company(where).get(name, 0),
+            -sum(1 if rule.kind is RuleKind.AFFINITY else -1 for rule, _ in liked(world, group, name)),
             memory - view.memory_mib if any(member.memory_mib for member in party) and not wish.weightless else 0,
             round(cpu - view.cpu, 6) if any(member.cpu for member in party) and not wish.weightless else 0,
             len(kinds),

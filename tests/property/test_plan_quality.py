@@ -42,6 +42,12 @@ def optimum(problem: RoomProblem) -> int:
             model.add(sum(item.demand[number] * on[item.id, node.id] for item in here) <= room)
         for names in problem.apart:
             model.add(sum(on[item.id, node.id] for item in here if item.id in names) <= 1)
+    for names in problem.apart_by_domain:
+        for domain in {node.domain for node in problem.nodes} - {""}:
+            within = [node.id for node in problem.nodes if node.domain == domain]
+            model.add(sum(on[name, node] for name in names for node in within if (name, node) in on) <= 1)
+        for node in problem.nodes:
+            model.add(sum(on[name, node.id] for name in names if (name, node.id) in on) <= 1)
     model.maximize(sum(item.weight * runs[item.id] for item in problem.items))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
@@ -59,7 +65,7 @@ class Result:
 
 
 def tried(seed: int, solver: Solver | None, *, slots: bool = False) -> Result:
-    cluster = random_cluster(seed, (3, 6), (6, 18), slots=slots)
+    cluster = random_cluster(seed, (3, 6), (6, 18), slots=slots, domains=slots)
     some = random.Random(seed)
     failed = some.sample(sorted(cluster.nodes), some.choice((1, 1, 2)))
     problem = problem_after(cluster, failed, stopping=True)

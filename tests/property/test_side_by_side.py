@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import combinations
 
-from small_clusters import UNLIMITED, Cluster, random_cluster, view_of
+from small_clusters import UNLIMITED, Cluster, domain_of, random_cluster, view_of
 
 from holdfast.core.plan import Planner
 from holdfast.core.side_by_side import SideBySide
@@ -25,6 +25,10 @@ def wrong(cluster: Cluster, failed: tuple[str, ...], placed: Mapping[str, str]) 
         len({on[name] for name in some if name in on}) < len([n for n in some if n in on]) for some in cluster.apart
     ):
         return "two that must be apart are not"
+    for some in cluster.far:
+        domains = [domain_of(cluster, on[name]) for name in some if name in on]
+        if len(set(domains)) < len(domains):
+            return "two that must be in different failure domains are not"
     if any(len({on[name] for name in some}) > 1 for some in cluster.together):
         return "a group is not together"
     if any(name in on and on[name] not in nodes for name, nodes in cluster.only_on):
@@ -35,7 +39,7 @@ def wrong(cluster: Cluster, failed: tuple[str, ...], placed: Mapping[str, str]) 
 def test_what_holds_side_by_side_holds_together() -> None:
     fine = asked = 0
     for seed in range(120):
-        cluster = random_cluster(seed, (7, 12), (7, 22), slots=seed % 3 == 0)
+        cluster = random_cluster(seed, (7, 12), (7, 22), slots=seed % 3 == 0, domains=seed % 2 == 0)
         view = view_of(cluster)
         planner = Planner(view)
         units = [(name,) for name in sorted(cluster.nodes)]

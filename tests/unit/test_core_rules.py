@@ -1,11 +1,13 @@
 """Placement rules: groups, what contradicts what, what the API refuses."""
 
+from dataclasses import replace
+
 import pytest
 
 from holdfast.core.feasibility import crowded, infeasible, notes, validate_rule
 from holdfast.core.groups import joined
 from holdfast.core.model import Exclusivity, InstanceSpec, NodeSpec, Role
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.core.rules import NO_RULES, compile_rules
 
 NODES = {name: NodeSpec(name, (Role.COMPUTE,), {"management": "10.0.0.1"}) for name in ("n1", "n2", "n3")}
@@ -138,6 +140,30 @@ def test_nodes_without_the_role_carry_nobody_apart() -> None:
     nodes = {**NODES, "n3": NodeSpec("n3", (Role.STORAGE,), {"management": "10.0.0.1"})}
     assert infeasible((apart("x", "abc"),), SPECS, nodes) == {
         "x": "a, b and c must run on different nodes (rule x), but may run only on n1 and n2"
+    }
+
+
+RACKS = {
+    name: NodeSpec(name, (Role.COMPUTE,), {}, rack) for name, rack in zip("jklm", ("a", "a", "b", ""), strict=True)
+}
+
+
+def test_apart_by_failure_domain() -> None:
+    by_rack = replace(apart("x", "ab"), by=Scope.DOMAIN)
+    group = compile_rules((by_rack,), SPECS, RACKS).group("a")
+    assert group.shunned({"b": frozenset("j")}) == {"j": ("b", "a"), "k": ("b", "a")}
+    assert group.shunned({"b": frozenset("m")}) == {"m": ("b", "a")}
+    rather = compile_rules((replace(by_rack, strict=False),), SPECS, RACKS).group("a")
+    assert rather.company({"b": frozenset("kl")}) == {"j": -1, "k": -1, "l": -1}
+
+
+def test_more_to_be_kept_apart_than_there_are_failure_domains() -> None:
+    by_rack = replace(apart("x", "abc"), by=Scope.DOMAIN)
+    assert infeasible((by_rack,), SPECS, RACKS) == {}
+    three = {name: node for name, node in RACKS.items() if name != "m"}
+    assert infeasible((by_rack,), SPECS, three) == {
+        "x": "a, b and c must run in different failure domains (rule x), but may run only in "
+        "failure domain a and failure domain b"
     }
 
 

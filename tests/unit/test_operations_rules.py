@@ -6,10 +6,10 @@ import pytest
 from api_world import ROOT, contents, memory_store
 from vm_world import FakeImages, with_compute
 
-from holdfast.api.operations import rules, vm
+from holdfast.api.operations import nodes, rules, vm
 from holdfast.api.operations.draft import Draft
 from holdfast.core.policy import RuleKind, RuleSpec
-from holdfast.errors import Conflict, HoldfastError, NotFound
+from holdfast.errors import Conflict, HoldfastError, InvalidInput, NotFound
 from holdfast.ports import Store
 from holdfast.store import keys
 
@@ -70,6 +70,22 @@ async def test_a_rule_that_cannot_be_is_refused(given: tuple[str, str, str, dict
     with pytest.raises(HoldfastError, match=words):
         await lay(store, name, kind, instances, **more)
     assert await contents(store) == before
+
+
+async def test_apart_by_failure_domain() -> None:
+    store = await with_machines()
+    await nodes.change(store, ROOT, "n1", failure_domain="rack-a")
+    await lay(store, "far", "anti-affinity", "ab", by="domain")
+    assert [each["text"] for each in await rules.listed(store)] == ["vm/a and vm/b must not share a failure domain"]
+    with pytest.raises(InvalidInput, match="apart by `rack`"):
+        await lay(store, "new", "anti-affinity", "ac", by="rack")
+    with pytest.raises(Conflict, match="has no `by`"):
+        await lay(store, "new", "affinity", "bc", by="domain")
+    others = [name for name in (await Draft.open(store)).nodes if name != "n1"]
+    for node in others[:-1]:
+        await nodes.change(store, ROOT, node, failure_domain="rack-a", force=True)
+    with pytest.raises(Conflict, match="must run in different failure domains"):
+        await nodes.change(store, ROOT, others[-1], failure_domain="rack-a")
 
 
 async def test_a_circle_of_start_orders_is_refused() -> None:

@@ -109,6 +109,8 @@ class CreateRule(Body):
     nodes: dict[Text, int] = {}
     after: Names = []
     strict: bool = True
+    by: Text = "node"
+    """anti-affinity: `node`, or `domain`: not even in one failure domain."""
     force: bool = False
 
 

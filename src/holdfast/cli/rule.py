@@ -25,6 +25,9 @@ def create(
     after: Annotated[
         list[str], typer.Option("--after", help="start-order: those that are to be ready before.", metavar="INSTANCES")
     ] = [],  # noqa: B006
+    by: Annotated[
+        str, typer.Option("--by", help="anti-affinity: node, or domain for different failure domains.")
+    ] = "node",
     prefer: Annotated[bool, typer.Option("--prefer", help="A preference; else it is never broken.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")] = False,
     as_json: Json = False,
@@ -37,6 +40,7 @@ def create(
         "nodes": _ranked(names(nodes)),
         "after": names(after),
         "strict": not prefer,
+        "by": by,
         "force": force,
     }
     output.outcome(connection.api().post("/rules", body), as_json=as_json)

@@ -8,8 +8,8 @@ instance on it: for a smaller one the sum only grows.
 
 Several resources are measured by one: the *size* of an instance is the largest of its shares of all that is asked of each
 resource, the *gap* of a node the smallest of what is free there in the same shares. What is placed on a node takes of each
-resource at most its size. An instance that must be apart from k others may be refused by k more nodes: the widest are left
-out of its sum. A group of strict affinity is one instance here.
+resource at most its size. An instance that must be apart from k others may be refused by k more nodes (by as many failure
+domains, if a rule is about these): the widest are left out of its sum. A group of strict affinity is one instance here.
 
 The count never says no. Where it is not enough (little room, much that must be apart) a set is to be answered by a plan.
 """
@@ -170,8 +170,13 @@ class Enough:
         mask = arrays.alive & arrays.permitted(group)
         for spec in specs:
             mask = mask & arrays.eligible(spec)
-        others = {other for bond in group.apart for other in bond.others if other not in group.members}
-        apart = sum(max(1, len(self._fleet.where.get(other, ()))) for other in others if other in self._view.instances)
+        others: dict[str, int] = {}
+        """Whom it must be apart from → how many nodes one of its may close: those of the widest failure domain, or one."""
+        for bond in group.apart:
+            wide = max(map(len, bond.near.values()), default=1)
+            others |= {name: max(wide, others.get(name, 1)) for name in bond.others if name not in group.members}
+        known = ((name, wide) for name, wide in others.items() if name in self._view.instances)
+        apart = sum(wide * max(1, len(self._fleet.where.get(name, ()))) for name, wide in known)
         kind = _Kind(mask.tobytes(), tuple(bool(amount) for amount in need), apart)
         return _Item(kind, float((need / self._shares).max()), where)
 

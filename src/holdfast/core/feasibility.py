@@ -7,9 +7,9 @@ anti-affinity together demand of few nodes (that is graph colouring): there the 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import pairwise
 
-from holdfast.core.groups import Group, by_id, grouped
+from holdfast.core.groups import Group, by_id, domain_of, grouped
 from holdfast.core.model import InstanceSpec, NodeSpec
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.core.tiers import before, cycle
 
 Specs = Mapping[str, InstanceSpec]
@@ -23,7 +23,7 @@ def infeasible(rules: Iterable[RuleSpec], specs: Specs, nodes: Nodes) -> dict[st
     """Rule id → one sentence: why no placement could satisfy it together with the others. Names of instances and nodes that
     do not exist make no rule infeasible (see `notes`)."""
     ordered = by_id(rules)
-    groups = grouped(ordered, specs)
+    groups = grouped(ordered, specs, nodes)
     found: dict[str, str] = {}
     for ids, sentence in (
         *_without_nodes(ordered),
@@ -75,6 +75,8 @@ def _malformed(rule: RuleSpec) -> Iterable[str]:
             yield f"rule {rule.id} names {name} twice"
     if rule.after and rule.kind is not RuleKind.START_ORDER:
         yield f"rule {rule.id} of kind {rule.kind} has no `after`: use {RuleKind.START_ORDER} for it"
+    if rule.by is not Scope.NODE and rule.kind is not RuleKind.ANTI_AFFINITY:
+        yield f"rule {rule.id} of kind {rule.kind} has no `by`: only {RuleKind.ANTI_AFFINITY} is about failure domains"
     if rule.kind in (RuleKind.NODE_AFFINITY, RuleKind.START_ORDER) and not rule.instances:
         yield f"rule {rule.id} names no instance"
     if rule.kind is RuleKind.START_ORDER:
@@ -143,21 +145,25 @@ def _disjoint(rules: list[RuleSpec], groups: Mapping[str, Group], specs: Specs) 
 
 
 def _crowded(rules: list[RuleSpec], groups: Mapping[str, Group], specs: Specs, nodes: Nodes) -> Iterable[_Finding]:
-    """More instances to be kept apart than there are nodes for them."""
+    """More instances to be kept apart than there are nodes, or failure domains, for them."""
     eligible = _Eligible(specs, nodes)
     for rule in rules:
         if rule.kind is not RuleKind.ANTI_AFFINITY or not rule.strict:
             continue
         # One instance per group: two of one group are another contradiction.
         named = {groups[name].members: name for name in sorted(rule.instances, reverse=True) if name in specs}
-        choices = {name: eligible.nodes_of(groups[name]) for name in named.values()}
+        by_domain = rule.by is Scope.DOMAIN
+        choices: dict[str, Collection[str]] = {name: eligible.nodes_of(groups[name]) for name in named.values()}
+        if by_domain:
+            choices = {name: {domain_of(node, nodes) for node in able} for name, able in choices.items()}
         crowd = crowded(choices)
         if crowd is not None:
             instances, places = crowd
-            where = f"only on {_names(places)}" if places else "nowhere"
+            where = f"only {'in' if by_domain else 'on'} {_names(places)}" if places else "nowhere"
+            what = "in different failure domains" if by_domain else "on different nodes"
             yield (
                 (rule.id,),
-                f"{_names(instances)} must run on different nodes ({_rules((rule.id,))}), but may run {where}",
+                f"{_names(instances)} must run {what} ({_rules((rule.id,))}), but may run {where}",
             )
 
 

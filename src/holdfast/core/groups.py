@@ -7,13 +7,16 @@ and moved together. So all that is known of an instance here is known of its gro
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from holdfast.core.model import InstanceSpec
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.model import InstanceSpec, NodeSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.core.tiers import before, ranks
 
 Where = Mapping[str, frozenset[str]]
 """Instance → every node that may execute it now: placed there and neither claimed nor confirmed stopped; both ends of a live
 migration. An instance that is nowhere may be left out. Whoever decides a batch adds what is placed."""
+
+Near = Mapping[str, frozenset[str]]
+"""Node → all nodes of its failure domain, itself among them. A node that is left out is a domain of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,12 @@ class Bond:
     """Sorted. Shared by all whom the rule names: members of the group itself are among them and do not count."""
     weight: int = 0
     """Of a preference: 1 to be on their node, -1 rather not."""
+    near: Near = field(default_factory=dict)
+    """Of a rule about failure domains; else empty."""
+
+    def reach(self, places: Collection[str]) -> Collection[str]:
+        """Where those who are on these nodes count as being."""
+        return {near for node in places for near in self.near.get(node, (node,))} if self.near else places
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class Group:
     preferred: tuple[Mapping[str, int], ...] = ()
     """Per rule of node affinity: node → how much it is preferred, from 1 on."""
     apart: tuple[Bond, ...] = ()
-    """Whom it must never share a node with."""
+    """Whom it must never share a node with, or a failure domain."""
     likes: tuple[Bond, ...] = ()
     """Whom it prefers to be with, or not to be with."""
 
@@ -58,12 +67,12 @@ class Group:
         return sum(nodes.get(node, 0) for nodes in self.preferred)
 
     def shunned(self, where: Where) -> dict[str, tuple[str, str]]:
-        """Node → (instance that may run there, the member that must not share a node with it)."""
+        """Node → (instance that may run there, or in its failure domain; the member that must not share that with it)."""
         nodes: dict[str, tuple[str, str]] = {}
         for bond in self.apart:
             for other in bond.others:
                 if other not in self.members:
-                    for node in where.get(other, ()):
+                    for node in bond.reach(where.get(other, ())):
                         nodes.setdefault(node, (other, bond.member))
         return nodes
 
@@ -73,7 +82,7 @@ class Group:
         for bond in self.likes:
             for other in bond.others:
                 if other not in self.members:
-                    for node in where.get(other, ()):
+                    for node in bond.reach(where.get(other, ())):
                         nodes[node] = nodes.get(node, 0) + bond.weight
         return nodes
 
@@ -104,12 +113,30 @@ def joined(rules: Iterable[RuleSpec]) -> dict[str, tuple[str, ...]]:
     return {name: group for group in map(tuple, members.values()) for name in group}
 
 
-def grouped(rules: Iterable[RuleSpec], specs: Mapping[str, InstanceSpec]) -> dict[str, Group]:
+def domain_of(node: str, nodes: Mapping[str, NodeSpec]) -> str:
+    """The failure domain in words that no other domain and no node has."""
+    named = nodes[node].failure_domain if node in nodes else ""
+    return f"failure domain {named}" if named else node
+
+
+def neighbours(nodes: Mapping[str, NodeSpec]) -> Near:
+    domains: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        if node.failure_domain:
+            domains.setdefault(node.failure_domain, []).append(name)
+    return {name: near for near in map(frozenset, domains.values()) for name in near}
+
+
+def grouped(
+    rules: Iterable[RuleSpec], specs: Mapping[str, InstanceSpec], nodes: Mapping[str, NodeSpec]
+) -> dict[str, Group]:
     """Instance → its group, for every instance that a rule names; also of rules that contradict each other."""
     ordered = by_id(rules)
+    near = neighbours(nodes)
     members = joined(ordered)
     drafts = {names: _Draft(names, specs) for names in members.values()}
     for rule in ordered:
+        reach = near if rule.by is Scope.DOMAIN else {}
         # Group → a member that the rule names.
         touched: dict[tuple[str, ...], str] = {}
         for name in sorted(rule.instances):
@@ -125,12 +152,12 @@ def grouped(rules: Iterable[RuleSpec], specs: Mapping[str, InstanceSpec]) -> dic
         elif rule.kind is RuleKind.ANTI_AFFINITY and rule.strict:
             others = tuple(sorted(name for names in touched for name in names))
             for names, member in touched.items():
-                drafts[names].apart.append(Bond(member, others))
+                drafts[names].apart.append(Bond(member, others, near=reach))
         elif rule.kind in (RuleKind.AFFINITY, RuleKind.ANTI_AFFINITY) and not rule.strict:
             liked = tuple(sorted(set(rule.instances)))
             for names, member in touched.items():
                 weight = 1 if rule.kind is RuleKind.AFFINITY else -1
-                drafts[names].likes.append(Bond(member, liked, weight))
+                drafts[names].likes.append(Bond(member, liked, weight, reach))
     ranked = ranks(before(ordered), members, {names: draft.priority for names, draft in drafts.items()})
     finished = {names: draft.finish(*ranked[names]) for names, draft in drafts.items()}
     return {name: finished[names] for name, names in members.items()}

@@ -4,7 +4,7 @@ Nothing here knows of views, agents or solvers, so that any solver can be put be
 and any judge beside it. `core/neighbourhood.py` makes a problem from what the manager sees.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +17,8 @@ class RoomNode:
     id: str
     room: Vector
     """What the items of the problem may use here together, those that run here included: capacity less everything else."""
+    domain: str = ""
+    """Its failure domain; empty: one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,23 @@ class RoomProblem:
     """Sorted by id. One that runs and may neither move nor be stopped is no item: the room is less by it."""
     apart: tuple[frozenset[str], ...] = ()
     """Sets of items (ids) of which no two may be on one node at any time."""
+    apart_by_domain: tuple[frozenset[str], ...] = ()
+    """The same of failure domains."""
     whole: bool = True
     """False: the problem was cut down to a neighbourhood, so that the best answer to it may not be the best of all."""
     outside: Mapping[str, str] = field(default_factory=dict)
     """Waiting instance → why this problem does not ask for it."""
+
+    def separations(self) -> Iterator[tuple[list[str], tuple[str, ...]]]:
+        """(items, nodes): no two of these items may be on these nodes at any time, neither on one nor on two of them. Both
+        are sorted."""
+        domains: dict[str, list[str]] = {}
+        for node in self.nodes:
+            domains.setdefault(f"domain {node.domain}" if node.domain else f"node {node.id}", []).append(node.id)
+        for names in map(sorted, self.apart):
+            yield from ((names, (node.id,)) for node in self.nodes)
+        for names in map(sorted, self.apart_by_domain):
+            yield from ((names, tuple(nodes)) for nodes in domains.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class _Search:
     def __init__(self, problem: RoomProblem, targets: Mapping[str, str], stopped: Collection[str]) -> None:
         self._moving = [item for item in problem.items if item.id in targets]
         self._targets = targets
-        self._apart = problem.apart
+        self._apart = list(problem.separations())
         self._there = {
             node.id: {item.id for item in problem.items if item.node == node.id and item.id not in stopped}
             for node in problem.nodes
@@ -63,8 +63,10 @@ class _Search:
         target = self._targets[item.id]
         if any(need > free for need, free in zip(item.demand, self._free[target], strict=True) if need):
             return False
-        there = self._there[target]
-        return not any(item.id in names and not there.isdisjoint(names) for names in self._apart)
+        return not any(
+            item.id in names and target in nodes and any(self._there[node] & set(names) - {item.id} for node in nodes)
+            for names, nodes in self._apart
+        )
 
     def _carry(self, item: RoomItem, source: str, target: str) -> None:
         self._there[source].discard(item.id)

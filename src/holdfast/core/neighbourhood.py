@@ -117,8 +117,10 @@ class _Maker:
             if draft.id not in taken:
                 self._outside.update((spec.id, "no node may carry it") for spec in draft.specs)
         made = sorted((draft.item(nodes, self._vector(draft.demand)) for draft in drafts), key=lambda item: item.id)
-        rooms = tuple(RoomNode(node, self._room(node, drafts)) for node in nodes)
-        return RoomProblem(rooms, tuple(made), self._apart(drafts), whole, dict(sorted(self._outside.items())))
+        domains = {name: node.spec.failure_domain for name, node in self._fleet.nodes.items()}
+        rooms = tuple(RoomNode(node, self._room(node, drafts), domains[node]) for node in nodes)
+        by_node, by_domain = self._apart(drafts, near=False), self._apart(drafts, near=True)
+        return RoomProblem(rooms, tuple(made), by_node, by_domain, whole, dict(sorted(self._outside.items())))
 
     # --- who waits ------------------------------------------------------------------------------------------------------
 
@@ -226,11 +228,12 @@ class _Maker:
         made = (replace(draft, nodes=draft.nodes - draft.group.shunned(stay).keys()) for draft in legal)
         return [draft for draft in made if draft.nodes]
 
-    def _apart(self, drafts: list[_Draft]) -> tuple[frozenset[str], ...]:
+    def _apart(self, drafts: list[_Draft], *, near: bool) -> tuple[frozenset[str], ...]:
+        """`near`: by rules about failure domains."""
         item_of = {spec.id: draft.id for draft in drafts for spec in draft.specs}
         pairs = set()
         for draft in drafts:
-            for bond in draft.group.apart:
+            for bond in (bond for bond in draft.group.apart if bool(bond.near) is near):
                 items = {item_of[other] for other in bond.others if other in item_of} | {draft.id}
                 pairs.add(frozenset(items))
         return tuple(sorted((pair for pair in pairs if len(pair) > 1), key=sorted))

@@ -127,7 +127,7 @@ class _Search:
             return refused
         if name in self._shunned:
             other, mate = self._shunned[name]
-            return f"runs {other}, with which {mate} must not share a node"
+            return _not_apart(other, mate, here=name in fleet.where.get(other, ()))
         if self._host and name not in fleet.where[self._host]:
             return f"does not run {self._host}, with which {self._spec.id} must share a node"
         left = fleet.left(name)
@@ -222,6 +222,12 @@ def _wait(running: Where, leaving: Collection[str]) -> str:
     return ""
 
 
+def _not_apart(other: str, member: str, *, here: bool) -> str:
+    if here:
+        return f"runs {other}, with which {member} must not share a node"
+    return f"is in the failure domain of {other}, with which {member} must not share one"
+
+
 def _listed(nodes: Iterable[str]) -> str:
     return " and ".join(sorted(nodes))
 
@@ -263,13 +269,16 @@ def misplaced(spec: InstanceSpec, node: str, fleet: Fleet) -> str:
         return refused
     for bond in group.apart:
         for other in bond.others:
-            if where.get(other) != only_here or other in group.members or other not in rules.specs:
+            there = where.get(other, frozenset())
+            if len(there) != 1 or there.isdisjoint(bond.reach(only_here)):
+                continue
+            if other in group.members or other not in rules.specs:
                 continue
             # The later in the order yields, unless it cannot.
             rival = rules.specs[other]
             yields = rival.desired is Desired.STARTED and rules.group(other).order > group.order
-            if not yields or not choose(rival, fleet, fleet.nodes.keys() - {node}, moving=True).node:
-                return f"runs {other}, with which {bond.member} must not share a node"
+            if not yields or not choose(rival, fleet, fleet.nodes.keys() - there, moving=True).node:
+                return _not_apart(other, bond.member, here=there == only_here)
     spread = {name: where[name] for name in group.members if where.get(name)}
     if len(set(spread.values())) > 1 and all(len(places) == 1 for places in spread.values()):
         together = choose(spec, fleet, moving=True).node

@@ -10,9 +10,17 @@ class RuleKind(StrEnum):
     AFFINITY = "affinity"
     """The instances run on the same node."""
     ANTI_AFFINITY = "anti-affinity"
-    """The instances run on different nodes."""
+    """The instances run on different nodes, or in different failure domains."""
     START_ORDER = "start-order"
     """The instances are started only when those named in `after` are ready."""
+
+
+class Scope(StrEnum):
+    """What those that are kept apart do not share."""
+
+    NODE = "node"
+    DOMAIN = "domain"
+    """A failure domain (NodeSpec); a node without one is a domain of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,8 @@ class RuleSpec:
     """True: never broken, the instance rather waits. False: a preference."""
     after: tuple[str, ...] = ()
     """start-order: the instances of the tier before."""
+    by: Scope = Scope.NODE
+    """anti-affinity."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ class _Scene:
         if group.preference(target) < group.preference(source):
             return False
         for bond in group.likes:
-            others = {node for name in bond.others if name != spec.id for node in batch.where.get(name, ())}
+            others = {node for o in bond.others if o != spec.id for node in bond.reach(batch.where.get(o, ()))}
             # Whom it likes to be with would be left behind, or come after it; whom it shuns would have it as company.
             if others if bond.weight > 0 else target in others:
                 return False

@@ -59,7 +59,7 @@ def compile_rules(
 
 def _compile(inputs: _Inputs) -> Rules:
     rules, specs, nodes = inputs
-    groups = grouped(rules, specs)
+    groups = grouped(rules, specs, nodes)
     broken = infeasible(rules, specs, nodes)
     blocked: dict[str, str] = {}
     for rule in sorted(rules, key=lambda rule: rule.id):

@@ -4,7 +4,7 @@
 more than is needed: every move has room even if nobody has left yet.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 from typing import Any
@@ -45,6 +45,12 @@ class Choices:
     def runs(self, item: RoomItem) -> Any:
         return sum(self.on[item.id, node] for node in item.nodes if (item.id, node) in self.on)
 
+    def ever_on(self, item: RoomItem, nodes: Collection[str]) -> Any:
+        """One that runs is on one of these at the beginning, after all stops, or in the end."""
+        if item.node in nodes:
+            return self.runs(item)
+        return sum(self.on[item.id, node] for node in nodes if (item.id, node) in self.on)
+
     def may_come(self, node: str) -> list[RoomItem]:
         """Those that run elsewhere and may move to it."""
         return [item for item in self.problem.items if item.node not in ("", node) and (item.id, node) in self.on]
@@ -60,10 +66,11 @@ def all_at_once(choices: Choices) -> None:
             if there and divisor:
                 load = sum(demand.of[name][number] * present for name, present in there.items())
                 choices.model.add(load <= node.room[number] // divisor)
-        for names in problem.apart:
-            near = [there[name] for name in sorted(names) if name in there]
-            if len(near) > 1:
-                choices.model.add(sum(near) <= 1)
+    items = {item.id: item for item in problem.items if item.node}
+    for names, nodes in problem.separations():
+        near = [choices.ever_on(items[name], nodes) for name in names if name in items]
+        if len(near) > 1:
+            choices.model.add(sum(near) <= 1)
 
 
 def in_some_order(choices: Choices) -> None:
@@ -84,6 +91,7 @@ class _Order:
         self._turn = {item.id: model.new_int_var(0, len(self._movers), f"turn of {item.id}") for item in self._movers}
         self._left: dict[tuple[str, str], Any] = {}
         """(a, b) → a has left its node when b comes. Two in the same turn count for each other as if still there."""
+        self._presence: dict[tuple[str, str, str], Any] = {}
         for first in self._movers:
             for second in self._movers:
                 if first is not second:
@@ -102,12 +110,29 @@ class _Order:
     def _arrival(self, mover: RoomItem, node: str, room: Sequence[int]) -> None:
         """What is on the node when it comes leaves room for it, and nobody is there from whom it must be apart."""
         arrives = self._on[mover.id, node]
-        there = []
-        for other in self._running:
-            if other is mover or (other.node != node and (other.id, node) not in self._on):
-                continue
-            present = self._model.new_bool_var(f"{other.id} on {node} when {mover.id} comes")
-            there.append((other, present))
+        there = [
+            (other, present) for other in self._running if (present := self._present(other, node, mover)) is not None
+        ]
+        for names, nodes in self._problem.separations():
+            if mover.id in names and node in nodes:
+                for other in (other for other in self._running if other.id in names):
+                    for near in nodes:
+                        present = self._present(other, near, mover)
+                        if present is not None:
+                            self._model.add_implication(arrives, ~present)
+        for number, divisor in enumerate(self._demand.divisors):
+            need = self._demand.of[mover.id][number]
+            if need:
+                load = sum(self._demand.of[other.id][number] * present for other, present in there)
+                self._model.add(load + need <= room[number] // divisor).only_enforce_if(arrives)
+
+    def _present(self, other: RoomItem, node: str, mover: RoomItem) -> Any:
+        """A variable: the other one is on the node when the mover comes to its own; None: it never is."""
+        if other is mover or (other.node != node and (other.id, node) not in self._on):
+            return None
+        key = (other.id, node, mover.id)
+        if key not in self._presence:
+            present = self._presence[key] = self._model.new_bool_var(f"{other.id} on {node} when {mover.id} comes")
             # It is there at that moment unless it was stopped or has left, or, coming itself, comes later.
             if other.node == node:
                 gone = [self._left[other.id, mover.id]] if other.movable else []
@@ -115,10 +140,4 @@ class _Order:
                 self._model.add(present >= stays - sum(gone))
             else:
                 self._model.add(present >= self._on[other.id, node] - self._left[mover.id, other.id])
-            if any({mover.id, other.id} <= names for names in self._problem.apart):
-                self._model.add_implication(arrives, ~present)
-        for number, divisor in enumerate(self._demand.divisors):
-            need = self._demand.of[mover.id][number]
-            if need:
-                load = sum(self._demand.of[other.id][number] * present for other, present in there)
-                self._model.add(load + need <= room[number] // divisor).only_enforce_if(arrives)
+        return self._presence[key]

@@ -43,9 +43,9 @@ class RoomModel:
         for item in problem.items:
             self._place(item)
         self._capacities()
-        for names in problem.apart:
-            for node in problem.nodes:
-                self._model.add_at_most_one(self._on[name, node.id] for name in names if (name, node.id) in self._on)
+        for names, nodes in problem.separations():
+            pairs = [(name, node) for name in names for node in nodes]
+            self._model.add_at_most_one(self._on[pair] for pair in pairs if pair in self._on)
         for item in problem.items:
             if item.stoppable:
                 self._reason_to_stop(item)

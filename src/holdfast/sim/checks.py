@@ -7,8 +7,8 @@ machines, and claims are compared with what the machine really does.
 from typing import TYPE_CHECKING
 
 from holdfast.core.model import Desired, Exclusivity, Fence, Goal, InstanceSpec, Placement
-from holdfast.core.policy import RuleKind
-from holdfast.sim.legal import why_not
+from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.sim.legal import together, why_not
 
 if TYPE_CHECKING:
     from holdfast.sim.machine import Machine
@@ -100,14 +100,20 @@ class Checks:
         for rule in history.rules.values():
             if rule.strict and rule.kind is RuleKind.ANTI_AFFINITY:
                 places = {name: p.node for name in rule.instances if (p := history.running(name)) is not None}
-                if any(self._should_leave(name, node, places) for name, node in places.items()):
+                if any(self._should_leave(rule, name, places) for name in places):
                     self.violated("INV-4", f"rule {rule.id}: {', '.join(rule.instances)} are not apart")
 
-    def _should_leave(self, name: str, node: str, places: dict[str, str]) -> bool:
+    def _should_leave(self, rule: RuleSpec, name: str, places: dict[str, str]) -> bool:
         """Somebody it must not share the node with is there. Those that are ignored stay where their operator put them: it
-        is for the others to keep away from them, as soon as another node can take them."""
-        history, others = self._world.history, {other for other, place in places.items() if place == node} - {name}
+        is for the others to keep away from them, as soon as another node can take them. The same where they share no more
+        than a failure domain."""
+        history, node = self._world.history, places[name]
+        others = {other for other, place in places.items() if together(history, rule, node, place)} - {name}
         ignored = {other for other in places if (s := history.instances.get(other)) and s.desired is Desired.IGNORED}
         if not others or name in ignored:
             return False
-        return bool(others - ignored) or any(not why_not(history, name, free) for free in history.nodes if free != node)
+        near = any(places[other] == node for other in others - ignored)
+        return near or any(self._takes(name, free) for free in history.nodes if free != node)
+
+    def _takes(self, name: str, node: str) -> bool:
+        return self._world.excuses.takes(self._world.machines[node]) and not why_not(self._world.history, name, node)

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from holdfast.core.model import Exclusivity, Role, ShutdownPolicy
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.core.timing import PROFILES, profile
 from holdfast.errors import InvalidInput
 from holdfast.sim.cast import LONGEST_S, Cast, step
@@ -29,7 +29,9 @@ DATAGRAMS = 1 / 32
 NODES = (3, 4, 5, 5, 5, 6, 7)
 """Numbers of nodes where none is asked for."""
 LIMITED = 0.15
-"""The part of the scenarios in which nodes have slots."""
+"""The part of the scenarios in which nodes have slots …"""
+RACKED = 0.2
+"""… and in which they stand in racks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
         name=f"fuzz seed {seed}",
         nodes=nodes,
         instances=instances,
-        rules=tuple(_rules(random, nodes, instances)),
+        rules=_racked(seed, nodes, tuple(_rules(random, nodes, instances))),
         timeline=tuple(sorted(_timeline(cast, shape.hours * 3600), key=lambda step: step.at)),
         until=round(shape.hours * 3600, 3),
         profile=name,
@@ -115,6 +117,20 @@ def _limited(seed: int, nodes: dict[str, NodeSetup]) -> dict[str, NodeSetup]:
         return nodes
     slots = {name: {"vm": random.randint(1, 4)} for name in nodes if random.random() < 0.7}
     return {name: replace(node, slots=slots.get(name, {})) for name, node in nodes.items()}
+
+
+def _racked(seed: int, nodes: dict[str, NodeSetup], rules: tuple[RuleSpec, ...]) -> tuple[RuleSpec, ...]:
+    """In some scenarios the nodes stand in racks, and rules of anti-affinity are about these. Drawn apart, too."""
+    random = Random(f"holdfast fuzz racks {seed}")  # noqa: S311
+    if random.random() >= RACKED:
+        return rules
+    for name, node in nodes.items():
+        rack = random.choice(("a", "a", "b", "b", "c", ""))
+        nodes[name] = replace(node, labels={"rack": rack} if rack else {})
+    return tuple(
+        replace(rule, by=Scope.DOMAIN) if rule.kind is RuleKind.ANTI_AFFINITY and random.random() < 0.8 else rule
+        for rule in rules
+    )
 
 
 def _instances(random: Random, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:

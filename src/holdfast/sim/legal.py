@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from holdfast.core.model import Desired, InstanceSpec
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 
 if TYPE_CHECKING:
     from holdfast.sim.history import History
@@ -63,9 +63,21 @@ def _listed(history: "History", group: set[str], member: InstanceSpec, node: str
             if rule.kind is RuleKind.NODE_AFFINITY and node not in rule.nodes:
                 return f"rule {rule.id} names other nodes"
             strangers = [name for name in rule.instances if name not in group]
-            if rule.kind is RuleKind.ANTI_AFFINITY and any(node in history.places(name) for name in strangers):
+            if rule.kind is RuleKind.ANTI_AFFINITY and any(_near(history, rule, node, name) for name in strangers):
                 return f"rule {rule.id} keeps {member.id} away"
     return ""
+
+
+def together(history: "History", rule: RuleSpec, one: str, other: str) -> bool:
+    """Are these nodes one place to this rule of anti-affinity?"""
+    if one == other or rule.by is Scope.NODE:
+        return one == other
+    domains = [history.nodes[name].failure_domain for name in (one, other) if name in history.nodes]
+    return len(domains) == 2 and domains[0] == domains[1] != ""
+
+
+def _near(history: "History", rule: RuleSpec, node: str, other: str) -> bool:
+    return any(together(history, rule, node, place) for place in history.places(other))
 
 
 def _group(history: "History", instance: str) -> set[str]:
@@ -111,7 +123,7 @@ def _breaks(history: "History", rule: RuleSpec, instance: str, node: str) -> str
         return "" if node in rule.nodes else f"rule {rule.id} names other nodes"
     others = {name: places for name in rule.instances if name != instance and (places := history.places(name))}
     if rule.kind is RuleKind.ANTI_AFFINITY:
-        clash = sorted(name for name, places in others.items() if node in places)
+        clash = sorted(name for name in others if _near(history, rule, node, name))
         return f"rule {rule.id} keeps it apart from {', '.join(clash)}" if clash else ""
     # A group moves live, or is gathered, one after another: it has to be brought nearer to somebody of it.
     together = any(node in places for places in others.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.model import Role, ShutdownPolicy
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.core.timing import Timing, profile
 from holdfast.sim.document import MAX_SECONDS, Cursor, parse, read
 from holdfast.sim.expect import read_expectation
@@ -160,7 +160,7 @@ def _instance(cursor: Cursor, name: str, values: dict[str, Value], nodes: Mappin
 def read_rules(cursor: Cursor, names: Names) -> tuple[RuleSpec, ...]:
     rules: dict[str, RuleSpec] = {}
     for index, entry in enumerate(cursor.items()):
-        parts = entry.mapping(("id", "kind", "instances", "nodes", "after", "strict"))
+        parts = entry.mapping(("id", "kind", "instances", "nodes", "after", "strict", "by"))
         for key in ("kind", "instances"):
             if key not in parts:
                 raise entry.error(f"{key} is missing", "Needed: kind, instances; and nodes with kind node-affinity.")
@@ -178,7 +178,10 @@ def read_rules(cursor: Cursor, names: Names) -> tuple[RuleSpec, ...]:
             raise entry.error(f"the id {name} stands twice")
         strict = parts["strict"].flag() if "strict" in parts else True
         nodes = _rule_nodes(parts.get("nodes", entry.child("nodes", None)), names)
-        rules[name] = RuleSpec(name, kind, instances, nodes, strict, after)
+        by = Scope(parts["by"].choice(tuple(Scope), "scope")) if "by" in parts else Scope.NODE
+        if by is not Scope.NODE and kind is not RuleKind.ANTI_AFFINITY:
+            raise parts["by"].error(f"means nothing with kind {kind}", "Only anti-affinity is about failure domains.")
+        rules[name] = RuleSpec(name, kind, instances, nodes, strict, after, by)
     return tuple(rules.values())
 
 

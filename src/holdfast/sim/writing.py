@@ -1,6 +1,6 @@
 """A scenario written back to a file."""
 
-from holdfast.core.policy import RuleSpec
+from holdfast.core.policy import RuleSpec, Scope
 from holdfast.sim.document import Switch, write
 from holdfast.sim.expect import write_expectation
 from holdfast.sim.fields import CLUSTER_FIELDS, INSTANCE_FIELDS, NODE_FIELDS, Value, plain_number, write_fields
@@ -79,4 +79,6 @@ def _rule_fields(rule: RuleSpec) -> dict[str, object]:
         document["nodes"] = rule.nodes
     if rule.after:
         document["after"] = list(rule.after)
+    if rule.by is not Scope.NODE:
+        document["by"] = rule.by.value
     return {**document, "strict": rule.strict}

@@ -7,6 +7,7 @@ from holdfast.api.operations import checks
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_addresses, check_node_id
+from holdfast.core.feasibility import infeasible
 from holdfast.core.model import (
     KINDS,
     Beat,
@@ -21,6 +22,7 @@ from holdfast.core.model import (
     Role,
     ShutdownPolicy,
 )
+from holdfast.core.policy import RuleSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import PowerFences, Store
 from holdfast.store import codec, keys
@@ -179,9 +181,9 @@ async def change(
     failure_domain: str | None = None,
     force: bool = False,
 ) -> Outcome:
-    """Change what is given. `slots`: kind → how many instances of it the node carries at most; None: no limit any more; a kind
-    that is left out keeps its limit. Nothing is moved off for want of slots. `force`: even if the cluster then survives less
-    than it is to."""
+    """Change what is given. `slots`: kind → how many instances of it the node carries at most; None: no limit any more; a
+    kind that is left out keeps its limit. Nothing is moved off for want of slots. `force`: even if the cluster then survives
+    less than it is to."""
     slots = slots or {}
     _check_slots(slots)
 
@@ -191,7 +193,9 @@ async def change(
             raise InvalidInput("there is nothing to change", "Name what: see `holdfast node set --help`.")
         limits = {kind: count for kind, count in {**old.slots, **slots}.items() if count is not None}
         domain = old.failure_domain if failure_domain is None else failure_domain
-        draft.put(keys.node_spec(node_id), replace(old, slots=limits, failure_domain=domain))
+        spec = replace(old, slots=limits, failure_domain=domain)
+        _check_rules(draft, spec)
+        draft.put(keys.node_spec(node_id), spec)
         placed = [name for name, placement in (await _placements(store)).items() if placement.node == node_id]
         for kind in sorted(limits.keys() & slots.keys()):
             count = sum(name.startswith(f"{kind}/") for name in placed)
@@ -205,6 +209,14 @@ async def change(
         return f"node {node_id}: {', '.join(said)}"
 
     return await transact(store, actor, operation)
+
+
+def _check_rules(draft: Draft, changed: NodeSpec) -> None:
+    rules, instances = draft.specs(keys.RULES, RuleSpec), draft.instances
+    now, then = (infeasible(rules, instances, nodes) for nodes in (draft.nodes, {**draft.nodes, changed.id: changed}))
+    broken = [sentence for rule, sentence in then.items() if rule not in now]
+    if broken:
+        raise Conflict(f"node `{changed.id}` cannot be changed so: {'; '.join(broken)}", "Change the rule first.")
 
 
 def _slots_text(slots: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ from holdfast.api.operations import checks
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.feasibility import notes, validate_rule
-from holdfast.core.policy import RuleKind, RuleSpec
+from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.store import keys
@@ -22,6 +22,7 @@ async def create(
     nodes: Mapping[str, int] | None = None,
     after: Sequence[str] = (),
     strict: bool = True,
+    by: str = Scope.NODE,
     force: bool = False,
 ) -> Outcome:
     """Lay down a rule. One that cannot be kept together with the others is refused with the reason."""
@@ -29,10 +30,13 @@ async def create(
     if kind not in list(RuleKind):
         raise InvalidInput(f"there is no kind of rule `{kind}`", f"Choose from {', '.join(RuleKind)}.")
 
+    if by not in list(Scope):
+        raise InvalidInput(f"nothing is kept apart by `{by}`", f"Choose from {', '.join(Scope)}.")
+
     async def operation(draft: Draft) -> str:
         if draft.spec(keys.rule(name), RuleSpec) is not None:
             raise Conflict(f"a rule `{name}` exists already", "Delete it first, or choose another name.")
-        rule = RuleSpec(name, RuleKind(kind), tuple(instances), dict(nodes or {}), strict, tuple(after))
+        rule = RuleSpec(name, RuleKind(kind), tuple(instances), dict(nodes or {}), strict, tuple(after), Scope(by))
         for instance in (*rule.instances, *rule.after):
             if instance not in draft.instances:
                 raise checks.not_found("instance", instance, draft.instances)
@@ -82,5 +86,5 @@ def sentence(rule: RuleSpec) -> str:
     if rule.kind is RuleKind.AFFINITY:
         return f"{who} {must} share a node"
     if rule.kind is RuleKind.ANTI_AFFINITY:
-        return f"{who} {must} not share a node"
+        return f"{who} {must} not share a {'node' if rule.by is Scope.NODE else 'failure domain'}"
     return f"{who} {must} start after {', '.join(rule.after)}"

@@ -207,6 +207,7 @@ async def create_rule(request: Request, caller: Caller, body: requests.CreateRul
         nodes=body.nodes,
         after=body.after,
         strict=body.strict,
+        by=body.by,
         force=body.force,
     )
     return await done(context, outcome)
