@@ -168,6 +168,19 @@ async def test_a_machine_that_breaks_the_guarantee_is_refused_unless_it_is_force
     assert "by force" in forced.warnings[0]
 
 
+async def test_protection_can_always_be_had() -> None:
+    """Its guarantee may not hold; the machines of a node that has died are recovered all the same, as far as there is room."""
+    store, images = memory_store(), FakeImages()
+    await with_compute(store, nodes=2)
+    await compute.set_ha(store, ROOT, on=False)
+    for name in ("a", "b"):
+        await create(store, images, machine(name, memory_mib=3000, disks=(), sizes=(GIB,)), force=True)
+        await place(store, f"vm/{name}", f"n{'ab'.index(name) + 1}", epoch=1)
+    outcome = await compute.set_ha(store, ROOT, on=True)
+    assert outcome.warnings
+    assert compute.existing(await Draft.open(store)).ha
+
+
 async def test_a_domain_is_imported_with_its_identity() -> None:
     store, images = memory_store(), FakeImages()
     await with_compute(store)

@@ -37,7 +37,10 @@ def test_maintenance_moves_machines_off_and_back_without_a_reboot(cluster: Machi
     moves = {move["instance"]: move["to"] for move in foreseen["moves"]}
     assert {f"vm/{name}" for name in names} <= set(moves)
     assert cluster.on(node) == names, "so far nothing is done"
-    cluster.do("node", "maintenance", "enter", node)
+    assert "would not survive" in cluster.refused("node", "maintenance", "enter", node), (
+        "two failures more are too many"
+    )
+    cluster.do("node", "maintenance", "enter", node, "--force")
     assert cluster.on(node) == []
     status = json.loads(cluster.do("node", "maintenance", "status", node, "--json"))
     assert status["progress"] == {"moved": len(moves), "of": len(moves)}
@@ -77,7 +80,7 @@ def test_an_imported_machine_and_its_disk(cluster: Machines) -> None:
     cluster.empty_disk("old")
     (cluster.lab.layout.shared_dir / "old.xml").write_text(OLD)
     cluster.do("vm", "import", "/shared/old.xml", "--start", "--force", "--no-wait")
-    ask = ["busybox", "wget", "-T", "1", "-q", "-O", "-", f"http://{OLD_IP}/"]
+    ask = ["timeout", "2", "busybox", "wget", "-q", "-O", "-", f"http://{OLD_IP}/"]
     cluster.until(lambda: '"name":"old"' in cluster.lab.exec("client", ask).stdout, "the imported machine answers")
     node = cluster.where("vm/old")
     other = next(n for n in LARGE if n != node)

@@ -104,7 +104,8 @@ async def set_ha(store: Store, actor: Actor, *, on: bool) -> Outcome:
                 f"high availability of virtual machines is {'on' if on else 'off'} already", "There is nothing to do."
             )
         draft.put(keys.COMPUTE, replace(old, ha=on))
-        await admit(draft)
+        # It takes no room away. Least of all while nodes are dead is anybody to be kept from having their machines recovered.
+        await admit(draft, force=True)
         if not on:
             draft.warn("No virtual machine is recovered until `holdfast compute ha enable`.")
         return f"high availability of virtual machines is {'on' if on else 'off'}"
