@@ -169,7 +169,7 @@ async def test_a_machine_that_breaks_the_guarantee_is_refused_unless_it_is_force
 
 
 async def test_protection_can_always_be_had() -> None:
-    """Its guarantee may not hold; the machines of a node that has died are recovered all the same, as far as there is room."""
+    """Its guarantee may not hold; the machines of a node that died are recovered all the same, as far as there is room."""
     store, images = memory_store(), FakeImages()
     await with_compute(store, nodes=2)
     await compute.set_ha(store, ROOT, on=False)

@@ -104,7 +104,7 @@ async def set_ha(store: Store, actor: Actor, *, on: bool) -> Outcome:
                 f"high availability of virtual machines is {'on' if on else 'off'} already", "There is nothing to do."
             )
         draft.put(keys.COMPUTE, replace(old, ha=on))
-        # It takes no room away. Least of all while nodes are dead is anybody to be kept from having their machines recovered.
+        # It takes no room away; least of all while nodes are dead is anybody to be kept from having machines recovered.
         await admit(draft, force=True)
         if not on:
             draft.warn("No virtual machine is recovered until `holdfast compute ha enable`.")
