@@ -125,7 +125,7 @@ def test_machines_that_are_off_or_wait_for_their_node(cluster: Machines) -> None
     cluster.do("compute", "ha", "enable")
     cluster.until(lambda: not cluster.on(second), f"{names} are to run elsewhere")
     cluster.lab.heal(node)
-    cluster.do("vm", "start", off, "--no-wait")
+    cluster.do("vm", "start", off, "--no-wait", "--force")  # the nodes that died are not back yet
     cluster.until(lambda: cluster.where("vm/solo") == node, "solo runs again")
     cluster.do("vm", "delete", "solo", "--force", "--delete-disks")
 

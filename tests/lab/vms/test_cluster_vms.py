@@ -102,7 +102,7 @@ def test_guests_that_end_crash_and_hang(cluster: Machines) -> None:
     assert cluster.instance(f"vm/{off}")["state"] == "stopped"
     assert cluster.asking.first_since(off, off_at) is None
     assert all(not cluster.qemus(node, off) for node in cluster.lab.nodes)
-    cluster.do("vm", "start", off, "--no-wait")
+    cluster.do("vm", "start", off, "--no-wait", "--force")  # the nodes that died are not back yet
     cluster.do("vm", "set", hung, "--hang-after", str(HEARTBEAT_LIMIT_S))
 
 
