@@ -209,10 +209,13 @@ class Machines(Cluster):
         self.wait_all()
         self.until(lambda: not self.status()["open_incidents"], "nothing is being recovered")
 
-    def put(self, name: str, node: str) -> None:
-        """Have the machine there, migrated live unless it is there already."""
-        if self.places()[name] != node:
-            self.do("vm", "migrate", name, "--to", node, "--no-wait")
+    def have(self, wanted: dict[str, str]) -> None:
+        """These machines on these nodes, migrated live unless they are there already."""
+        for name, node in wanted.items():
+            if self.places()[name] != node:
+                self.do("vm", "migrate", name, "--to", node, "--no-wait")
+        self.until(lambda: all(self.where(f"vm/{name}") == node for name, node in wanted.items()), f"{wanted}")
+        self.wait_all()
 
     def check_room(self) -> None:
         for node, used in self.load().items():

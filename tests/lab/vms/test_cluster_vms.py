@@ -110,10 +110,7 @@ def test_a_frozen_node_that_thaws_in_time_and_one_that_does_not(cluster: Machine
     """Its BMC is unreachable, so that nothing but its watchdog can end it."""
     node = LARGE[0]
     cluster.settled()
-    for name in ("web-2", "test-1"):
-        cluster.put(name, node)
-    cluster.until(lambda: {"web-2", "test-1"} <= set(cluster.on(node)), f"machines on {node}")
-    cluster.wait_all()
+    cluster.have({"web-2": node, "test-1": node})
     names, boots = cluster.on(node), cluster.boots(node)
     before = {name: cluster.asking.last(name)["boot"] for name in names}
     cluster.lab.fail(node, "bmc", mode="unreachable")
@@ -154,8 +151,7 @@ def test_a_node_dies_in_mid_migration(cluster: Machines, dies: str) -> None:
     cluster.settled()
     source, target = LARGE
     name = max((n for n in MACHINES if fits(cluster, n, target)), key=lambda n: MACHINES[n].memory_mib)
-    cluster.put(name, source)
-    cluster.until(lambda: cluster.where(f"vm/{name}") == source, f"{name} on {source}")
+    cluster.have({name: source})
     victim = source if dies == "source" else target
     asked = cluster.begin_migration(name, target, victim)
     end = time.monotonic() + GUESTS_S

@@ -56,7 +56,7 @@ def test_a_node_loses_its_storage(cluster: Machines) -> None:
     """What a process has opened stays open in the lab: QEMU sees no error, only new accesses fail. Its owner's policy says
     whether a machine waits for better times there or runs where the storage is."""
     cluster.settled()
-    node = max(LARGE, key=lambda n: len(cluster.on(n)))
+    node = max(cluster.lab.nodes, key=lambda n: len(cluster.on(n)))
     names = cluster.on(node)
     goes, stays = names[-1], names[0]
     before = boots(cluster, names)
@@ -100,8 +100,9 @@ def test_an_imported_machine_and_its_disk(cluster: Machines) -> None:
 
 def test_machines_that_are_off_or_wait_for_their_node(cluster: Machines) -> None:
     cluster.settled()
-    node, second = sorted(LARGE, key=lambda n: -len(cluster.on(n)))
-    off = cluster.on(node)[-1]
+    node, second = LARGE
+    off = "build-2"
+    cluster.have({off: node, "test-1": node, "test-2": second})
     room = ["--cpu", "0.1", "--memory", "64MiB", "--disk-size", "1MiB"]
     cluster.do("vm", "create", "solo", *room, "--no-ha", "--node", node)
     cluster.do("vm", "stop", off)
