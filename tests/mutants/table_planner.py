@@ -25,9 +25,11 @@ PLANNER_MUTANTS = (
         "failed-is-ready",
         "who has failed to start keeps nobody waiting any more",
         "start order",
-        (START_ORDER, "earlier.deleting or ready(batch, earlier):", "earlier.deleting or restarts_used_up(earlier):"),
-        (START_ORDER, "        coming = _on_its_way(batch, earlier)\n", "        coming = not ready(batch, earlier)\n"),
-        (START_ORDER, "        if strict or coming:\n", "        if coming:\n"),
+        (
+            START_ORDER,
+            "earlier.deleting or ready(batch, earlier):",
+            "earlier.deleting or ready(batch, earlier) or restarts_used_up(earlier):",
+        ),
         by=("start-order/a-failed-one-is-not-ready",),
     ),
     mutant(
