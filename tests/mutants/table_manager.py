@@ -10,6 +10,7 @@ BATCH = "core/batch.py"
 VIEW = "core/view.py"
 PLACEMENT = "core/placement.py"
 CAPACITY = "core/capacity.py"
+GROUPS = "core/groups.py"
 OBSERVERS = "core/observers.py"
 OBSERVE = "manager/observe.py"
 COMMIT = "manager/commit.py"
@@ -303,6 +304,24 @@ MANAGER_MUTANTS = (
         "INV-4",
         (PLACEMENT, "self._shunned = self._group.shunned(where)", "self._shunned = {}"),
         by=("anti-affinity/strict-waits",),
+    ),
+    mutant(
+        "failure-domains-ignored",
+        "who must be apart by failure domain is only kept off the same node",
+        "INV-4",
+        (GROUPS, "for near in self.near.get(node, (node,))} if self.near else places", "for near in (node,)}"),
+        by=("anti-affinity/by-failure-domain",),
+    ),
+    mutant(
+        "slots-ignored",
+        "a node takes more instances of a kind than it has slots for",
+        "INV-4",
+        (
+            CAPACITY,
+            "limited = sorted({kind for view in self._views for kind in view.spec.slots})",
+            "limited = list[str]()",
+        ),
+        by=("capacity/slots-are-counted",),
     ),
     mutant(
         "pause-ignored",
