@@ -64,6 +64,27 @@ def test_room_is_made_where_it_can_be(tmp_path: Path, capsys: Capture) -> None:
     assert run(capsys, "plan", str(path), "--tolerate", "1", "--json").json["survivable"]
 
 
+def test_slots_and_failure_domains_in_a_file(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "racks.yaml"
+    path.write_text(
+        "nodes:\n"
+        "  n1: {labels: {rack: a}}\n  n2: {labels: {rack: a}}\n"
+        "  n3: {labels: {rack: b}, slots: {vm: 1}}\n  n4: {slots: {vm: 0}}\n"
+        "instances: {vm/a: {node: n1}, vm/b: {node: n3}}\n"
+        "rules:\n"
+        "  - {kind: anti-affinity, instances: [vm/a, vm/b], by: domain}\n"
+        "  - {kind: node-affinity, instances: [vm/a], nodes: [n1]}\n"
+    )
+    (waits,) = run(capsys, "plan", str(path), "--fail", "n3", "--json").json["unplaced"]
+    assert waits["instance"] == "vm/b"
+    assert waits["reasons"] == {
+        "n1": "runs vm/a, with which vm/b must not share a node",
+        "n2": "is in the failure domain of vm/a, with which vm/b must not share one",
+        "n3": "has failed",
+        "n4": "has no slot for vm",
+    }
+
+
 def test_any_failure_in_json_and_for_people(file: Path, capsys: Capture) -> None:
     answer = run(capsys, "plan", str(file), "--tolerate", "1", "--json").json
     assert (answer["survivable"], answer["worst"], answer["unplaced"], answer["checked"]) == (True, [], [], 3)

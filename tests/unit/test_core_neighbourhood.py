@@ -120,3 +120,20 @@ def test_of_a_large_cluster_a_neighbourhood() -> None:
     plan = evacuate(view, (), CpSatSolver(), now=NOW)
     assert plan.placements.keys() == {"vm/waits"} and not plan.unplaced
     assert len(plan.moved) == 5, "no more than needed"
+
+
+def test_the_nodes_to_move_to_have_slots() -> None:
+    """Those with most memory left carry no machine at all."""
+    full = [limited(f"full{number:02}", 6) for number in range(10)]
+    closed = [limited(f"closed{number:02}", 0) for number in range(20)]
+    useful = [limited(f"useful{number:02}", 7) for number in range(10)]
+    guests = [vm(f"vm/{n.id}-{number}", n.id) for n in (*full, *useful) for number in range(6)]
+    view = view_of((*full, *closed, *useful), WAITS, *guests)
+    found = problem(view, "vm/waits")
+    assert not found.whole and not any(each.id.startswith("closed") for each in found.nodes)
+    assert evacuate(view, (), CpSatSolver(), now=NOW).placements.keys() == {"vm/waits"}
+
+
+def limited(name: str, slots: int) -> NodeView:
+    made = node(name)
+    return replace(made, spec=replace(made.spec, slots={"vm": slots}))
