@@ -170,7 +170,7 @@ async def test_what_finds_no_room_stays_and_the_guarantee_meanwhile_is_told() ->
 async def test_evening_out_asks_for_the_moves_it_showed() -> None:
     store = await world([(vm(name, 1500), "n1") for name in "abcd"])
     shown = planning.evening(await view_of(store), 5.0)
-    assert shown.after < shown.before
+    assert shown.after < shown.before and shown.warning == ""
     assert all(move.live and move.gain > move.cost and move.source == "n1" for move in shown.moves.moves)
     outcome = await planning.even_out(store, ROOT)
     assert [move["instance"] for move in outcome.data["moves"]] == [move.instance for move in shown.moves.moves]
@@ -205,8 +205,10 @@ async def test_moves_that_would_break_the_guarantee_are_refused_unless_forced() 
         spec = codec.decode(entry.value, NodeSpec)
         await put(store, {keys.node_spec(f"n{k}"): replace(spec, roles=(*spec.roles, Role.STORAGE))})
     before = await contents(store)
-    [move] = planning.evening(await view_of(store), 5.0).moves.moves
+    shown = planning.evening(await view_of(store), 5.0)
+    [move] = shown.moves.moves
     assert (move.source, move.target) == ("n1", "n3")
+    assert shown.warning.startswith("Only with --force: the cluster would not survive") and "vm/big" in shown.warning
     with pytest.raises(GuaranteeBroken, match="vm/big"):
         await planning.even_out(store, ROOT)
     assert await contents(store) == before

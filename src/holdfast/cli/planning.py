@@ -86,6 +86,8 @@ def rebalance(
         _table(found["moves"]["moves"])
         before, after = found["before"], found["after"]
         output.say(f"The fullest node is {before:.0%} above the mean, and would be {after:.0%}.")
+        if found["warning"]:
+            output.say(found["warning"])
         return
     answer = api.post("/planner/rebalance", {"limit": limit, "restarts": not live_only, "force": force})
     moves = answer["data"]["moves"]

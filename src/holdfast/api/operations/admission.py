@@ -31,7 +31,7 @@ async def admit(draft: Draft, *, force: bool = False) -> None:
     """Call it last in an operation. Raises GuaranteeBroken, with the worst set of failures and what would not fit. `force`:
     goes on, and records that it did."""
     before, after = await draft.before_and_after()
-    broken, warning = await asyncio.to_thread(_compare, _view(draft, before), _view(draft, after))
+    broken, warning = await asyncio.to_thread(compare, _view(draft, before), _view(draft, after), 0.0)
     if broken and not force:
         raise GuaranteeBroken(broken, "Make room first, lower --tolerate, or insist with --force.")
     if broken:
@@ -45,13 +45,13 @@ def _view(draft: Draft, records: Listing) -> View:
     return people_view(records, draft.revision, 0.0)
 
 
-def _compare(before: View, after: View) -> tuple[str, str]:
-    """(why the change must be refused, what else is to be said); "" each."""
+def compare(before: View, after: View, now: float) -> tuple[str, str]:
+    """(why the change must be refused, what else is to be said); "" each. Nothing needs to be at rest."""
     if after.compute is None:
         return "", ""
     tolerate = after.compute.tolerate
-    after = at_rest(after, 0.0)
-    then = check(after, tolerate, 0.0)
+    after = at_rest(after, now)
+    then = check(after, tolerate, now)
     if then.holds:
         return "", ""
     earlier = before.compute
@@ -60,9 +60,9 @@ def _compare(before: View, after: View) -> tuple[str, str]:
     if tolerate < earlier.tolerate:
         return "", f"The guarantee does still not hold: {sentence(then)}."
     raised = tolerate > earlier.tolerate
-    before = at_rest(before, 0.0)
-    now = check(before, tolerate, 0.0)
-    if not raised and not now.holds and lost_work(after, then) <= lost_work(before, now):
+    before = at_rest(before, now)
+    already = check(before, tolerate, now)
+    if not raised and not already.holds and lost_work(after, then) <= lost_work(before, already):
         return "", f"The guarantee was broken already and still is: {sentence(then)}."
     return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
 

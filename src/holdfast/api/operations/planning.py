@@ -87,6 +87,9 @@ class Evening:
     before: float
     """How far the fullest node is above the mean, 0 to 1."""
     after: float
+    warning: str
+    """What becomes of the guarantee, if it does not simply stay: then the moves are made by force only, or it was broken
+    already."""
 
 
 def explanation(view: View, instance_id: str, now: float, *, said: str = "") -> Explanation:
@@ -187,7 +190,11 @@ def _how(foreseen: Preview, name: str, desired: Desired) -> str:
 def evening(view: View, now: float, *, limit: int = MOVES, restarts: bool = True) -> Evening:
     """Moves that even out the load. Nothing is done."""
     found = rebalance(view, now, limit=limit, restarts=restarts)
-    return Evening(found, spread(found.before), spread(found.after))
+    moves = {move.instance: MoveRequest(move.target, live=move.live) for move in found.moves}
+    moving = {name: replace(view.instances[name], move=move) for name, move in moves.items()}
+    broken, warning = admission.compare(view, replace(view, instances={**view.instances, **moving}), now)
+    broken = f"Only with --force: {broken}." if broken else ""
+    return Evening(found, spread(found.before), spread(found.after), broken or warning)
 
 
 async def even_out(
@@ -201,14 +208,14 @@ async def even_out(
         view = people_view(records, draft.revision, 0.0)
         if view.pause is not None:
             raise Conflict("high availability is paused", "End that first: holdfast ha resume.")
-        found = await asyncio.to_thread(evening, view, 0.0, limit=limit, restarts=restarts)
-        for move in found.moves.moves:
+        found = await asyncio.to_thread(rebalance, view, 0.0, limit=limit, restarts=restarts)
+        for move in found.moves:
             await draft.fetch(keys.placement(move.instance), rely=True)
             await draft.fetch(keys.move(move.instance))
             draft.put(keys.move(move.instance), MoveRequest(move.target, actor.name, live=move.live))
         await admission.admit(draft, force=force)
-        draft.data["moves"] = [msgspec.to_builtins(move) for move in found.moves.moves]
-        count = len(found.moves.moves)
+        draft.data["moves"] = [msgspec.to_builtins(move) for move in found.moves]
+        count = len(found.moves)
         if not count:
             return "the load is even: no move gains more than it costs"
         return f"{count} {'move evens' if count == 1 else 'moves even'} out the load"
