@@ -16,7 +16,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from holdfast.clock import SystemClock
 
-expect.set_options(timeout=20000)
+expect.set_options(timeout=60000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -76,6 +76,6 @@ class Panels:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - uvicorn offers no event
             await asyncio.sleep(0.01)

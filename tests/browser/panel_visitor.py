@@ -72,7 +72,7 @@ async def open_window(browser: Browser, *, dark: bool = False, viewport: Viewpor
         locale="en-GB",
         timezone_id="UTC",
     )
-    context.set_default_timeout(20000)
+    context.set_default_timeout(60000)
     visitor = Visitor(await context.new_page(), [])
 
     def on_console(message: ConsoleMessage) -> None:
