@@ -174,6 +174,8 @@ async def test_a_hung_guest_is_found_and_reset(world: Bench, n1: VmNode) -> None
     await asyncio.sleep(2.0)  # its heart beats each second: that it was heard cannot be seen from here
     assert await healthy_within(n1, vm, True) == ""
     await world.ask(vm, "/hang")
+    await asyncio.sleep(1.5)
+    await n1.driver.reconfigure(replace(vm, priority=7))  # its owner does something else meanwhile
     assert "silent" in await healthy_within(n1, vm, False)
     pid = n1.qemu_pid("a")
     await n1.driver.restart_hung(vm)

@@ -21,6 +21,7 @@ SHORT_HEARTBEAT_LIMIT_S = 5
 
 def lose(cluster: Machines, node: str) -> dict[str, Any]:
     """Cut a node's power and wait until all is as well as the planner had foreseen. Returns what it had foreseen."""
+    steady = all(cluster.boots(each) == 1 for each in cluster.lab.nodes)
     foreseen = cluster.what_if(node)
     lost, away = cluster.on(node), {*foreseen["unplaced"], *foreseen["stopped"]}
     back = [name for name in lost if f"vm/{name}" not in away]
@@ -29,7 +30,9 @@ def lose(cluster: Machines, node: str) -> dict[str, Any]:
     cluster.until(lambda: elsewhere(cluster, back, node), f"{back} are to run elsewhere")
     cluster.until(cluster.answer_since(back, kernel.boottime()), f"{back} answer")
     placed = first_places(cluster, lost, wall)
-    if not away and not foreseen["moved"]:  # where room has to be made, there is more than one way to make it
+    # Where room has to be made, there is more than one way to make it; and a node that an overloaded machine has starved
+    # until its watchdog bit is trusted a little later by the one than by the other.
+    if steady and not away and not foreseen["moved"]:
         expected = {name: to for name, to in foreseen["placements"].items() if name.startswith("vm/")}
         assert {f"vm/{name}": to for name, to in placed.items()} == expected
         assert list(placed) == sorted(placed, key=lambda name: -MACHINES[name].priority), "the highest priority first"

@@ -194,10 +194,12 @@ class VmDriver:
         """A machine brings its own addresses."""
 
     async def _watch(self, instance: InstanceSpec, config: VmConfig) -> None:
-        old = self._health.pop(instance.id, None)
+        old, new = self._health.pop(instance.id, None), Health(instance, config, self._place, self._clock)
         if old is not None:
             await old.close()
-        self._health[instance.id] = Health(instance, config, self._place, self._clock)
+            if old.config.heartbeat == config.heartbeat:
+                new.heartbeat.go_on_from(old.heartbeat)
+        self._health[instance.id] = new
         self._write_health(instance, "")
 
     async def tick(self, instance: InstanceSpec) -> None:

@@ -36,6 +36,10 @@ class Heartbeat:
         """It boots: silence is no sign until it is heard again."""
         self._last = None
 
+    def go_on_from(self, earlier: "Heartbeat") -> None:
+        """The same guest with other settings: what was heard of it counts."""
+        self._last, self._looked = earlier._last, earlier._looked
+
     def look(self, *, could_beat: bool) -> None:
         """To be called each second or so. `could_beat`: its processor runs; the silence of a machine that stands does not
         count."""
