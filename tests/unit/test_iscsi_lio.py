@@ -93,7 +93,11 @@ def _made_with(path: str) -> dict[str, str]:
             }
         case ["iscsi", _, _, "acls", _]:
             names = ("userid", "password", "userid_mutual", "password_mutual")
-            return {"info": "No active iSCSI Session", **{f"auth/{name}": "" for name in names}}
+            return {
+                "info": "No active iSCSI Session",
+                "attrib/nopin_timeout": "15",
+                **{f"auth/{name}": "" for name in names},
+            }
         case ["iscsi", _, _, "lun", _]:
             return {"alua_tg_pt_gp": "TG Port Alias: default_tg_pt_gp\n"}
         case ["iscsi", _, _, "acls", _, _]:

@@ -91,7 +91,7 @@ class LioEngine:
 
     async def demote(self, volume: Volume) -> None:
         """See the port. New commands are refused by the state. Then the unit is taken from the node's ports, which in the
-        kernel waits for each command that has been let in, and put back."""
+        kernel waits for each command that has been let in, and put back. After a failure `prepare` puts it back."""
         place = await self._run(lambda: lio_report.find(self._fs, volume), f"look at {volume}")
         if place is None:
             return
