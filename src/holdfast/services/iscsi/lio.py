@@ -86,6 +86,7 @@ class LioEngine:
         unit = f"iscsi-promote-{volume.uuid}"
         await self._runner.start(Unit(unit, ("/bin/sh", "-c", f'echo {ACTIVE} >"$1"', "sh", file), allowed=allowed))
         await self._runner.wait_exit(unit)
+        await self._runner.stop(unit, grace_s=0.0)  # takes its empty group away
         if self._state(place) != ACTIVE:
             raise DriverError(f"{volume} did not become active", f"Look at {self._runner.log_path(unit)} and at dmesg.")
 
