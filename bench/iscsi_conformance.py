@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,8 +132,8 @@ async def served() -> AsyncIterator[Served]:
 # --- report -------------------------------------------------------------------------------------------------------------
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
-    """Markdown: counts per family, then what did not pass and was not skipped, with its explanation."""
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Markdown: counts per family, then what did not pass and was not skipped, by reason."""
     families: dict[str, collections.Counter[str]] = {}
     for outcome in outcomes:
         families.setdefault(outcome.family, collections.Counter())[outcome.result] += 1
@@ -143,10 +143,14 @@ def table(outcomes: Iterable[Outcome]) -> str:
         lines.append(f"| {family} | " + " | ".join(str(counts[kind] or "") for kind in kinds) + " |")
     total = collections.Counter(outcome.result for outcome in outcomes)
     lines.append("| **all** | " + " | ".join(f"**{total[kind]}**" for kind in kinds) + " |")
-    lines += ["", "| did not pass | the suite says | because |", "|---|---|---|"]
+    reasons: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.result in ("failed", "hung"):
-            lines.append(f"| {outcome.test} | {outcome.said or outcome.result} | {explained(outcome.test)} |")
+            reasons.setdefault(explained(outcome.test) or "not explained yet", []).append(outcome)
+    lines += ["", "| did not pass | the suite says | because |", "|---|---|---|"]
+    for reason, found in reasons.items():
+        names = ", ".join(f"{outcome.test} ({outcome.result})" for outcome in found)
+        lines.append(f"| {names} | {found[0].said} | {reason} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Why tests of libiscsi's suite do not pass against the tgt engine, and what was found when looking into it."""
 
 _UNALIGNED = (
-    "tgt reads for comparison into memory that is not aligned, which `direct` refuses (EINVAL in its log); whether it "
+    "tgt reads for comparison into memory that need not be aligned, which `direct` refuses (EINVAL in its log); whether it "
     "happens is luck. Without `direct` it passes, but a node's page cache would serve stale data after a failback"
 )
 _PART_OF_A_BLOCK = (
@@ -13,12 +13,12 @@ _SLOW = (
     "without `direct` the ones with ZeroBlocks pass after 18 s"
 )
 _ATTENTION = (
-    "the suite takes the unit attention *reservations released* (2A/04), which another test step caused, for an error. "
+    "the suite takes the unit attention *reservations released* (2A/04), news to the other initiator, for an error. "
     "Reservations do not follow a failover with tgt, so nobody should use them"
 )
 
 EXPLAINED = {
-    "GetLBAStatus.BeyondEol": "tgt does not refuse block 2^63: its sum overflows. It refuses the others",
+    "GetLBAStatus.BeyondEol": "tgt does not refuse block 2^63; it refuses the others",
     "OrWrite.Simple": _UNALIGNED,
     "OrWrite.Verify": _UNALIGNED,
     "Verify10": _UNALIGNED,
@@ -37,6 +37,6 @@ EXPLAINED = {
     "WriteSame16": _SLOW,
     "iSCSIdatasn.iSCSIDataSnInvalid": "tgt takes data with a wrong DataSN; TCP keeps their order",
     "iSCSIResiduals": _PART_OF_A_BLOCK,
-    "iSCSITMF.LUNResetSimpleAsync": "an assertion about connecting again after the reset (`reconnect_succeeded`); not looked into further",
+    "iSCSITMF.LUNResetSimpleAsync": "about connecting again after a reset (`reconnect_succeeded`); not looked into further",
 }
 """`Family.Test`, or a whole family → the reason."""
