@@ -11,7 +11,8 @@ from holdfast.errors import FenceError
 from holdfast.fencing.power import sequence
 from holdfast.lab.bmc import BmcMode
 
-CALL_S = 15.0
+CALL_S = 60.0
+"""Catches a hang only: a fence agent is a new process, which an overloaded machine starts within many seconds."""
 HANG_S = 60.0
 
 
@@ -132,5 +133,5 @@ async def test_a_bmc_that_lies_is_caught_by_signs_of_life(bmc):
 async def test_a_bmc_that_lies_consistently_cannot_be_found_out_by_reading(bmc):
     """Documented, not wished for: this is why devices are tested while the node is up."""
     bmc.bmc.mode = BmcMode.LIE
-    assert (await fence_node(bmc, 20.0)).verified_off
+    assert (await fence_node(bmc, CALL_S)).verified_off
     assert bmc.power.state() == "on"
