@@ -72,7 +72,7 @@ class Comparison:
     with_room_work: float
     room_moves: int
     theirs_cpu_s: float | None = None
-    """None: not asked, or no answer within two minutes."""
+    """None: not asked, or no answer within an hour."""
     theirs: int = 0
     theirs_work: float = 0.0
     theirs_stopped: int = 0

@@ -13,7 +13,7 @@ from planner_worlds import World
 FEATURES = "3.16.2"
 NO_PARAMETERS = "f2317cad3d54cec5d7d7aa7d0bf35cf8"
 """Digest of a resource without parameters, so that nothing is restarted for a changed definition."""
-TIMEOUT_S = 120
+TIMEOUT_S = 3600
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Answer:
 
 
 def ask(crm_simulate: str, world: World, failed: str) -> Answer | None:
-    """None: it had no answer within two minutes. Raises subprocess.CalledProcessError."""
+    """None: it had no answer within an hour. Raises subprocess.CalledProcessError."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "cib.xml")
         file.write_bytes(ElementTree.tostring(_cib(world, failed)))

@@ -105,7 +105,8 @@ class WatchBatch:
     """What a watch delivers.
 
     If `snapshot` is true the `changes` are a full listing: everything known under the prefix before must be forgotten.
-    That happens first of all, and again whenever continuity was lost (compaction, cancellation, a restored store, another cluster).
+    That happens first of all, and again whenever continuity was lost (compaction, cancellation, a restored store, another
+    cluster).
     A batch without changes is a sign of life (progress up to `revision`).
     """
 
