@@ -384,7 +384,8 @@ class Driver(Protocol):
 
     async def wait_exit(self, instance: InstanceSpec) -> bool:
         """Returns when the instance's main process has ended (at once if it does not run). True: it ended by its own will
-        and is to stay off, such as a guest that powered itself off; False: it is to be started again."""
+        and is to stay off, such as a guest that powered itself off; False: it is to be started again. Once `stop` was asked
+        for, its end is nobody's own will any more."""
         ...
 
 

@@ -101,6 +101,7 @@ class WorldDriver:
         if self._world.fails("stop-unsaid"):
             return
         self._world.doors.discard((instance.id, self._node))
+        self._world.powered_off.discard(instance.id)
         if self._here(instance.id):
             self._world.end(instance.id)
 

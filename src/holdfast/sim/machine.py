@@ -68,9 +68,9 @@ class Machine:
     """Starts of the agent, over all boots."""
     live: dict[str, Run] = field(default_factory=dict)
     receiving: dict[str, str] = field(default_factory=dict)
+    """Instances that a process here waits for to be handed over live → their kind."""
     powered_off: set[str] = field(default_factory=set)
     """Instances that ended here by their own will, and were neither started nor stopped since."""
-    """Instances that a process here waits for to be handed over live → their kind."""
     clock: NodeClock = field(init=False)
     device: WatchdogDevice | None = None
     guard: SimGuard | None = None
