@@ -23,7 +23,7 @@ from holdfast.errors import HoldfastError
 from holdfast.lab import LabClient
 
 pytestmark = pytest.mark.lab
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def out(lab: LabClient, host: str, script: str) -> str:
