@@ -132,11 +132,12 @@ async def test_a_frozen_unit_is_killed_without_waiting(runner: CgroupRunner, con
 async def test_units_in_groups_of_their_own_making_are_seen_and_removed(
     runner: CgroupRunner, config: NodeConfig
 ) -> None:
-    await runner.start(shell("nested", "sleep 1000"))
     group = group_of(config, "nested")
-    (group.path / "below").mkdir()
-    for pid in group.processes():
-        (group.path / "below" / "cgroup.procs").write_text(str(pid))
+    below = group.path / "below"
+    script = f"mkdir {below}; echo $$ > {below}/cgroup.procs; echo moved; exec sleep 1000"
+    await runner.start(shell("nested", script))
+    await until(lambda: "moved" in log_of(runner, "nested"))
+    assert (group.path / "cgroup.procs").read_text() == ""
     assert await runner.running() == ["nested"]
     await runner.stop("nested", grace_s=5)
     assert not group.path.exists()
