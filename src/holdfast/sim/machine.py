@@ -155,7 +155,9 @@ class Machine:
     def _watchdog_fires(self) -> None:
         idle = self.guard is not None and self.guard.gate.state.value == "idle"
         self.world.log.say("watchdog-fired", "", node=self.name)
-        if idle and not self.frozen and self.guard is not None and self.guard.life.alive:
+        # A machine that stood still so long is hung; its guard has a pet period to be heard again.
+        ran = not self.frozen and self.clock.now() - self.thawed_at >= self.world.timing.p
+        if idle and ran and self.guard is not None and self.guard.life.alive:
             self.world.checks.violated("INV-5", f"{self.name} had stopped cleanly and was reset by its watchdog")
         self.device = None
         self.reset()
