@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog.testing
 from vm_nodes import HANG_S, Bench, Steps, VmNode, bench, network, until, yes
 
 from holdfast.clock import SystemClock
@@ -187,6 +188,34 @@ async def test_a_hung_guest_is_found_and_reset(world: Bench, n1: VmNode) -> None
     stopping = asyncio.create_task(n1.driver.stop(vm, 1.0))
     await asyncio.wait_for(stopping, HANG_S)
     assert await n1.driver.running() == []
+
+
+async def test_a_guest_whose_agent_falls_silent_is_found_and_reset(world: Bench, n1: VmNode) -> None:
+    """Debian's QEMU guest agent. Silence counts only after an answer, so to be found silent proves that it was heard."""
+    vm = world.machine("a", heartbeat="agent", hang_s=2.5)
+    await n1.driver.start(vm, yes, Steps())
+    first = await world.answers(vm)
+
+    async def connected() -> bool:
+        return "name='org.qemu.guest_agent.0' state='connected'" in n1.virsh("dumpxml", "a").stdout
+
+    await until(connected)
+    for _ in range(6):  # longer than it may be silent
+        assert await healthy_within(n1, vm, True) == ""
+        await asyncio.sleep(0.5)
+    await world.ask(vm, "/hang")
+    daemon, pid = n1.pid("libvirtd"), n1.qemu_pid("a")
+    assert "silent" in await healthy_within(n1, vm, False)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            await n1.driver.tick(vm)
+    assert len(logs) < 2, "a silent agent is not taken for a libvirt that hangs"
+    await n1.driver.restart_hung(vm)
+    assert await healthy_within(n1, vm, True) == ""
+    second = await world.answers(vm)
+    assert second["boot"] != first["boot"]
+    assert (n1.pid("libvirtd"), n1.qemu_pid("a")) == (daemon, pid)
+    await n1.driver.stop(vm, 0.0)
 
 
 async def test_a_guest_that_boots_slowly_does_not_hang(world: Bench, n1: VmNode) -> None:

@@ -21,7 +21,7 @@ from holdfast.bootstrap.pki import create_authority, issue_node
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.core.model import InstanceSpec
-from holdfast.lab.guest import VM, VM_COMMAND_LINE, build
+from holdfast.lab.guest import VM, VM_COMMAND_LINE, VM_WITH_AGENT, build
 from holdfast.services.nfs.storage import MARKER
 from holdfast.services.vm.config import Disk, VmConfig, instance_spec, new_config
 from holdfast.services.vm.driver import VmDriver
@@ -107,7 +107,7 @@ class Bench:
 
     def machine(self, name: str, *, settings: str = "", **more: Any) -> InstanceSpec:
         """A machine with a disk of its own; `settings` are its guest's (vm.c), `more` are fields of VmConfig."""
-        image = build(recipe=VM)
+        image = build(recipe=VM_WITH_AGENT if more.get("heartbeat") == "agent" else VM)
         shared = self.directory / "shared"
         for source in (image.kernel, image.initrd):
             if not (shared / source.name).exists():

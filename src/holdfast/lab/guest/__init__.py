@@ -2,6 +2,6 @@
 the kernel of the build machine has no NFS), and one to be the virtual machine of a cluster."""
 
 from holdfast.lab.guest.client import GuestNfsClient
-from holdfast.lab.guest.image import VM, VM_COMMAND_LINE, GuestError, GuestImage, build
+from holdfast.lab.guest.image import VM, VM_COMMAND_LINE, VM_WITH_AGENT, GuestError, GuestImage, build
 
-__all__ = ["VM", "VM_COMMAND_LINE", "GuestError", "GuestImage", "GuestNfsClient", "build"]
+__all__ = ["VM", "VM_COMMAND_LINE", "VM_WITH_AGENT", "GuestError", "GuestImage", "GuestNfsClient", "build"]

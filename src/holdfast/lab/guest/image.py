@@ -1,7 +1,7 @@
 """Builds guests: Debian's kernel as it is, and an initramfs of the modules it needs and one static program of ours.
 
-Kept in HOLDFAST_CACHE (default /var/cache/holdfast) and built again only if a source changed. The kernel package is
-downloaded once, by apt-get.
+Kept in HOLDFAST_CACHE (default /var/cache/holdfast) and built again only if a source changed. Packages for the guest (its
+kernel, the QEMU guest agent) are downloaded once, by apt-get, and not installed: nothing of them may run on this machine.
 """
 
 import fcntl
@@ -11,7 +11,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
@@ -44,11 +45,12 @@ class Recipe:
     """Its program, a C file beside this one."""
     modules: tuple[str, ...]
     """In the order in which they are loaded (each after those it depends on)."""
+    agent: bool = False
+    """With Debian's QEMU guest agent, and this machine's libraries for it; its program starts it."""
 
     def fingerprint(self) -> bytes:
-        return (
-            b"".join((_HERE / file).read_bytes() for file in (self.source, "machine.h")) + repr(self.modules).encode()
-        )
+        sources = b"".join((_HERE / file).read_bytes() for file in (self.source, "machine.h"))
+        return sources + repr((self.modules, self.agent)).encode()
 
 
 NFS_CLIENT = Recipe(
@@ -68,6 +70,9 @@ NFS_CLIENT = Recipe(
 )
 VM = Recipe("vm", "vm.c", (*_VIRTIO, "drivers/block/virtio_blk", "drivers/input/evdev", "drivers/acpi/button"))
 """A machine for the kind `vm`: boots by kernel and initrd, needs 96 MiB and a disk of 4 MiB or more."""
+VM_WITH_AGENT = replace(VM, name="vm-agent", agent=True)
+AGENT_PACKAGE = "qemu-guest-agent"
+AGENT = "usr/sbin/qemu-ga"
 VM_COMMAND_LINE = (
     "console=ttyS0 quiet loglevel=4 tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on"
 )
@@ -95,7 +100,8 @@ def build(cache: Path | None = None, recipe: Recipe = NFS_CLIENT) -> GuestImage:
         key = hashlib.sha256(kernel.name.encode() + recipe.fingerprint()).hexdigest()[:16]
         initrd = directory / f"initrd-{recipe.name}-{key}"
         if not initrd.exists():
-            _write(initrd, _initrd(kernel, recipe))
+            agent = _agent(directory) if recipe.agent else None
+            _write(initrd, _initrd(kernel, recipe, agent))
         return GuestImage(_vmlinuz(kernel), initrd)
 
 
@@ -105,6 +111,23 @@ def _kernel(directory: Path) -> Path:
     if kept:
         return kept[-1]
     package = _package_name()
+
+    def check(unpacked: Path) -> None:
+        modules = next((unpacked / "lib/modules").iterdir(), None)
+        if modules is None or not (modules / "kernel/fs/nfs/nfsv4.ko").exists():
+            raise GuestError(f"the package {package} has no NFS client", "Use another kernel package.")
+
+    return _download(package, directory, check)
+
+
+def _agent(directory: Path) -> Path:
+    """The guest agent's program."""
+    kept = directory / f"{AGENT_PACKAGE}.unpacked"
+    return (kept if kept.exists() else _download(AGENT_PACKAGE, directory)) / AGENT
+
+
+def _download(package: str, directory: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
+    """The package, unpacked and kept. `check` raises where it is not what is needed."""
     with tempfile.TemporaryDirectory(dir=directory) as temporary:
         _run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=temporary)
         files = list(Path(temporary).glob("*.deb"))
@@ -112,9 +135,7 @@ def _kernel(directory: Path) -> Path:
             raise GuestError(f"apt-get downloaded {len(files)} files for {package}", "Try `apt-get update`.")
         unpacked = Path(temporary) / "unpacked"
         _run(["dpkg-deb", "-x", str(files[0]), str(unpacked)])
-        modules = next((unpacked / "lib/modules").iterdir(), None)
-        if modules is None or not (modules / "kernel/fs/nfs/nfsv4.ko").exists():
-            raise GuestError(f"the package {package} has no NFS client", "Use another kernel package.")
+        check(unpacked)
         final = directory / f"{package}.unpacked"
         unpacked.rename(final)
     return final
@@ -134,7 +155,7 @@ def _vmlinuz(kernel: Path) -> Path:
     return next((kernel / "boot").glob("vmlinuz-*"))
 
 
-def _initrd(kernel: Path, recipe: Recipe) -> bytes:
+def _initrd(kernel: Path, recipe: Recipe, agent: Path | None) -> bytes:
     modules = next((kernel / "lib/modules").iterdir()) / "kernel"
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "init"
@@ -151,7 +172,18 @@ def _initrd(kernel: Path, recipe: Recipe) -> bytes:
             names.append(source.name)
             members.append(Member(f"modules/{source.name}", stripped.read_bytes()))
     members.append(Member("modules/order", "\n".join(names).encode() + b"\n"))
-    return archive(members)
+    return archive([*members, *(_with_libraries(agent) if agent else [])])
+
+
+def _with_libraries(agent: Path) -> list[Member]:
+    """The agent and, under the names that its loader looks for, this machine's libraries, which QEMU itself needs too."""
+    listing = _run(["ldd", str(agent)])
+    if "not found" in listing:
+        raise GuestError(f"a library of {agent} is missing here: {listing}", "Run scripts/setup.")
+    files = {path: Path(path) for path in re.findall(r"(/\S+) \(0x", listing)} | {f"/{AGENT}": agent}
+    directories = {str(parent) for path in files for parent in Path(path).parents} - {"/"}
+    members = [Member(each[1:]) for each in sorted(directories)]
+    return members + [Member(path[1:], source.read_bytes()) for path, source in files.items()]
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,13 +1,14 @@
-/* The only program of the lab's virtual machines: it is /init of a Linux kernel with nothing else in user space.
+/* The program of the lab's virtual machines: it is /init of a Linux kernel with nothing else in user space, or only the QEMU
+ * guest agent, which it starts where it is there.
  *
  * On its disk it journals a counter (O_DIRECT, each write on stable storage before the next): sector 0 holds the last record,
  * the sectors after it the journal. A record that another machine has written since ours is a second writer: `split`.
  * It answers its state as JSON on TCP port 80, writes a line to the virtio-serial port org.holdfast.heartbeat.0 each second,
  * and powers off at the ACPI button, at GET /off and at the console line "off". GET /reboot boots it again, GET /hang stops
- * all work, GET /crash the kernel.
+ * all work (also the agent's), GET /crash the kernel.
  *
  * Settings come from the kernel's command line, hvm.<name>=<value>: name ip (address/prefix length) period_ms
- * late_s (its heart begins to beat so long after its boot).
+ * late_s (its heart begins to beat, and its agent to answer, so long after its boot).
  */
 #define SETTING_PREFIX "hvm."
 #include "machine.h"
@@ -15,11 +16,13 @@
 #include <dirent.h>
 #include <linux/input.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/reboot.h>
 
 #define SECTOR 512
 #define JOURNAL 8000
+#define AGENT "/usr/sbin/qemu-ga"
 
 struct state {
 	char boot[9], previous[64];
@@ -30,6 +33,7 @@ static struct state state;
 static const char *name;
 static pthread_mutex_t state_lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile int hung, disk_known;
+static volatile pid_t agent;
 
 static void end(int how)
 {
@@ -101,31 +105,33 @@ static void *keep_journal(void *unused)
 
 /* --- heartbeat, power button, console ---------------------------------------------------------------------------- */
 
-static int open_heartbeat(void)
+/* Whether there is a virtio-serial port of that name; its device in `path`. */
+static int find_port(const char *wanted, char path[300])
 {
-	char path[300], port[64];
+	char port[64];
+	int found = 0;
 	struct dirent *entry;
 	DIR *ports = opendir("/sys/class/virtio-ports");
 
-	while (ports && (entry = readdir(ports))) {
-		snprintf(path, sizeof path, "/sys/class/virtio-ports/%.200s/name", entry->d_name);
+	while (ports && !found && (entry = readdir(ports))) {
+		snprintf(path, 300, "/sys/class/virtio-ports/%.200s/name", entry->d_name);
 		int file = open(path, O_RDONLY | O_CLOEXEC);
 		ssize_t length = file < 0 ? -1 : read(file, port, sizeof port - 1);
 		close(file);
-		if (length > 0 && strncmp(port, "org.holdfast.heartbeat.0", 24) == 0) {
-			snprintf(path, sizeof path, "/dev/%.200s", entry->d_name);
-			return open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-		}
+		found = length > 0 && strncmp(port, wanted, strlen(wanted)) == 0;
+		snprintf(path, 300, "/dev/%.200s", entry->d_name);
 	}
-	return -1;
+	if (ports)
+		closedir(ports);
+	return found;
 }
 
 static void *beat(void *late_s)
 {
-	char line[64];
+	char line[64], path[300];
 
 	pause_s(atof(late_s));
-	int port = open_heartbeat();
+	int port = find_port("org.holdfast.heartbeat.0", path) ? open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC) : -1;
 
 	for (long n = 1; port >= 0; n++, pause_s(1)) {
 		int length = snprintf(line, sizeof line, "beat %ld\n", n);
@@ -133,6 +139,21 @@ static void *beat(void *late_s)
 		/* Nobody may listen just now; the next line tells as much as this one. */
 		if (!hung && write(port, line, length) != length)
 			continue;
+	}
+	return NULL;
+}
+
+static void *start_agent(void *late_s)
+{
+	char path[300];
+
+	pause_s(atof(late_s));
+	while (!find_port("org.qemu.guest_agent.0", path)) /* the kernel hears of ports one by one */
+		pause_s(0.1);
+	agent = fork();
+	if (agent == 0) {
+		execl(AGENT, AGENT, "-m", "virtio-serial", "-p", path, "-t", "/run", NULL);
+		_exit(127);
 	}
 	return NULL;
 }
@@ -167,8 +188,11 @@ static void answer(int client)
 
 	if (length <= 0)
 		return;
-	if (strncmp(request, "GET /hang", 9) == 0)
+	if (strncmp(request, "GET /hang", 9) == 0) {
 		hung = 1;
+		if (agent > 0)
+			kill(agent, SIGSTOP);
+	}
 	pthread_mutex_lock(&state_lock);
 	snprintf(body, sizeof body,
 		 "{\"name\":\"%s\",\"boot\":\"%s\",\"prev\":\"%s\",\"n0\":%ld,\"n\":%ld,\"up\":%.3f,\"split\":%ld,\"werr\":%ld}\n",
@@ -258,6 +282,10 @@ int main(void)
 	printf("HVM-UP name=%s boot=%s up=%.3f\n", name, state.boot, now());
 	fflush(stdout);
 	spawn(beat, (void *)setting("late_s", "0"));
+	if (access(AGENT, X_OK) == 0) {
+		mkdir("/run", 0755);
+		spawn(start_agent, (void *)setting("late_s", "0"));
+	}
 	spawn(keep_journal, NULL);
 	spawn(watch_button, buttons[0]);
 	spawn(watch_button, buttons[1]);

@@ -108,14 +108,14 @@ class Domains:
 
     async def agent_answers(self, name: str) -> bool:
         """The guest agent inside answers a ping."""
-        ping = '{"execute": "guest-ping"}'
+
+        def ping(domain: libvirt.virDomain) -> None:
+            # The command's own limit does not count for the handshake before it, which is 5 s by default.
+            domain.agentSetResponseTimeout(AGENT_S, 0)
+            libvirt_qemu.qemuAgentCommand(domain, '{"execute": "guest-ping"}', AGENT_S, 0)
+
         try:
-            await self._on(
-                name,
-                lambda domain: libvirt_qemu.qemuAgentCommand(domain, ping, AGENT_S, 0),
-                "ask the agent of",
-                AGENT_S + 1,
-            )
+            await self._on(name, ping, "ask the agent of", AGENT_S + 1)
         except LibvirtFailed:
             return False
         return True
