@@ -28,7 +28,7 @@ from holdfast.services.nfs.config import AccessRule, instance_spec, new_volume
 from holdfast.services.nfs.driver import GANESHA, NfsDriver
 from holdfast.services.nfs.ops import NfsStatusError, Status
 from holdfast.services.nfs.probe import NfsProbe
-from holdfast.services.nfs.storage import MARKER
+from holdfast.services.storage import MARKER
 
 pytestmark = [
     pytest.mark.lab,

@@ -22,7 +22,7 @@ from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.core.model import InstanceSpec
 from holdfast.lab.guest import VM, VM_COMMAND_LINE, VM_WITH_AGENT, build
-from holdfast.services.nfs.storage import MARKER
+from holdfast.services.storage import MARKER
 from holdfast.services.vm.config import Disk, VmConfig, instance_spec, new_config
 from holdfast.services.vm.driver import VmDriver
 from holdfast.services.vm.files import Place

@@ -18,7 +18,7 @@ from holdfast.agent.cgroup import Cgroup
 from holdfast.config import NodeConfig
 from holdfast.core.model import InstanceSpec, ServiceAddress
 from holdfast.services.nfs.config import AccessRule, instance_spec, new_volume
-from holdfast.services.nfs.storage import MARKER
+from holdfast.services.storage import MARKER
 
 HANG_S = 60.0
 ADDRESS = "10.78.0.101"

@@ -15,8 +15,8 @@ from holdfast.clock import SystemClock
 from holdfast.errors import DriverError
 from holdfast.services.nfs import clients, recovery, tcp
 from holdfast.services.nfs.clients import ABSENT_S, KEEP_FORMER_S, ClientMemory
-from holdfast.services.nfs.storage import MARKER, SharedStorage
 from holdfast.services.nfs.tcp import Peer
+from holdfast.services.storage import MARKER, SharedStorage
 
 A, B = Peer("10.0.0.1", 700), Peer("10.0.0.2", 800)
 

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.errors import DriverError
-from holdfast.services.nfs.storage import SharedStorage
+from holdfast.services.storage import SharedStorage
 from holdfast.services.threads import TookTooLong, in_thread
 
 LONG_S = 30.0

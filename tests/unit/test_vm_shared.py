@@ -10,7 +10,7 @@ import pytest
 from holdfast.api.operations.console import Console
 from holdfast.clock import ManualClock
 from holdfast.errors import Conflict, NotFound
-from holdfast.services.nfs.storage import MARKER, SharedStorage
+from holdfast.services.storage import MARKER, SharedStorage
 from holdfast.services.vm.config import console_copy
 from holdfast.services.vm.files import Place
 from holdfast.services.vm.shared import PERIOD_S, SharedWork

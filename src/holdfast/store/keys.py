@@ -96,6 +96,18 @@ def kind(name: str) -> str:
     return f"{KINDS}{name}"
 
 
+ISCSI_GROUPS = "spec/iscsi/groups/"
+ISCSI_VOLUMES = "spec/iscsi/volumes/"
+
+
+def iscsi_group(name: str) -> str:
+    return f"{ISCSI_GROUPS}{name}"
+
+
+def iscsi_volume(name: str) -> str:
+    return f"{ISCSI_VOLUMES}{name}"
+
+
 PAUSE = "spec/pause"
 RULES = "spec/rules/"
 LOCKS = "spec/locks/"

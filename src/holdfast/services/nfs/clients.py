@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from holdfast.services.nfs.storage import write_atomically
 from holdfast.services.nfs.tcp import Peer
+from holdfast.services.storage import write_atomically
 
 KEEP_FORMER_S = 60.0
 """How long a client of the former owner is remembered if it does not come back: until then a second failover resets it."""

@@ -21,7 +21,7 @@ from holdfast.services.cold import ColdDriver
 from holdfast.services.nfs import clients, host, recovery, tcp
 from holdfast.services.nfs.clients import ClientMemory
 from holdfast.services.nfs.config import KIND, PORT, RECOVERY_ID, NfsVolume, from_instance, ganesha_config
-from holdfast.services.nfs.storage import SharedStorage, write_atomically
+from holdfast.services.storage import SharedStorage, write_atomically
 
 log = structlog.get_logger("holdfast.nfs")
 

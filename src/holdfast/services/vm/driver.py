@@ -18,7 +18,7 @@ import structlog
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
-from holdfast.services.nfs.storage import SharedStorage, write_atomically
+from holdfast.services.storage import SharedStorage, write_atomically
 from holdfast.services.vm import files
 from holdfast.services.vm.config import AGENT_PORT, HEARTBEAT_PORT, KIND, VmConfig, from_instance
 from holdfast.services.vm.domain import domain_xml

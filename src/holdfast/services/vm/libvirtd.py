@@ -16,7 +16,7 @@ import structlog
 import libvirt
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, Unit
-from holdfast.services.nfs.storage import SharedStorage
+from holdfast.services.storage import SharedStorage
 from holdfast.services.threads import TookTooLong, in_thread
 from holdfast.services.vm import files
 from holdfast.services.vm.files import Place

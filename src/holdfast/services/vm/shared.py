@@ -10,7 +10,7 @@ import structlog
 
 from holdfast.errors import DriverError
 from holdfast.ports import Clock
-from holdfast.services.nfs.storage import SharedStorage
+from holdfast.services.storage import SharedStorage
 from holdfast.services.vm.config import console_copy
 from holdfast.services.vm.files import Place
 
