@@ -21,6 +21,8 @@ from holdfast.lab.guest.cpio import Member, archive
 CACHE = Path("/var/cache/holdfast")
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 """A package that only depends on the present kernel's; the cloud kernel is small and has the NFS client."""
+FULL_KERNEL_PACKAGE = "linux-image-amd64"
+"""Ten times as large: it also has 9p, drivers for watchdogs, and the SCSI device handlers that ALUA needs."""
 
 _VIRTIO = (
     "drivers/virtio/virtio_ring",
@@ -47,6 +49,7 @@ class Recipe:
     """In the order in which they are loaded (each after those it depends on)."""
     agent: bool = False
     """With Debian's QEMU guest agent, and this machine's libraries for it; its program starts it."""
+    kernel: str = KERNEL_PACKAGE
 
     def fingerprint(self) -> bytes:
         sources = b"".join((_HERE / file).read_bytes() for file in (self.source, "machine.h"))
@@ -96,7 +99,7 @@ def build(cache: Path | None = None, recipe: Recipe = NFS_CLIENT) -> GuestImage:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kernel = _kernel(directory)
+        kernel = _kernel(directory, recipe.kernel)
         key = hashlib.sha256(kernel.name.encode() + recipe.fingerprint()).hexdigest()[:16]
         initrd = directory / f"initrd-{recipe.name}-{key}"
         if not initrd.exists():
@@ -105,12 +108,32 @@ def build(cache: Path | None = None, recipe: Recipe = NFS_CLIENT) -> GuestImage:
         return GuestImage(_vmlinuz(kernel), initrd)
 
 
-def _kernel(directory: Path) -> Path:
-    """The unpacked kernel package: the newest one kept, else downloaded."""
-    kept = sorted(directory.glob("linux-image-*.unpacked"))
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Debian's kernel as it is, for guests that bring their own initramfs."""
+
+    image: Path
+    modules: Path
+    """The directory that has `fs`, `drivers` and so on."""
+
+
+def kernel(package: str = KERNEL_PACKAGE, cache: Path | None = None) -> Kernel:
+    """Downloaded if need be. Raises GuestError."""
+    directory = (cache or Path(os.environ.get("HOLDFAST_CACHE") or CACHE)) / "guest"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unpacked = _kernel(directory, package)
+    return Kernel(_vmlinuz(unpacked), next((unpacked / "lib/modules").iterdir()) / "kernel")
+
+
+def _kernel(directory: Path, wanted: str) -> Path:
+    """The unpacked kernel package that `wanted` depends on: the newest one kept, else downloaded."""
+    flavour = re.escape(wanted.removeprefix("linux-image"))
+    kept = sorted(p for p in directory.iterdir() if re.fullmatch(rf"linux-image-[\d.]+-\d+{flavour}\.unpacked", p.name))
     if kept:
         return kept[-1]
-    package = _package_name()
+    package = _package_name(wanted)
 
     def check(unpacked: Path) -> None:
         modules = next((unpacked / "lib/modules").iterdir(), None)
@@ -141,13 +164,11 @@ def _download(package: str, directory: Path, check: Callable[[Path], None] = lam
     return final
 
 
-def _package_name() -> str:
-    listing = _run(["apt-cache", "depends", KERNEL_PACKAGE])
+def _package_name(wanted: str) -> str:
+    listing = _run(["apt-cache", "depends", wanted])
     found = re.search(r"Depends: (linux-image-\S+)", listing)
     if not found:
-        raise GuestError(
-            f"apt knows no package {KERNEL_PACKAGE}", "Run `apt-get update`; the guest needs Debian on amd64."
-        )
+        raise GuestError(f"apt knows no package {wanted}", "Run `apt-get update`; the guest needs Debian on amd64.")
     return found[1]
 
 
