@@ -204,10 +204,8 @@ class PowerFence(Protocol):
     """One fence device of one node. Every call ends within `timeout` seconds or raises FenceError."""
 
     async def read(self, *, timeout: float) -> PowerReading: ...
-
     async def off(self, *, timeout: float) -> None:
         """Ask for immediate power-off. Returning proves nothing: read the state back."""
-        ...
 
     async def on(self, *, timeout: float) -> None: ...
 
@@ -327,14 +325,19 @@ class Driver(Protocol):
 
     kind: str
 
-    async def prepare(self, instance: InstanceSpec) -> None:
-        """Warm up on an eligible node without doing anything that clients or data could notice. Idempotent."""
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
+        """Keep warm exactly these, which could come to this node or are here, and nothing for others; data notice nothing.
+        Called every few seconds while the node may run what is strict. Returns what could not be prepared (id → why)."""
+        ...
+
+    async def put_away(self) -> None:
+        """Every instance was stopped, nothing strict may run here: end what `prepare` keeps in the strict group, for
+        certain. Raises DriverError."""
         ...
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
-        """Start it, or adopt it if it already runs here; what a live migration left half received is discarded. `allowed` is
-        asked right before each side effect that could touch data; when it answers False the start is abandoned with
-        DriverError."""
+        """Start it, or adopt it if it runs here; what a live migration left half received is discarded. `allowed` is asked
+        right before each side effect that could touch data; if it says False the start is abandoned with DriverError."""
         ...
 
     async def address_up(self, instance: InstanceSpec) -> None:
@@ -363,15 +366,14 @@ class Driver(Protocol):
         """Be ready for an instance that another node hands over; returns then. Idempotent; one that is here already is left
         alone.
 
-        What receives it is a process in the instance's strict group, listed by `running` and started only after `allowed`:
-        so whatever ends the group (`stop`, the guard at the deadline) also makes a later hand-over impossible. It stays
-        until `stop`, or `start`, which adopts what came. Raises DriverError.
+        What receives it is a process in its strict group, listed by `running`, started only after `allowed`: so whatever
+        ends the group also makes a later hand-over impossible. It stays until `stop`, or `start`, which adopts what came.
+        Raises DriverError.
         """
         ...
 
     async def reconfigure(self, instance: InstanceSpec) -> None:
-        """Its specification changed (not its address): apply that to what runs, restarting it only if there is no other
-        way. Raises DriverError."""
+        """Its specification changed, not its address: apply that, by a restart only if need be. Raises DriverError."""
         ...
 
     async def restart_hung(self, instance: InstanceSpec) -> None:
@@ -383,9 +385,8 @@ class Driver(Protocol):
         ...
 
     async def wait_exit(self, instance: InstanceSpec) -> bool:
-        """Returns when the instance's main process has ended (at once if it does not run). True: it ended by its own will
-        and is to stay off, such as a guest that powered itself off; False: it is to be started again. Once `stop` was asked
-        for, its end is nobody's own will any more."""
+        """Returns when its main process has ended (at once if it does not run). True: by its own will, and it is to stay off,
+        like a guest that powered itself off; never after `stop` was asked for. False: it is to be started again."""
         ...
 
 

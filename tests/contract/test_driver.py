@@ -120,9 +120,9 @@ async def test_kind_is_the_instances_kind(world: World) -> None:
 
 
 async def test_prepare_is_idempotent(world: World) -> None:
-    await world.driver.prepare(world.instance)
+    assert await world.driver.prepare([world.instance]) == {}
     started = list(world.runner.starts)
-    await world.driver.prepare(world.instance)
+    assert await world.driver.prepare([world.instance]) == {}
     assert world.runner.starts == started
 
 

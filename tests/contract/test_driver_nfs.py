@@ -118,8 +118,8 @@ def server_pid(directory: Path) -> int:
 async def test_start_stop_and_start_again_elsewhere(
     driver: NfsDriver, runner: CgroupRunner, directory: Path, instance: InstanceSpec
 ) -> None:
-    await driver.prepare(instance)
-    await driver.prepare(instance)
+    assert await driver.prepare([instance]) == {}
+    assert await driver.prepare([instance]) == {}
     assert await runner.running() == []
     steps = Steps()
     await driver.start(instance, yes, steps)

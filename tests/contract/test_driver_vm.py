@@ -64,7 +64,7 @@ async def healthy_within(node: VmNode, instance: InstanceSpec, wanted: bool, lim
 
 async def test_start_adopt_and_stop(world: Bench, n1: VmNode) -> None:
     vm = world.machine("a")
-    await n1.driver.prepare(vm)
+    assert await n1.driver.prepare([vm]) == {}
     assert await n1.driver.running() == []
     steps = Steps()
     await n1.driver.start(vm, yes, steps)
@@ -92,7 +92,7 @@ async def test_start_adopt_and_stop(world: Bench, n1: VmNode) -> None:
 
 async def test_a_start_that_is_not_allowed_leaves_nothing(world: Bench, n1: VmNode) -> None:
     vm = world.machine("a")
-    await n1.driver.prepare(vm)
+    assert await n1.driver.prepare([vm]) == {}
     asked = 0
     for refused_at in range(4):
         answers = [True] * refused_at + [False]
@@ -109,7 +109,7 @@ async def test_a_start_that_is_not_allowed_leaves_nothing(world: Bench, n1: VmNo
 async def test_nothing_starts_or_opens_its_disk_behind_holdfasts_back(world: Bench, n1: VmNode) -> None:
     n2, vm = world.nodes["n2"], world.machine("a")
     await n1.driver.start(vm, yes, Steps())
-    await n2.driver.prepare(vm)
+    assert await n2.driver.prepare([vm]) == {}
     xml = world.directory / "a.xml"
     xml.write_text(n1.virsh("dumpxml", "--inactive", "a").stdout)
     refused = n2.virsh("create", str(xml))
@@ -266,7 +266,7 @@ async def test_a_libvirt_that_hangs_ends_no_machine_and_hides_none(world: Bench,
 async def test_live_migration_there_and_back(world: Bench, n1: VmNode) -> None:
     n2, vm = world.nodes["n2"], world.machine("a")
     await n1.driver.start(vm, yes, Steps())
-    await n2.driver.prepare(vm)
+    assert await n2.driver.prepare([vm]) == {}
     before = await world.answers(vm)
     with pytest.raises(DriverError, match="not handed over"):
         await asyncio.wait_for(n1.driver.migrate(vm, "n2"), HANG_S)

@@ -73,8 +73,7 @@ class Node:
         return {"running": await self.driver.running()}
 
     async def prepare(self, spec: InstanceSpec) -> dict[str, Any]:
-        await self.driver.prepare(spec)
-        return {}
+        return dict(await self.driver.prepare([spec]))
 
     async def reconfigure(self, spec: InstanceSpec) -> dict[str, Any]:
         await self.driver.reconfigure(spec)

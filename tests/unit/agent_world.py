@@ -3,7 +3,7 @@ share one imaginary hypervisor. Whether a node may run anything is what the test
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -47,7 +47,9 @@ class Hypervisors:
     starts: Counter[str] = field(default_factory=Counter)
     """Node → fresh starts there."""
     failing: Counter[str] = field(default_factory=Counter)
-    """`start`, `stop`, `migrate`: so many of the next ones fail."""
+    """`start`, `stop`, `migrate`, `put-away`: so many of the next ones fail."""
+    warm: set[tuple[str, str]] = field(default_factory=set)
+    """(instance, node) that is kept warm, by a process in the node's strict group."""
     hand_over: asyncio.Event = field(default_factory=asyncio.Event)
     """Cleared: a live migration goes on copying."""
 
@@ -80,7 +82,15 @@ class WorldDriver:
     def _here(self, name: str) -> bool:
         return self._world.live.get(name) == self._node
 
-    async def prepare(self, instance: InstanceSpec) -> None: ...
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
+        await self._clock.sleep(0.1)
+        self._world.warm.update((instance.id, self._node) for instance in instances)
+        return {}
+
+    async def put_away(self) -> None:
+        if self._world.fails("put-away"):
+            raise DriverError("its daemon does not end")
+        self._world.warm -= {found for found in self._world.warm if found[1] == self._node}
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
         if self._here(instance.id):

@@ -86,7 +86,7 @@ class Steps:
 
 async def test_the_unit_is_a_system_unit_with_an_absolute_program() -> None:
     runner = Journal()
-    await PanelDriver(runner, JumpingClock(), config()).prepare(instance())
+    await PanelDriver(runner, JumpingClock(), config()).prepare([instance()])
     assert runner.unit is not None
     assert not runner.unit.strict
     assert Path(runner.unit.argv[0]).is_absolute()
@@ -112,7 +112,7 @@ async def test_restart_hung_gives_no_grace_and_waits_for_the_new_process() -> No
         return len(opened) > 2
 
     driver = PanelDriver(runner, JumpingClock(), config(), is_listening=is_listening)
-    await driver.prepare(instance())
+    await driver.prepare([instance()])
     await driver.restart_hung(instance())
     assert runner.did == ["start panel", "stop panel after 0", "start panel"]
     assert len(opened) == 3

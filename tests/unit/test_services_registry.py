@@ -47,10 +47,12 @@ def no_probe() -> HealthProbe:
 
 async def test_a_missing_module_becomes_a_driver_that_says_what_is_missing() -> None:
     driver = load_drivers({"vm": no_driver}, Units("panel"))["vm"]
-    for attempt in (driver.prepare(VM), driver.start(VM, lambda: True, Steps()), driver.tick(VM)):
+    for attempt in (driver.start(VM, lambda: True, Steps()), driver.tick(VM)):
         with pytest.raises(DriverError, match=r"libvirt.*Install what is missing"):
             await attempt
+    assert "Install what is missing" in (await driver.prepare([VM]))[VM.id]
     assert await driver.running() == []
+    await driver.put_away()
     await driver.stop(VM, 1.0)
     assert await driver.wait_exit(VM) is False
 

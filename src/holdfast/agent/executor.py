@@ -1,7 +1,7 @@
 """Everything that is placed on this node: from the store's placements to workers, one per instance."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 
@@ -44,7 +44,9 @@ class Executor:
         self._mirror = mirror
         self._fence_epoch = fence_epoch
         self._workers: dict[str, Worker] = {}
-        self._unprepared: dict[str, str] = {}
+        self._unprepared: dict[str, dict[str, str]] = {}
+        """Kind → what could not be prepared → why, as it was said last."""
+        self._warming: asyncio.Task[None] | None = None
         self._strict_suspended = True
         self._all_suspended = False
         self._isolated = False
@@ -122,18 +124,45 @@ class Executor:
 
     async def prepare(self) -> None:
         """Keep warm what could come here; called now and then. What cannot be prepared is said once."""
+        self._warming = asyncio.create_task(self._warm())
+        await asyncio.wait([self._warming])
+        if not self._warming.cancelled():
+            self._warming.result()
+
+    async def _warm(self) -> None:
+        for kind, driver in self._drivers.items():
+            could_come = list(self._could_come(kind))
+            only_others = could_come and all(spec.exclusivity is not Exclusivity.STRICT for spec in could_come)
+            if self._all_suspended or not (only_others or self._may_warm_strict()):
+                continue
+            problems = await driver.prepare(could_come)
+            for name, problem in problems.items():
+                if self._unprepared.get(kind, {}).get(name) != problem:
+                    log.warning("not prepared", kind=kind, instance=name, error=problem)
+            self._unprepared[kind] = problems
+
+    def _may_warm_strict(self) -> bool:
+        """What is kept warm may be processes in the strict group, where an idle node has none."""
+        return not self._strict_suspended and self._context.allowed()
+
+    def _could_come(self, kind: str) -> Iterator[InstanceSpec]:
         for entry in list(self._mirror.below(keys.INSTANCES)):
             spec = decode(entry.value, InstanceSpec, entry.key)
-            driver = self._drivers.get(spec.kind)
-            if driver is None or not self._eligible(spec) or spec.desired is not Desired.STARTED:
-                continue
-            try:
-                await driver.prepare(spec)
-                self._unprepared.pop(spec.id, None)
-            except HoldfastError as error:
-                if self._unprepared.get(spec.id) != str(error):
-                    log.warning("not prepared", instance=spec.id, error=str(error))
-                self._unprepared[spec.id] = str(error)
+            if spec.kind == kind and spec.desired is Desired.STARTED and self._eligible(spec):
+                yield spec
+
+    async def _put_away(self) -> bool:
+        """After every strict instance was stopped. True if nothing warm is left in the strict group."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
+        try:
+            for driver in self._drivers.values():
+                await driver.put_away()
+        except HoldfastError as error:
+            log.warning("not put away", error=str(error))
+            return False
+        return True
 
     # --- adoption -------------------------------------------------------------------------------------------------------
 
@@ -175,7 +204,9 @@ class Executor:
 
     async def _stop(self, grace_s: float, which: Callable[[Worker], bool]) -> bool:
         chosen = [worker for worker in self._workers.values() if which(worker)]
-        confirmed = all(await asyncio.gather(*(worker.stopped(grace_s) for worker in chosen)))
+        confirmed = (
+            all(await asyncio.gather(*(worker.stopped(grace_s) for worker in chosen))) and await self._put_away()
+        )
         left = [name for driver in self._drivers.values() for name in await driver.running()]
         stray = [name for name in left if name not in self._workers or which(self._workers[name])]
         if stray:

@@ -12,7 +12,7 @@ here. Two panels are a nuisance and no danger (`advisory`): both write to the st
 import asyncio
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from holdfast.config import PANEL_PORT, NodeConfig
@@ -20,6 +20,7 @@ from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
 from holdfast.services.cold import ColdDriver
+from holdfast.services.warm import NothingWarm, each
 
 UNIT = "panel"
 START_TIMEOUT_S = 20.0
@@ -48,7 +49,7 @@ def listening(port: int, proc: Path = Path("/proc/net")) -> bool:
     return False
 
 
-class PanelDriver(ColdDriver):
+class PanelDriver(ColdDriver, NothingWarm):
     """Driver port for kind `panel` (contract: tests/contract/test_driver.py)."""
 
     kind = "panel"
@@ -76,8 +77,11 @@ class PanelDriver(ColdDriver):
         program = Path(sys.executable).parent / "holdfast-panel"
         return Unit(name=UNIT, argv=(str(program),), strict=False)
 
-    async def prepare(self, instance: InstanceSpec) -> None:
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
         """Start the warm process, without waiting for it to listen."""
+        return await each(instances, self._prepare_one)
+
+    async def _prepare_one(self, _instance: InstanceSpec) -> None:
         async with self._lock:
             await self._runner.start(self.unit())
 

@@ -5,7 +5,7 @@ installed) becomes an `UnavailableDriver`: the agent starts, serves the other ki
 instance of that kind is to run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
@@ -96,8 +96,12 @@ class UnavailableDriver:
             "Install what is missing and restart holdfast-agent, or take the node's role away.",
         )
 
-    async def prepare(self, instance: InstanceSpec) -> None:
-        raise self._error()
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
+        return {instance.id: str(self._error()) for instance in instances}
+
+    async def put_away(self) -> None:
+        """Confirmed only where no unit of the kind runs, like a stop."""
+        await self.running()
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
         raise self._error()

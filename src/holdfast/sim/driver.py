@@ -1,7 +1,7 @@
 """Simulated services: what a driver does on a simulated machine, and the client's check of it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.core.model import InstanceSpec
@@ -32,7 +32,10 @@ class SimDriver:
         self._machine = machine
         self._world = machine.world
 
-    async def prepare(self, instance: InstanceSpec) -> None: ...
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
+        return {}
+
+    async def put_away(self) -> None: ...
 
     async def start(self, instance: InstanceSpec, allowed: Callable[[], bool], steps: StepRecorder) -> None:
         trouble, clock = self._world.trouble, self._machine.clock

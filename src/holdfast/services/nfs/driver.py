@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,7 @@ from holdfast.services.nfs import clients, host, recovery, tcp
 from holdfast.services.nfs.clients import ClientMemory
 from holdfast.services.nfs.config import KIND, PORT, RECOVERY_ID, NfsVolume, from_instance, ganesha_config
 from holdfast.services.storage import SharedStorage, write_atomically
+from holdfast.services.warm import NothingWarm, each
 
 log = structlog.get_logger("holdfast.nfs")
 
@@ -36,7 +37,7 @@ _LOG_WORDS = (":FATAL", ":CONFIG :CRIT", ":FSAL :CRIT", ":DISP :FATAL")
 """Of a log, what may explain why a server did not start."""
 
 
-class NfsDriver(ColdDriver):
+class NfsDriver(ColdDriver, NothingWarm):
     """See the module's text. `shared_root` is the shared storage, `run_dir` a private directory of this node."""
 
     kind = KIND
@@ -54,8 +55,11 @@ class NfsDriver(ColdDriver):
 
     # --- start ------------------------------------------------------------------------------------------------------
 
-    async def prepare(self, instance: InstanceSpec) -> None:
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
         """Let servers listen on addresses that are not here yet, and have the program in the page cache."""
+        return await each(instances, self._prepare_one)
+
+    async def _prepare_one(self, instance: InstanceSpec) -> None:
         from_instance(instance)
         host.make_ready()
         host.warm(Path(self._ganesha).resolve())

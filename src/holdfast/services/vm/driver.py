@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -28,6 +28,7 @@ from holdfast.services.vm.health import Health
 from holdfast.services.vm.libvirtd import CALL_S, Libvirtd, LibvirtFailed, LibvirtSilent
 from holdfast.services.vm.migration import Migration
 from holdfast.services.vm.shared import SharedWork
+from holdfast.services.warm import NothingWarm, each
 
 log = structlog.get_logger("holdfast.vm")
 
@@ -44,7 +45,7 @@ CONSOLE_BYTES = 10 << 20
 """A console's log above this is moved to <log>.1 (replacing it) when its machine starts."""
 
 
-class VmDriver:
+class VmDriver(NothingWarm):
     """See the module's text. `hardware` says whether guests run on the processor itself (KVM)."""
 
     kind = KIND
@@ -76,8 +77,11 @@ class VmDriver:
 
     # --- start ------------------------------------------------------------------------------------------------------
 
-    async def prepare(self, instance: InstanceSpec) -> None:
+    async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
         """Have this node's daemons up, and libvirt know what QEMU can do: it asks before the first start, for seconds."""
+        return await each(instances, self._ensure_warm)
+
+    async def _ensure_warm(self, instance: InstanceSpec) -> None:
         from_instance(instance)
         await self._libvirt.ensure()
         if not self._warm:
@@ -310,7 +314,7 @@ class VmDriver:
         and of libvirt nothing."""
         first = instance.id not in self._ending
         self._ending.add(instance.id)
-        self._place.holder(_name(instance)).unlink(missing_ok=True)  # from here on its end is not the guest's own will
+        self._place.holder(instance.service).unlink(missing_ok=True)  # from here on its end is not the guest's own will
         try:
             if grace_s > 0 and instance.id in await self._runner.running():
                 await self._power_button(instance, grace_s)
@@ -323,7 +327,7 @@ class VmDriver:
     async def _power_button(self, instance: InstanceSpec, grace_s: float) -> None:
         end = self._clock.now() + grace_s
         try:
-            await self._domains.press_power_button(_name(instance), timeout=min(grace_s, CALL_S))
+            await self._domains.press_power_button(instance.service, timeout=min(grace_s, CALL_S))
             async with self._clock.timeout(max(0.0, end - self._clock.now())):
                 await self._runner.wait_exit(instance.id)
         except (DriverError, TimeoutError) as error:
@@ -331,7 +335,7 @@ class VmDriver:
 
     async def _forget(self, instance: InstanceSpec) -> None:
         """Let libvirt notice the end, so that the leases of the disks are free, and take the domain off its list."""
-        name = _name(instance)
+        name = instance.service
         health = self._health.pop(instance.id, None)
         if health is not None:
             await health.close()
@@ -394,7 +398,3 @@ def _no() -> bool:
 def _ask(allowed: Callable[[], bool], instance: InstanceSpec) -> None:
     if not allowed():
         raise DriverError(f"the start of {instance.id} was abandoned", "This node may not run it any more.")
-
-
-def _name(instance: InstanceSpec) -> str:
-    return instance.id.partition("/")[2]
