@@ -4,6 +4,9 @@ A process is known by its command line. For a virtual machine that is not enough
 its state, and after that the first one lingers, idle. QEMU itself marks who may write: it holds byte 101 ("the WRITE
 permission is taken", see `raw_apply_lock_bytes` in QEMU's block/file-posix.c and docs/system/qemu-block-drivers) of each
 disk image by an open-file-description lock, lets go of it when it hands the machine over, and takes it when it receives one.
+
+A tgtd executes the active paths of several volumes, and not always the same ones: of those whose file it has open. It opens
+it before a path becomes active and closes it before the path is standby (tgt 1.0.85; tests/contract/test_iscsi_watched.py).
 """
 
 import re
@@ -22,6 +25,9 @@ EXECUTORS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 """Pattern of the whole command line → instance id. The first that matches counts."""
 
+_MEDIUM = re.compile(r"/iscsi/volumes/(?P<name>[^/]+)\.img(?: \(deleted\))?$")
+"""End of a volume's path, as the kernel shows an open file. In another mount namespace the begin may be missing."""
+
 
 def instance_of(command: Sequence[str]) -> str | None:
     """The strict instance that a process with this command line executes."""
@@ -30,6 +36,33 @@ def instance_of(command: Sequence[str]) -> str | None:
         if match := pattern.match(line):
             return instance.format(name=unquote(match["name"]).removeprefix("nfs/"))
     return None
+
+
+def is_target(command: Sequence[str]) -> bool:
+    """A tgtd: what it executes, `serves` tells."""
+    return bool(command) and command[0].rpartition("/")[2] == "tgtd"
+
+
+def serves(pid: int) -> frozenset[str]:
+    """The strict instances whose volumes a tgtd has open now. None if the process is gone."""
+    process = Path(f"/proc/{pid}")
+    # When its main thread has ended, only the others, which may be writing, still show what is open.
+    links = _links(process / "fd") or [link for thread in _entries(process / "task") for link in _links(thread / "fd")]
+    return frozenset(f"iscsi/{match['name']}" for link in links if (match := _MEDIUM.search(link)))
+
+
+def _links(directory: Path) -> list[str]:
+    found: list[str] = []
+    for entry in _entries(directory):
+        with suppress(OSError):  # it was closed meanwhile
+            found.append(str(entry.readlink()))
+    return found
+
+
+def _entries(directory: Path) -> list[Path]:
+    with suppress(OSError):
+        return list(directory.iterdir())
+    return []
 
 
 def may_receive(command: Sequence[str]) -> bool:
@@ -53,4 +86,4 @@ def _holds_write_byte(fdinfo: Path) -> bool:
     return False
 
 
-__all__ = ["EXECUTORS", "instance_of", "may_receive", "writes"]
+__all__ = ["EXECUTORS", "instance_of", "is_target", "may_receive", "serves", "writes"]

@@ -1,8 +1,8 @@
 """The independent watcher of INV-1: at most one live executor of a strict instance, at any time.
 
 It reads the process tables of all lab hosts from the machine, below the lab's control group, and knows nothing of
-Holdfast's own records, nor of libvirt's. What counts as an executor stands in lab/executors.py. A process is alive unless
-it is a zombie or gone: frozen and stopped ones are alive, for they go on when they are thawed.
+Holdfast's own records, nor of libvirt's. What counts as an executor stands in lab/executors.py. A process is alive as long
+as a thread of it is: frozen and stopped ones are alive, for they go on when they are thawed.
 
 Run as a process of its own, `python -m holdfast.lab.watcher LAB STATE_DIR RECORD PERIOD_S`, by `Watcher`.
 """
@@ -15,14 +15,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.client import LabClient, LabError
-from holdfast.lab.executors import instance_of, may_receive, writes
+from holdfast.lab.executors import instance_of, is_target, may_receive, serves, writes
 from holdfast.lab.processes import command_line
 
 PERIOD_S = 0.05
@@ -147,6 +148,7 @@ def read_report(path: Path) -> WatchReport:
 
 @dataclass(frozen=True, slots=True)
 class _Executor:
+    instance: str
     host: str
     pid: int
     state: str
@@ -156,12 +158,23 @@ class _Executor:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time of a process, None if it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return fields[0], int(fields[19])
+    """State letter and start time of a process that lives, else None. Its main thread may have ended before another one that
+    waits for a disk: then that one's letter counts."""
+    own = _state(Path(f"/proc/{pid}/stat"))
+    if own is None or own[0] not in "ZX":
+        return own
+    with suppress(OSError):
+        threads = [_state(thread / "stat") for thread in Path(f"/proc/{pid}/task").iterdir()]
+        return next(((thread[0], own[1]) for thread in threads if thread and thread[0] not in "ZX"), None)
+    return None
+
+
+def _state(stat: Path) -> tuple[str, int] | None:
+    """Fields 3 and 22 of proc_pid_stat(5); None if it is gone."""
+    with suppress(OSError):
+        fields = stat.read_text().rpartition(")")[2].split()
+        return fields[0], int(fields[19])
+    return None
 
 
 @dataclass(slots=True)
@@ -171,13 +184,16 @@ class _Process:
     instance: str | None
     command: list[str]
     first_seen: float
+    is_target: bool = False
+    """It executes what it serves at the moment."""
     has_written: bool = False
     """A QEMU that was seen with the right to write to its disks."""
 
 
 class Sampler:
     """Command lines are read once per process, and again (always while it is young) as it may execute something else.
-    Who may write to a machine's disks is read when it has several processes, and once a second until it was seen."""
+    Who may write to a machine's disks is read when it has several processes, and once a second until it was seen. What a
+    target serves is read at each sample."""
 
     _YOUNG_S, _LOOK_AGAIN_S = 3.0, 1.0
 
@@ -196,29 +212,31 @@ class Sampler:
         for host in self._hosts():
             for pid in cgroups.processes(self._group / host):
                 stat = _stat(pid)
-                if stat is None or stat[0] in "ZX":
+                if stat is None:
                     continue
                 key = (pid, stat[1])
                 if key in seen:
                     continue  # it was moved to another group while the groups were read
                 known = seen[key] = self._look(pid, self._known.get(key), now, look_again)
-                if known.instance is not None:
-                    executor = _Executor(host, pid, *stat, " ".join(known.command))
-                    found.setdefault(known.instance, []).append(executor)
+                for instance in _instances(pid, known):
+                    executor = _Executor(instance, host, pid, *stat, " ".join(known.command))
+                    found.setdefault(instance, []).append(executor)
         self._known = seen
         return {instance: self._executing(executors) for instance, executors in found.items()}
 
     def _look(self, pid: int, known: _Process | None, now: float, look_again: bool) -> _Process:
-        if known is None or (known.instance is None and (look_again or now - known.first_seen < self._YOUNG_S)):
+        unknown = known is None or (known.instance is None and not known.is_target)
+        if known is None or (unknown and (look_again or now - known.first_seen < self._YOUNG_S)):
             command = command_line(pid)
-            return _Process(instance_of(command), command, known.first_seen if known else now)
+            first_seen = known.first_seen if known else now
+            return _Process(instance_of(command), command, first_seen, is_target(command))
         if look_again and not known.has_written and _is_machine(known.instance):
             known.has_written = writes(pid)
         return known
 
     def together(self, executors: list[_Executor]) -> list[_Executor]:
-        """Those of one sample that execute at the same time. A sample takes a while: those that are alive after it were all
-        alive at its end, and only that is a proof."""
+        """Those of one sample that execute at the same time. A sample takes a while: those that execute after it as well all
+        did so at its end, and only that is a proof."""
         alive = [e for e in executors if _still_alive(e)]
         # A daemon that forks a helper looks like two until the helper has executed its own program.
         pids = {e.pid for e in alive}
@@ -228,8 +246,10 @@ class Sampler:
         return executors if len(executors) < 2 else [e for e in executors if self._executes(e)]
 
     def _executes(self, executor: _Executor) -> bool:
-        """Not so: a QEMU that waits to receive a machine, or has handed it over."""
+        """Not so: a QEMU that waits to receive a machine, or has handed it over; a target that serves it no more."""
         known = self._known[executor.pid, executor.started]
+        if known.is_target:
+            return executor.instance in serves(executor.pid)
         if not _is_machine(known.instance):
             return True
         if writes(executor.pid):
@@ -249,7 +269,7 @@ class _Record:
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", buffering=1)
         self._lock = threading.Lock()
-        self._open: dict[tuple[str, _Executor], list[float]] = {}
+        self._open: dict[_Executor, list[float]] = {}
 
     def write(self, kind: str, **entry: Any) -> None:
         with self._lock:
@@ -261,24 +281,31 @@ class _Record:
             # A second process of the same instance counts even on the same host.
             if len(executors) > 1 and len(together := sampler.together(executors)) > 1:
                 self.write("violation", boottime=now, instance=instance, executors=[asdict(e) for e in together])
-        present = {(i, _identity(e)) for i, executors in live.items() for e in executors}
-        for key in present:
-            if key not in self._open:
-                self.write("began", boottime=now, instance=key[0], host=key[1].host, pid=key[1].pid)
-            self._open.setdefault(key, [now, now])[1] = now
-        for key in [k for k in self._open if k not in present]:
-            self._close(key)
+        present = {_identity(e) for executors in live.values() for e in executors}
+        for who in present:
+            if who not in self._open:
+                self.write("began", boottime=now, instance=who.instance, host=who.host, pid=who.pid)
+            self._open.setdefault(who, [now, now])[1] = now
+        for who in [w for w in self._open if w not in present]:
+            self._close(who)
 
-    def _close(self, key: tuple[str, _Executor]) -> None:
-        first, last = self._open.pop(key)
-        self.write("interval", instance=key[0], host=key[1].host, pid=key[1].pid, first=first, last=last)
+    def _close(self, who: _Executor) -> None:
+        first, last = self._open.pop(who)
+        self.write("interval", instance=who.instance, host=who.host, pid=who.pid, first=first, last=last)
 
     def end(self, samples: int, longest_gap_s: float) -> None:
-        for key in list(self._open):
-            self._close(key)
+        for who in list(self._open):
+            self._close(who)
         self.write("end", samples=samples, longest_gap_s=longest_gap_s)
         with self._lock:
             self._file.close()
+
+
+def _instances(pid: int, known: _Process) -> Collection[str]:
+    """What a process executes now."""
+    if known.is_target:
+        return serves(pid)
+    return (known.instance,) if known.instance else ()
 
 
 def _is_machine(instance: str | None) -> bool:
@@ -287,7 +314,7 @@ def _is_machine(instance: str | None) -> bool:
 
 def _still_alive(executor: _Executor) -> bool:
     stat = _stat(executor.pid)
-    return stat is not None and stat[0] not in "ZX" and stat[1] == executor.started
+    return stat is not None and stat[1] == executor.started
 
 
 def _parent(pid: int) -> int:
@@ -299,7 +326,7 @@ def _parent(pid: int) -> int:
 
 
 def _identity(executor: _Executor) -> _Executor:
-    return _Executor(executor.host, executor.pid, "", executor.started, "")
+    return replace(executor, state="", command="")
 
 
 def _service_addresses(lab: LabClient) -> dict[str, list[str]]:
