@@ -39,6 +39,7 @@ from holdfast.net.announce import Announcer
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.links import hardware_addresses
 from holdfast.net.refusal import RefusalProbe
+from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.registry import drivers, probes
 from holdfast.store import keys
 from holdfast.store.codec import decode
@@ -100,8 +101,8 @@ class Agent:
         )
         self._executor = Executor(
             context,
-            drivers(self._config, self._runner, self._clock, cluster, self._management_address),
-            probes(self._config),
+            drivers(self._config, self._runner, self._clock, cluster, self._target_groups, self._management_address),
+            probes(self._config, self._target_groups),
             self._mirror,
             lambda: session.fence_epoch,
         )
@@ -190,6 +191,9 @@ class Agent:
                         task.result()
         finally:
             ended.cancel()
+
+    def _target_groups(self) -> dict[str, TargetGroup]:
+        return self._mirror.all(keys.ISCSI_GROUPS, TargetGroup)
 
     def _management_address(self, node: str) -> str:
         """Of another node, as the store tells it; its name where the store does not."""

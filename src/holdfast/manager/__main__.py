@@ -21,7 +21,9 @@ from holdfast.manager.membership import membership_stepper
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import ReportMessage, decode_report
 from holdfast.planning.cpsat import CpSatSolver
+from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.registry import probes
+from holdfast.store import keys
 from holdfast.store.etcd import EtcdStore
 
 log = structlog.get_logger("holdfast.manager")
@@ -39,7 +41,7 @@ async def _main(config: NodeConfig) -> None:
         config.id,
         uuid.uuid4().hex,
         PowerFenceRegistry(),
-        probes(config),
+        probes(config, lambda: manager.stored(keys.ISCSI_GROUPS, TargetGroup)),
         membership_stepper(config, store, clock),
         solve=lambda problem: asyncio.to_thread(solver.solve, problem),
         assess=lambda view, tolerate, now: asyncio.to_thread(assess, view, tolerate, now, solver),

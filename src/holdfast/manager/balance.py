@@ -1,5 +1,6 @@
-"""Automatic evening out of the load: one live migration at a time, while it is worth it, everything is calm, and the
-guarantee stays.
+"""Automatic evening out, one move at a time, while it is worth it, everything is calm, and the guarantee stays: of what is
+counted always, since such a move is only a change of state (core/spreading.py); of the load, by live migration, where the
+compute cluster's settings want it (core/rebalance.py).
 
 Whether a move would take the guarantee away is computed beside the manager's work, and holds for exactly the cluster that it
 was computed for.
@@ -14,8 +15,9 @@ import structlog
 from holdfast.core.assurance import lost_work
 from holdfast.core.intents import AskMove, Decision, EndMove, Intent
 from holdfast.core.model import MoveRequest
-from holdfast.core.policy import ComputeSpec
-from holdfast.core.rebalance import Proposal, automatic
+from holdfast.core.moves import Proposal
+from holdfast.core.rebalance import automatic
+from holdfast.core.spreading import automatic as spread_automatically
 from holdfast.core.view import InstanceView, View
 from holdfast.manager.guarantee import Assess, inputs
 
@@ -50,22 +52,22 @@ class Balancer:
         self._asked_at.clear()
         self._forget(None)
 
-    def steps(self, view: View, decision: Decision, now: float) -> list[Intent]:
-        """What is to be committed now. To be asked after each decision."""
-        if view.compute is None or view.compute.rebalance != "auto":
-            self.stop()
-            return []
+    def steps(self, view: View, decision: Decision, now: float, *, incident: bool = False) -> list[Intent]:
+        """What is to be committed now. To be asked after each decision. `incident`: one is open."""
         if decision.hold:
             return []
         withdrawn: list[Intent] = list(self._withdrawn(view, now))
-        if withdrawn or decision.intents or decision.cramped:
+        if withdrawn or decision.intents or incident:
             return withdrawn
-        seen = inputs(view, now)
-        if seen != self._inputs:
+        if self._assess is not None and view.compute is not None and (seen := inputs(view, now)) != self._inputs:
             self._forget(seen)
         refused = {move for move, stays in self._judged.items() if not stays}
-        self._balancing, move = automatic(view, now, balancing=self._balancing, without=refused)
-        if move is None or len(refused) >= REFUSALS or not self._stays(view, view.compute, move, now):
+        if len(refused) >= REFUSALS:
+            return []
+        move = spread_automatically(view, now, without=refused)
+        if move is None and not decision.cramped:
+            self._balancing, move = automatic(view, now, balancing=self._balancing, without=refused)
+        if move is None or not self._stays(view, move, now):
             return []
         instance = view.instances[move.instance]
         return [AskMove(instance.id, _request(move), instance.placement_revision, instance.spec_revision)]
@@ -92,12 +94,12 @@ class Balancer:
             self._judging.cancel()
             self._judging = None
 
-    def _stays(self, view: View, compute: ComputeSpec, move: Proposal, now: float) -> bool:
-        """The guarantee was found to stay with this move. Has it judged if it was not yet."""
-        if self._assess is None:
+    def _stays(self, view: View, move: Proposal, now: float) -> bool:
+        """The guarantee, if there is one, was found to stay with this move. Has it judged if it was not yet."""
+        if self._assess is None or view.compute is None:
             return True
         if (move.instance, move.target) not in self._judged and self._judging is None:
-            self._judging = asyncio.create_task(self._judge(self._assess, view, compute.tolerate, move, now))
+            self._judging = asyncio.create_task(self._judge(self._assess, view, view.compute.tolerate, move, now))
         return self._judged.get((move.instance, move.target), False)
 
     async def _judge(self, assess: Assess, view: View, tolerate: int, move: Proposal, now: float) -> None:

@@ -55,6 +55,11 @@ class IncidentKeeper:
                 self._open[incident.node] = Running(incident, self._clock.now() - last)
                 self._written[incident.id] = incident
 
+    @property
+    def open(self) -> bool:
+        """There is an incident that has not ended."""
+        return bool(self._open)
+
     # --- what happened --------------------------------------------------------------------------------------------------
 
     def observe(self, view: View, decision: Decision) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
 
 import structlog
 
@@ -28,6 +29,8 @@ from holdfast.store import keys
 from holdfast.store.codec import encode
 from holdfast.store.forward import ForwardStore
 from holdfast.store.mirror import WENT_BACK, Mirror
+
+T = TypeVar("T")
 
 log = structlog.get_logger("holdfast.manager")
 
@@ -112,6 +115,10 @@ class Manager:
     async def resign(self) -> None:
         await self.election.resign()
 
+    def stored(self, prefix: str, kind: type[T]) -> dict[str, T]:
+        """What the mirror has below a prefix, by the last part of the key. Raises StoreError."""
+        return self._mirror.all(prefix, kind)
+
     def wake(self) -> None:
         """Something happened that the store does not tell: decide anew."""
         self._mirror.changed.set()
@@ -174,7 +181,8 @@ class Manager:
         self._switch_on(view)
         published = await self._publish(view, decision)
         # After everything else, so that recovery never waits for it.
-        steps = self._room.steps(view, decision, now) or self._balancer.steps(view, decision, now)
+        steps = self._room.steps(view, decision, now)
+        steps = steps or self._balancer.steps(view, decision, now, incident=self._incidents.open)
         await self._act_on(steps, view)
         self._guarantee.observe(view, now)
         if decision.intents or steps or not published:

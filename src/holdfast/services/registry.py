@@ -5,20 +5,29 @@ installed) becomes an `UnavailableDriver`: the agent starts, serves the other ki
 instance of that kind is to run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.core.model import ClusterSpec, InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Driver, HealthProbe, Runner, StepRecorder
+from holdfast.services.iscsi.config import TargetGroup
+
+TargetGroups = Callable[[], Mapping[str, TargetGroup]]
 
 
 def drivers(
-    config: NodeConfig, runner: Runner, clock: Clock, cluster: ClusterSpec, address_of: Callable[[str], str] = str
+    config: NodeConfig,
+    runner: Runner,
+    clock: Clock,
+    cluster: ClusterSpec,
+    target_groups: TargetGroups,
+    address_of: Callable[[str], str] = str,
 ) -> dict[str, Driver]:
-    """Kind → driver, for every kind Holdfast knows. `address_of` gives the management address of a node, for live
-    migrations. (Imports inside: see the text of this module.)"""
+    """Kind → driver, for every kind Holdfast knows. `target_groups` are iSCSI's as they are stored, by name; `address_of`
+    gives the management address of a node, for live migrations. (Imports inside: see the text of this module.)"""
 
     def panel() -> Driver:
         from holdfast.services.admin_panel import PanelDriver  # noqa: PLC0415
@@ -36,10 +45,21 @@ def drivers(
 
         return VmDriver(place_of(config, cluster.shared_root), runner, clock, address_of=address_of)
 
-    return load_drivers({"panel": panel, "nfs": nfs, "vm": vm}, runner)
+    def iscsi() -> Driver:
+        from holdfast.services.iscsi.driver import IscsiDriver  # noqa: PLC0415
+        from holdfast.services.iscsi.engine import Engine  # noqa: PLC0415
+        from holdfast.services.iscsi.lio import LioEngine  # noqa: PLC0415
+        from holdfast.services.iscsi.reporter import Reporter  # noqa: PLC0415
+        from holdfast.services.iscsi.tgt import TgtEngine  # noqa: PLC0415
+
+        engines: dict[str, Engine] = {"lio": LioEngine(runner, clock), "tgt": TgtEngine(Path(config.run_dir), runner, clock)}
+        reporter = Reporter(config.id, cluster.shared_root, clock)
+        return IscsiDriver(config.id, engines, target_groups, config.run_dir, reporter, clock)
+
+    return load_drivers({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi}, runner)
 
 
-def probes(config: NodeConfig) -> dict[str, HealthProbe]:
+def probes(config: NodeConfig, target_groups: TargetGroups) -> dict[str, HealthProbe]:
     """Kind → health probe, for every kind Holdfast knows."""
 
     def panel() -> HealthProbe:
@@ -57,7 +77,12 @@ def probes(config: NodeConfig) -> dict[str, HealthProbe]:
 
         return VmProbe(config.run_dir, SystemClock())
 
-    return load_probes({"panel": panel, "nfs": nfs, "vm": vm})
+    def iscsi() -> HealthProbe:
+        from holdfast.services.iscsi.probe import IscsiProbe  # noqa: PLC0415
+
+        return IscsiProbe(config.id, target_groups)
+
+    return load_probes({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi})
 
 
 def load_drivers(makers: dict[str, Callable[[], Driver]], runner: Runner) -> dict[str, Driver]:

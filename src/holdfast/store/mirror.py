@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from holdfast.ports import Change, Entry, Store, WatchBatch
+from holdfast.store import keys
 from holdfast.store.codec import decode
 
 T = TypeVar("T")
@@ -65,6 +66,11 @@ class Mirror:
         if known is None or known[0] != entry.mod_revision:
             known = self._decoded[key] = (entry.mod_revision, decode(entry.value, kind, key))
         return known[1]
+
+    def all(self, prefix: str, kind: type[T]) -> dict[str, T]:
+        """Last part of the key → decoded value, of everything below a prefix. Raises StoreError for a bad record."""
+        found = {key: self.read(key, kind) for key in self.keys_below(prefix)}
+        return {keys.last_part(key): value for key, value in found.items() if value is not None}
 
     def revision_of(self, key: str) -> int:
         """The key's mod_revision; 0 if there is none."""
