@@ -7,6 +7,7 @@ from holdfast.api.auth import Authenticator
 from holdfast.api.cache import StatusCache
 from holdfast.api.creations import Creations
 from holdfast.api.operations.checks import Probe
+from holdfast.api.operations.iscsi_volumes import Files
 from holdfast.api.operations.nodes import MakeBundle
 from holdfast.api.operations.vm import Images
 from holdfast.ports import Clock, PowerFences, Store
@@ -27,6 +28,8 @@ class ApiContext:
     make_bundle: MakeBundle | None = None
     images: Images | None = None
     """None: this process cannot make disks."""
+    files: Files | None = None
+    """None: this process cannot make iSCSI volumes."""
     log_dir: Path = Path("/var/log/holdfast")
     """Logs of this node, the consoles of its machines among them."""
     creations: Creations = field(default_factory=Creations)
@@ -42,9 +45,10 @@ def make_context(
     probe: Probe | None = None,
     make_bundle: MakeBundle | None = None,
     images: Images | None = None,
+    files: Files | None = None,
     log_dir: Path = Path("/var/log/holdfast"),
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
     auth = Authenticator(store, clock)
     cache = StatusCache(store, clock, sessions=auth.sessions)
-    return ApiContext(node, session, store, clock, cache, auth, fences, probe, make_bundle, images, log_dir)
+    return ApiContext(node, session, store, clock, cache, auth, fences, probe, make_bundle, images, files, log_dir)

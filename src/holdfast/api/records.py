@@ -32,6 +32,7 @@ from holdfast.core.policy import (
 )
 from holdfast.errors import StoreError
 from holdfast.ports import Entry
+from holdfast.services.iscsi.config import TargetGroup, VolumeRecord
 from holdfast.store import codec, keys
 
 T = TypeVar("T")
@@ -65,6 +66,8 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.RULES, RuleSpec),
     (keys.LOCKS, InstanceLock),
     (keys.COMPUTE, ComputeSpec),
+    (keys.ISCSI_GROUPS, TargetGroup),
+    (keys.ISCSI_VOLUMES, VolumeRecord),
 )
 _NODE_KINDS: dict[str, type[Any]] = {
     "beat": Beat,

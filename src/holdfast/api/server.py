@@ -22,6 +22,7 @@ from holdfast.config import NodeConfig, Tls, store_endpoints
 from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
 from holdfast.errors import ConfigError
 from holdfast.ports import PowerFence, Store
+from holdfast.services.iscsi.files import VolumeFiles
 from holdfast.services.vm.images import QemuImages
 from holdfast.store.etcd import EtcdStore
 
@@ -47,6 +48,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         probe=NetworkProbe(config),
         make_bundle=_make_bundle,
         images=QemuImages(),
+        files=VolumeFiles(clock),
         log_dir=Path(config.log_dir),
     )
     app = create_app(context)

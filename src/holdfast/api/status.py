@@ -34,6 +34,7 @@ from holdfast.core.model import (
 )
 from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth
 from holdfast.ports import Entry
+from holdfast.services.iscsi.config import TargetGroup, VolumeRecord
 from holdfast.store import keys
 
 RECENT_INCIDENTS = 20
@@ -135,6 +136,23 @@ class InstanceView:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetGroupView:
+    """An iSCSI target group without its secrets: those of CHAP, and the name under which health checks log in."""
+
+    name: str
+    iqn: str
+    engine: str
+    portals: dict[str, tuple[str, ...]]
+    """Node → where it listens."""
+    tags: dict[str, int]
+    initiators: tuple[str, ...]
+    chap_user: str
+    """Empty: whoever may log in need not prove who it is."""
+    mutual_user: str
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterStatus:
     """The whole picture at one store revision."""
 
@@ -153,6 +171,9 @@ class ClusterStatus:
     kinds: tuple[ServiceSpec, ...] = ()
     """Settings of whole kinds that were prepared, e.g. the NFS address pool (name is empty)."""
     instances: tuple[InstanceView, ...] = ()
+    target_groups: tuple[TargetGroupView, ...] = ()
+    iscsi_volumes: tuple[VolumeRecord, ...] = ()
+    """Attached or not; the active path of an attached one is the instance `iscsi/<name>`."""
     open_incidents: tuple[Incident, ...] = ()
     """Oldest first."""
     recent_incidents: tuple[Incident, ...] = ()
@@ -210,6 +231,8 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         services=tuple(_service(spec, by_service) for _, spec in records.under(keys.SERVICES)),
         kinds=tuple(spec for _, spec in records.under(keys.KINDS)),
         instances=tuple(_instance(records, spec, placements.get(spec.id), states, view) for spec in specs),
+        target_groups=tuple(_target_group(group) for _, group in records.under(keys.ISCSI_GROUPS)),
+        iscsi_volumes=tuple(record for _, record in records.under(keys.ISCSI_VOLUMES)),
         open_incidents=tuple(i for i in incidents if i.state != "closed"),
         recent_incidents=tuple([i for i in reversed(incidents) if i.state == "closed"][:RECENT_INCIDENTS]),
         recent_events=tuple(reversed(events)),
@@ -270,6 +293,20 @@ def _service(spec: ServiceSpec, by_service: dict[str, list[str]]) -> ServiceStat
     ids = by_service.get(spec.name, []) + by_service.get(prefix, [])
     mine = tuple(i for i in ids if i == prefix or i.startswith(prefix + "/"))
     return ServiceStatus(spec.kind, spec.name, spec.config, mine, bool(spec.config.get("deleting")))
+
+
+def _target_group(group: TargetGroup) -> TargetGroupView:
+    return TargetGroupView(
+        group.name,
+        group.iqn,
+        group.engine,
+        group.portals,
+        group.tags,
+        group.initiators,
+        group.chap.user if group.chap else "",
+        group.mutual.user if group.mutual else "",
+        group.started,
+    )
 
 
 def _instance(

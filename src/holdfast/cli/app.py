@@ -18,6 +18,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "vm": ("holdfast.cli.vm", "Virtual machines: create, import, start, stop, migrate, change, delete."),
     "rule": ("holdfast.cli.rule", "Where instances run, together or apart, and in which order they start."),
     "nfs": ("holdfast.cli.nfs", "NFS volumes."),
+    "iscsi": ("holdfast.cli.iscsi", "iSCSI volumes and the target groups that serve them."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (

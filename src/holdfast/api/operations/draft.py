@@ -6,13 +6,14 @@ written or relied upon is compared too, so the manager's and the agents' writes 
 
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from holdfast.clock import SystemClock
 from holdfast.core.history import Event, Severity
 from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
-from holdfast.errors import Conflict, StoreUnknownOutcome
+from holdfast.errors import Conflict, StoreUnavailable, StoreUnknownOutcome
 from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
 from holdfast.store import codec, keys
 from holdfast.store.view import Listing
@@ -174,9 +175,10 @@ class Draft:
         try:
             result = await self.store.txn(compare, list(self._ops.values()))
         except StoreUnknownOutcome as error:
-            entry = await self.store.get(keys.SERIAL)
-            if entry is not None and codec.decode(entry.value, _Serial, keys.SERIAL).token == serial.token:
-                return entry.mod_revision
+            with suppress(StoreUnavailable):
+                entry = await self.store.get(keys.SERIAL)
+                if entry is not None and codec.decode(entry.value, _Serial, keys.SERIAL).token == serial.token:
+                    return entry.mod_revision
             raise StoreUnknownOutcome(
                 "the store did not say whether the change was applied",
                 "Look at `holdfast status` before you repeat it.",

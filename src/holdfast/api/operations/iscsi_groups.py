@@ -1,0 +1,320 @@
+"""iSCSI target groups: one target on several nodes. Create, start, stop, delete, who may log in."""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Protocol
+
+from holdfast.api.operations import checks
+from holdfast.api.operations.admission import admit
+from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceSpec
+from holdfast.errors import Conflict, InvalidInput
+from holdfast.ports import Store
+from holdfast.services.iscsi import names
+from holdfast.services.iscsi.client_config import ENGINES
+from holdfast.services.iscsi.config import KIND, ChapAccount, TargetGroup, VolumeRecord, parse_portal
+from holdfast.services.iscsi.report import NodeReport
+from holdfast.store import keys
+
+MIN_NODES = 2
+AUTHORITY = "iqn.2026-01.org.holdfast"
+"""Begin of the names that are made up here."""
+
+
+class Reports(Protocol):
+    """What the nodes say of their iSCSI paths, read from the shared storage. Raises DriverError."""
+
+    async def reports(self, root: str) -> dict[str, NodeReport]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewGroup:
+    name: str
+    nodes: Sequence[str]
+    portals: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Node → `ADDRESS[:PORT]` of its own; empty: its addresses on `networks`."""
+    networks: Sequence[str] = ("public",)
+    engine: str = ""
+    """Empty: the best that all the nodes have."""
+    iqn: str = ""
+    """Empty: made from the names of cluster and group."""
+    initiators: Sequence[str] = ()
+
+
+async def create(store: Store, actor: Actor, reports: Reports, wish: NewGroup) -> Outcome:
+    """The nodes get the role `storage`, and serve the target from then on, with no volume yet."""
+    checks.name(wish.name, "target group")
+    if wish.engine and wish.engine not in ENGINES:
+        raise InvalidInput(f"there is no engine `{wish.engine}`", f"Choose {' or '.join(ENGINES)}, or none.")
+    initiators = _initiators(wish.initiators)
+    root = (await Draft.open(store)).cluster.shared_root
+    said = await reports.reports(root)
+
+    async def operation(draft: Draft) -> str:
+        others = groups(draft)
+        if wish.name in others:
+            raise Conflict(f"a target group `{wish.name}` exists already", "Choose another name.")
+        specs = checks.nodes(draft, wish.nodes)
+        if len(specs) < MIN_NODES:
+            raise InvalidInput(
+                f"a target group needs at least {MIN_NODES} nodes, not {len(specs)}",
+                "With fewer no path would be left when its node dies.",
+            )
+        portals = _portals(draft, specs, wish)
+        group = TargetGroup(
+            wish.name,
+            wish.iqn or f"{AUTHORITY}:{draft.cluster.name}:{wish.name}",
+            _engine(specs, said, wish.engine, others.values(), portals),
+            portals,
+            _tags(others.values(), wish.nodes),
+            f"{AUTHORITY}:probe:{secrets.token_hex(16)}",
+            initiators,
+        )
+        _check(group, others.values())
+        for spec in specs:
+            if Role.STORAGE not in spec.roles:
+                draft.put(keys.node_spec(spec.id), replace(spec, roles=(*spec.roles, Role.STORAGE)))
+        draft.put(keys.iscsi_group(group.name), group)
+        if not initiators:
+            draft.warn(f"Nobody may log in yet: holdfast iscsi target-group acl add {group.name} INITIATOR.")
+        draft.data.update(iqn=group.iqn, engine=group.engine, portals=portals, tags=group.tags)
+        return f"target group {group.name} on {', '.join(group.nodes)} ({group.engine}): {group.iqn}"
+
+    return await transact(store, actor, operation)
+
+
+async def start(store: Store, actor: Actor, name: str, *, force: bool = False) -> Outcome:
+    """Its target and its volumes are served. `force`: also where the cluster then survives less than it is to."""
+
+    async def operation(draft: Draft) -> str:
+        if not _set_started(draft, find(draft, name), started=True):
+            return f"target group {name} was started already"
+        await admit(draft, force=force)
+        return f"target group {name} is to be started"
+
+    return await transact(store, actor, operation)
+
+
+async def stop(store: Store, actor: Actor, name: str) -> Outcome:
+    """No node serves it any more; its volumes stay attached, and the data stay."""
+
+    async def operation(draft: Draft) -> str:
+        stopped = _set_started(draft, find(draft, name), started=False)
+        return f"target group {name} is to be stopped" if stopped else f"target group {name} was stopped already"
+
+    return await transact(store, actor, operation)
+
+
+def _set_started(draft: Draft, group: TargetGroup, *, started: bool) -> bool:
+    """Whether anything had to be changed."""
+    before, after = (Desired.STOPPED, Desired.STARTED) if started else (Desired.STARTED, Desired.STOPPED)
+    changed = [spec for spec in instances(draft, group.name) if spec.desired is before and not deleting(draft, spec)]
+    for spec in changed:
+        draft.put(keys.instance(spec.id), replace(spec, desired=after))
+    if group.started is not started:
+        draft.put(keys.iscsi_group(group.name), replace(group, started=started))
+    return bool(changed) or group.started is not started
+
+
+async def delete(store: Store, actor: Actor, name: str) -> Outcome:
+    """Refused while a volume is attached, or not yet confirmed detached."""
+
+    async def operation(draft: Draft) -> str:
+        find(draft, name)
+        attached = sorted({spec.service for spec in instances(draft, name)} | set(members(draft, name)))
+        if attached:
+            raise Conflict(
+                f"the target group `{name}` serves {', '.join(attached)}",
+                f"Detach first: holdfast iscsi volume detach {attached[0]}.",
+            )
+        draft.delete(keys.iscsi_group(name))
+        return f"target group {name} deleted"
+
+    return await transact(store, actor, operation)
+
+
+# --- who may log in -----------------------------------------------------------------------------------------------------
+
+
+async def change_acl(
+    store: Store, actor: Actor, name: str, *, add: Sequence[str] = (), remove: Sequence[str] = ()
+) -> Outcome:
+    """Sessions of who is removed are ended."""
+    added = _initiators(add)
+    if not added and not remove:
+        raise InvalidInput("no initiator is named", "Name one, e.g. iqn.2026-01.com.example:client1.")
+
+    async def operation(draft: Draft) -> str:
+        group = find(draft, name)
+        for initiator in remove:
+            if initiator not in group.initiators:
+                raise checks.not_found("initiator", initiator, group.initiators)
+        kept = [initiator for initiator in group.initiators if initiator not in remove]
+        changed = replace(group, initiators=tuple(dict.fromkeys((*kept, *added))))
+        _check(changed, [])
+        draft.put(keys.iscsi_group(name), changed)
+        if not changed.initiators:
+            draft.warn(f"Nobody may log in to {name} any more.")
+        return f"initiators of {name}: {', '.join(changed.initiators) or 'nobody'}"
+
+    return await transact(store, actor, operation)
+
+
+async def set_chap(
+    store: Store, actor: Actor, name: str, *, chap: ChapAccount | None, mutual: ChapAccount | None = None
+) -> Outcome:
+    """What initiators must prove to know, and with `mutual` what the target proves to them. None: nothing. The secrets
+    stand in the store and nowhere else."""
+
+    async def operation(draft: Draft) -> str:
+        group = find(draft, name)
+        changed = replace(group, chap=chap, mutual=mutual)
+        _check(changed, [other for other in groups(draft).values() if other.name != name])
+        draft.put(keys.iscsi_group(name), changed)
+        if chap is None:
+            return f"{name} asks for no CHAP any more"
+        draft.warn("Who is logged in must log in again with it.")
+        return f"{name} asks for CHAP as {chap.user}" + (f", and proves itself as {mutual.user}" if mutual else "")
+
+    return await transact(store, actor, operation)
+
+
+# --- small things -------------------------------------------------------------------------------------------------------
+
+
+def groups(draft: Draft) -> dict[str, TargetGroup]:
+    return {group.name: group for group in draft.specs(keys.ISCSI_GROUPS, TargetGroup)}
+
+
+def find(draft: Draft, name: str) -> TargetGroup:
+    known = groups(draft)
+    if name not in known:
+        raise checks.not_found("target group", name, known)
+    return known[name]
+
+
+def members(draft: Draft, group: str) -> dict[str, VolumeRecord]:
+    """The volumes that are attached to it."""
+    records = draft.specs(keys.ISCSI_VOLUMES, VolumeRecord)
+    return {record.name: record for record in records if record.group == group}
+
+
+def instances(draft: Draft, group: str) -> list[InstanceSpec]:
+    """Its active paths, those of volumes that are being detached among them."""
+    return [spec for spec in draft.instances.values() if spec.kind == KIND and spec.config.get("group") == group]
+
+
+def deleting(draft: Draft, spec: InstanceSpec) -> bool:
+    service = draft.spec(keys.service(KIND, spec.service), ServiceSpec)
+    return service is not None and bool(service.config.get("deleting"))
+
+
+def _initiators(given: Sequence[str]) -> tuple[str, ...]:
+    for initiator in given:
+        names.check_name(initiator, "initiator")
+    return tuple(dict.fromkeys(given))
+
+
+def _portals(draft: Draft, specs: Sequence[NodeSpec], wish: NewGroup) -> dict[str, tuple[str, ...]]:
+    """Only addresses of the node's own: on another one it could not listen, and on all of them it must not."""
+    strangers = sorted(set(wish.portals) - {spec.id for spec in specs})
+    if strangers:
+        raise InvalidInput(
+            f"a portal is given for `{strangers[0]}`, which is not of the group", "Name it with --nodes."
+        )
+    found: dict[str, tuple[str, ...]] = {}
+    for spec in specs:
+        given = wish.portals.get(spec.id, ())
+        if wish.portals and not given:
+            raise InvalidInput(f"no portal is given for `{spec.id}`", "Give one for each node, or none at all.")
+        found[spec.id] = _given(spec, given) if given else _default(draft, spec, wish.networks)
+    return found
+
+
+def _given(spec: NodeSpec, texts: Sequence[str]) -> tuple[str, ...]:
+    portals = [parse_portal(text) for text in texts]
+    for portal in portals:
+        if portal.address not in spec.addresses.values():
+            own = ", ".join(spec.addresses.values())
+            raise InvalidInput(f"{portal.address} is not an address of the node `{spec.id}`", f"Use one of {own}.")
+    return tuple(dict.fromkeys(map(str, portals)))
+
+
+def _default(draft: Draft, spec: NodeSpec, networks: Sequence[str]) -> tuple[str, ...]:
+    for network in networks:
+        checks.network(draft, network)
+        if network not in spec.addresses:
+            raise Conflict(
+                f"node `{spec.id}` has no address on the network `{network}`, where the target is served",
+                "Choose another node, or another network with --network.",
+            )
+    return tuple(dict.fromkeys(str(parse_portal(spec.addresses[network])) for network in networks))
+
+
+def _tags(others: Iterable[TargetGroup], nodes: Sequence[str]) -> dict[str, int]:
+    """A node has the same number in all its groups, and keeps it."""
+    known = {node: tag for group in others for node, tag in group.tags.items()}
+    free = (tag for tag in count(1) if tag not in known.values())
+    return {node: known[node] if node in known else next(free) for node in nodes}
+
+
+def _engine(
+    specs: Sequence[NodeSpec],
+    reports: Mapping[str, NodeReport],
+    wanted: str,
+    others: Iterable[TargetGroup],
+    portals: Mapping[str, tuple[str, ...]],
+) -> str:
+    """The first that every node can run. Raises Conflict with what stands in the way of each."""
+    for spec in specs:
+        if spec.id not in reports:
+            raise Conflict(
+                f"node `{spec.id}` has not said yet which iSCSI engines it can run",
+                f"It says so soon after it is up and has the shared storage: look at `holdfast node show {spec.id}`.",
+            )
+    groups = list(others)
+    refusals = {
+        engine: [
+            f"{spec.id}: {why}"
+            for spec in specs
+            if (why := _why_not(engine, reports[spec.id], groups, portals[spec.id]))
+        ]
+        for engine in ENGINES
+    }
+    chosen = next((engine for engine in ([wanted] if wanted else ENGINES) if not refusals[engine]), "")
+    if not chosen:
+        said = "; ".join(f"{engine} ({', '.join(refusals[engine])})" for engine in ([wanted] if wanted else ENGINES))
+        raise Conflict(f"not every node can run the same engine: {said}", "Correct that, or choose other nodes.")
+    return chosen
+
+
+def _why_not(engine: str, report: NodeReport, others: Sequence[TargetGroup], portals: tuple[str, ...]) -> str:
+    why = report.engines.get(engine, "its agent does not know it")
+    if why:
+        return why.rstrip(".")
+    for other in others:
+        if report.node in other.portals:
+            if other.engine != engine:
+                return f"it serves the target group {other.name} with {other.engine}"
+            if engine == "tgt" and set(other.portals[report.node]) != set(portals):
+                served = ", ".join(other.portals[report.node])
+                return f"tgt serves all its target groups on the same portals, {other.name} on {served}"
+    return ""
+
+
+def _check(group: TargetGroup, others: Iterable[TargetGroup]) -> None:
+    """Everything that goes to an engine. Raises InvalidInput, Conflict."""
+    for node in group.nodes:
+        group.target(node)
+    users = {account.user for account in (group.chap, group.mutual) if account}
+    for other in others:
+        if other.iqn == group.iqn:
+            raise Conflict(f"the target group `{other.name}` has the name {group.iqn} already", "Choose another --iqn.")
+        both = users & {account.user for account in (other.chap, other.mutual) if account}
+        if both:
+            raise Conflict(
+                f"the CHAP user {min(both)} belongs to the target group `{other.name}`",
+                "tgt knows one secret per user: give each target group users of its own.",
+            )
