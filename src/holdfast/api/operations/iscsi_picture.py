@@ -166,8 +166,4 @@ def _unit(unit: VolumeView, group: TargetGroupView, present: Mapping[str, NodeRe
 def _path(unit: VolumeView, group: TargetGroupView, report: NodeReport | None) -> str:
     if report is None:
         return UNKNOWN
-    state = report.paths.get(group.name, {}).get(unit.lun, PathState.ABSENT)
-    standby = not {group.name, instance_id(unit.name)} & report.problems.keys()
-    if group.engine == "tgt" and state == PathState.ABSENT and group.started and standby:
-        return PathState.STANDBY  # with tgt to have nothing of it is what standby is
-    return str(state)
+    return report.paths.get(group.name, {}).get(unit.lun, str(PathState.ABSENT))

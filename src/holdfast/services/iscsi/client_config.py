@@ -1,4 +1,4 @@
-"""What a Linux client of a target group (open-iscsi, multipathd) is told: settings, commands, and a scan timer for tgt. Pure.
+"""What a Linux client of a target group (open-iscsi, multipathd) is told: settings, commands, a scan timer for tgt. Pure.
 
 The figures behind them stand in docs/iscsi.md; the lab's guest (`lab/guest/iscsi.py`) runs with these.
 """
