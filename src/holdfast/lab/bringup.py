@@ -14,6 +14,7 @@ CLUSTER = "lab"
 MANAGEMENT_NODES = 3
 _COMMAND_S = 120.0
 _UP_S = 60.0
+_EMULATED_UP_S = 240.0
 _POLL_S = 0.2
 _ADVICE = "Look at the logs of that node."
 _CLUSTER_NETWORKS = tuple(network for network in NETWORKS if network.name != "bmc")
@@ -36,7 +37,7 @@ def bring_up(lab: LabClient, options: LabOptions, tell: Progress) -> None:
         joining = [pool.submit(_join, lab, name, _add(lab, first, name, options)) for name in others]
         for future in joining:
             future.result()
-    wait_nodes_up(lab, lab.nodes)
+    wait_nodes_up(lab, lab.nodes, _EMULATED_UP_S if options.emulated else _UP_S)
     if options.ha and len(lab.nodes) >= MANAGEMENT_NODES:
         tell("making management highly available")
         chosen = ",".join(lab.nodes[:MANAGEMENT_NODES])
@@ -105,7 +106,8 @@ def _addresses(host: HostLayout) -> list[str]:
 
 def _add(lab: LabClient, member: str, name: str, options: LabOptions) -> bytes:
     """Add the node on a member; returns the join bundle."""
-    words = ["node", "add", name, "--roles", "compute,storage", *_addresses(lab.host(name))]
+    roles = "storage" if name in options.emulated else "compute,storage"
+    words = ["node", "add", name, "--roles", roles, *_addresses(lab.host(name))]
     if options.power_fencing:
         words += ["--device", fence_device(lab, name)]
     bundle = f"/root/{name}.bundle"

@@ -8,7 +8,10 @@ from holdfast.lab import cgroups
 from holdfast.lab.layout import cgroup_name, netns_prefix
 from holdfast.lab.network import delete_namespace, namespaces
 
-_OURS = ("nodes", "shared", "bmc", "control.sock", "lab.json", "events.jsonl", "labd.log", "watch.jsonl")
+_OURS = (
+    *("nodes", "shared", "emulated", "disks", "bmc"),
+    *("control.sock", "lab.json", "events.jsonl", "labd.log", "watch.jsonl"),
+)
 
 
 def leftovers(name: str) -> list[str]:

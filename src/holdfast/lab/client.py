@@ -100,6 +100,8 @@ class LabClient:
         password = options.password or secrets.token_urlsafe(9)
         saved = {"options": options.to_json() | {"password": password}, "bmc_password": secrets.token_urlsafe(9)}
         (self.state_dir / "lab.json").write_text(json.dumps(saved, indent=1))
+        if options.emulated:
+            import_module("holdfast.lab.emulated.image").build(self.layout, options.shared_disks)
         self._daemon = self._spawn_daemon()
         end = time.monotonic() + _START_S
         while not self.running():
@@ -180,7 +182,7 @@ class LabClient:
 
     @property
     def layout(self) -> Layout:
-        return make_layout(self.name, self.state_dir, self.options.nodes)
+        return make_layout(self.name, self.state_dir, self.options.nodes, self.options.emulated)
 
     @property
     def nodes(self) -> list[str]:
@@ -251,6 +253,9 @@ class LabClient:
         state = self.state(host)
         if state["power"] != "on":
             raise LabError(f"{host} is off", f"Switch it on: holdfast lab heal {host}")
+        if port := self.host(host).shell_port:
+            shell = [sys.executable, "-m", "holdfast.lab.emulated.shell", self.layout.switch_netns, str(port)]
+            return subprocess.Popen([*shell, "--", *argv], **options)
         cpu = cgroups.cpu_group(cgroup_name(self.name))
         offset = "1" if self.options.clock_offsets.get(host) else "0"
         enter = [sys.executable, "-m", "holdfast.lab.enter", str(state["pid"]), state["cgroup"]]

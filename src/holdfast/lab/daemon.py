@@ -19,6 +19,7 @@ from typing import Any
 from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.bmc import RedfishBmc, listening_socket, make_certificate
+from holdfast.lab.emulated.host import EmulatedHost
 from holdfast.lab.eventlog import EventLog
 from holdfast.lab.fault import Fault
 from holdfast.lab.faults import Faults
@@ -50,7 +51,7 @@ class BmcPower:
 
     def graceful(self) -> None:
         if self._host.on:
-            os.kill(self._host.pid, signal.SIGTERM)
+            self._host.shut_down()
 
 
 class LabDaemon:
@@ -63,7 +64,10 @@ class LabDaemon:
         self._weights: MachineWeights | None = None
         self._events = EventLog(layout.events_file)
         self._switch = Switch(layout)
-        self._hosts = {h.name: Host(layout, h, self._switch, self._events, options) for h in layout.hosts.values()}
+        self._hosts = {
+            h.name: (EmulatedHost if h.shell_port else Host)(layout, h, self._switch, self._events, options)
+            for h in layout.hosts.values()
+        }
         self._bmc_password = bmc_password
         self._bmcs: dict[str, RedfishBmc] = {}
         self._faults = Faults(self._hosts, self._bmcs, self._switch, self._events)
@@ -183,7 +187,7 @@ def main() -> None:
     name, state_dir = sys.argv[1], Path(sys.argv[2])
     saved = json.loads((state_dir / "lab.json").read_text())
     options = LabOptions(**saved["options"])
-    layout = make_layout(name, state_dir, options.nodes)
+    layout = make_layout(name, state_dir, options.nodes, options.emulated)
     lab = LabDaemon(layout, options, saved["bmc_password"])
     try:
         lab.start()

@@ -1,6 +1,5 @@
 """Doing faults to the hosts of a lab, and undoing them."""
 
-import os
 import signal
 import threading
 from collections.abc import Callable
@@ -35,7 +34,7 @@ class Faults:
             "guard": lambda host, _: self._signal(host, "holdfast-guard", signal.SIGKILL),
             "hang": lambda host, fault: self._signal(host, fault.unit, signal.SIGSTOP),
             "kill": lambda host, fault: self._signal(host, fault.unit, signal.SIGKILL),
-            "shutdown": lambda host, _: host.while_on(lambda: os.kill(host.pid, signal.SIGTERM)),
+            "shutdown": lambda host, _: host.while_on(host.shut_down),
             "storage": lambda host, _: host.lose_shared(True),
             "bmc": self._bmc,
             "slow-disk": self._slow_disk,

@@ -1,6 +1,7 @@
 """One host of the lab, a node or the client, as the lab daemon sees it: its power, its watchdog, its cables."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -117,11 +118,18 @@ class Host:
                 return
             cgroups.wait_empty(self.cgroup, _DEATH_S)
             self._after_death()
-        # reboot(2) inside a process namespace ends its process 1 by SIGHUP (restart) or SIGINT (halt, power off).
-        reboots = os.WIFSIGNALED(status) and os.WTERMSIG(status) == 1
+        reboots = self._wants_reboot(status)
         self._events.write("reboot" if reboots else "shutdown", self.layout.name, status=status)
         if reboots:
             self.power_on("reboot")
+
+    def _wants_reboot(self, status: int) -> bool:
+        """What process 1 ended with. reboot(2) inside a process namespace ends it by SIGHUP (restart) or SIGINT (halt)."""
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGHUP
+
+    def shut_down(self) -> None:
+        """Ask for a graceful end, as the power button does."""
+        os.kill(self.pid, signal.SIGTERM)
 
     def _watchdog_fired(self, boot: int) -> None:
         """Runs in its own thread: the watchdog's own thread must stay free to be stopped."""
@@ -209,7 +217,7 @@ class Host:
             report_fd=report_fd,
             init=init,
             environment=environment,
-            hosts_file=_hosts_file(lab),
+            hosts_file=hosts_file(lab),
             resolv_conf="# There is no name server in the lab.\n",
             binds=checkout_directories(),
             watchdog_data=self._watchdog.mount_data() if self._watchdog else "",
@@ -262,7 +270,8 @@ class Host:
         return state
 
 
-def _hosts_file(lab: Layout) -> str:
+def hosts_file(lab: Layout) -> str:
+    """/etc/hosts of every host."""
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     for host in lab.hosts.values():
         management = next(p for p in host.ports if p.network.name == "management")

@@ -4,6 +4,7 @@ again and cleaned up without any record of it."""
 import os
 import re
 import uuid
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ PANEL_ADDRESS = "10.77.0.100"
 BMC_CA = "/etc/holdfast-lab/bmc/{node}.crt"
 """On every host: the certificate of a node's BMC."""
 MAX_NODES = 64
+_SHELL_PORTS = 2200
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class HostLayout:
     machine_id: str
     ports: tuple[Port, ...]
     bmc_address: str = ""
+    shell_port: int = 0
+    """Of an emulated node (see `emulated`): where its commands go in, on 127.0.0.1 of the switch namespace."""
 
     @property
     def is_node(self) -> bool:
@@ -126,6 +130,15 @@ class Layout:
         """The shared storage, mounted at /shared in every node. A plain directory: it must not lie on an overlay."""
         return self.state_dir / "shared"
 
+    @property
+    def emulated_dir(self) -> Path:
+        """What the emulated nodes boot."""
+        return self.state_dir / "emulated"
+
+    def shared_disk(self, name: str) -> Path:
+        """A disk that every emulated node has, as /dev/disk/by-id/virtio-NAME."""
+        return self.state_dir / "disks" / name
+
 
 def netns_prefix(name: str) -> str:
     return f"hf-{name}-"
@@ -141,7 +154,7 @@ def state_dir_of(name: str) -> Path:
     return base if name == DEFAULT_NAME else base.with_name(f"{base.name}-{name}")
 
 
-def make_layout(name: str, state_dir: Path, node_count: int) -> Layout:
+def make_layout(name: str, state_dir: Path, node_count: int, emulated: Container[str] = ()) -> Layout:
     """Raises InvalidInput if the name or the number of nodes cannot be."""
     if not re.fullmatch(r"[a-z0-9]{1,12}", name):
         raise InvalidInput(f"`{name}` cannot be a lab's name", "Use up to 12 lower-case letters and digits.")
@@ -149,12 +162,13 @@ def make_layout(name: str, state_dir: Path, node_count: int) -> Layout:
         raise InvalidInput(f"a lab cannot have {node_count} nodes", f"Choose 1 to {MAX_NODES}.")
     layout = Layout(name, state_dir, node_count)
     for index in range(1, node_count + 1):
-        layout.hosts[f"n{index}"] = _host(layout, f"n{index}", 10 + index, f"10.79.0.{100 + index}")
+        shell_port = _SHELL_PORTS + index if f"n{index}" in emulated else 0
+        layout.hosts[f"n{index}"] = _host(layout, f"n{index}", 10 + index, f"10.79.0.{100 + index}", shell_port)
     layout.hosts[CLIENT] = _host(layout, CLIENT, 200, "")
     return layout
 
 
-def _host(layout: Layout, name: str, number: int, bmc_address: str) -> HostLayout:
+def _host(layout: Layout, name: str, number: int, bmc_address: str, shell_port: int = 0) -> HostLayout:
     networks = [n for n in NETWORKS if n.client or name != CLIENT]
     ports = tuple(
         Port(n, f"{n.letter}-{name}", f"02:77:{index:02x}:00:00:{number:02x}", tuple(n.addresses(number)))
@@ -168,4 +182,5 @@ def _host(layout: Layout, name: str, number: int, bmc_address: str) -> HostLayou
         machine_id=uuid.uuid5(uuid.NAMESPACE_DNS, f"{layout.name}.{name}.lab.holdfast.invalid").hex,
         ports=ports,
         bmc_address=bmc_address,
+        shell_port=shell_port,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.lab.layout import NETWORKS, HostLayout, Layout
+from holdfast.lab.layout import NETWORKS, HostLayout, Layout, Port
 
 _BRIDGE_OPTIONS = "stp_state 0 forward_delay 0 mcast_snooping 0"
 """Snooping is off because it delays neighbour discovery until a querier was heard."""
@@ -68,6 +68,11 @@ def delete_namespace(name: str) -> None:
         _run(["ip", "netns", "del", name], "")
 
 
+def _connect(port: Port, cut: Container[str]) -> str:
+    network = port.network
+    return f"link set {port.name} master {network.bridge} {'down' if network.name in cut else 'up'}"
+
+
 class Switch:
     """The switch namespace. Safe for threads: each method is one kernel transaction or belongs to one host only."""
 
@@ -90,14 +95,18 @@ class Switch:
 
     def plug(self, host: HostLayout, cut: Container[str] = ()) -> None:
         """Make the host's network namespace anew, with its interfaces and addresses, and connect it, except to the
-        networks in `cut`."""
+        networks in `cut`. An emulated node has taps in the switch namespace instead."""
+        if host.shell_port:
+            taps = [f"tuntap add dev {p.name} mode tap" for p in host.ports]
+            ip(self._netns, [*taps, *(_connect(p, cut) for p in host.ports)])
+            return
         add_namespace(host.netns)
         pairs: list[str] = []
         inside = ["link set lo up"]
         for port in host.ports:
             eth, net = port.network.interface, port.network
             pairs.append(f"link add {port.name} type veth peer name {eth} address {port.mac} netns {host.netns}")
-            pairs.append(f"link set {port.name} master {net.bridge} {'down' if net.name in cut else 'up'}")
+            pairs.append(_connect(port, cut))
             inside.append(f"link set {eth} up")
             holder = net.node_bridge if host.is_node and net.node_bridge else eth
             if holder != eth:

@@ -29,6 +29,10 @@ class LabOptions:
     """Node → seconds added to its CLOCK_BOOTTIME and CLOCK_MONOTONIC (whole seconds)."""
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Node → (cores, MiB of memory) that it believes to have; the others show the machine's own."""
+    emulated: list[str] = field(default_factory=list)
+    """Nodes that are machines of their own with Debian's kernel, under software emulation (see `emulated`). Storage only."""
+    shared_disks: dict[str, int] = field(default_factory=dict)
+    """Name → MiB of a block device that all emulated nodes see."""
     watchdog_reset: str = "reboot"
     """What a fired watchdog does after the reset: `reboot` the node, or leave it `off`."""
     reboot_delay_s: float = 2.0
