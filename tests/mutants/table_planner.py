@@ -195,7 +195,7 @@ PLANNER_MUTANTS = (
         "evens-out-blindly",
         "the load is evened out whatever becomes of the guarantee",
         "guarantee",
-        (BALANCE, " or not self._stays(view, view.compute, move, now):", ":"),
+        (BALANCE, " or not self._stays(view, move, now):", ":"),
         by=("rebalance/not-at-the-price-of-the-guarantee",),
     ),
 )

@@ -29,6 +29,7 @@ T = profile("fast")
 NOW = 1000.0
 NODES = ("n1", "n2", "n3", "n4", "n5")
 INSTANCES = ("a", "b", "c", "d", "e")
+LISTS = ((), (), ("n1", "n2", "n4"), ("n4", "n2", "n1"))
 PLACES = st.frozensets(st.sampled_from(NODES), max_size=2)
 Where = dict[str, frozenset[str]]
 
@@ -103,7 +104,10 @@ def worlds(draw: st.DrawFn) -> World:
             name,
             Exclusivity.STRICT,
             Role.COMPUTE,
-            draw(st.just(()) | st.lists(st.sampled_from(NODES), min_size=2, max_size=4, unique=True).map(tuple)),
+            draw(
+                st.sampled_from(LISTS)
+                | st.lists(st.sampled_from(NODES), min_size=2, max_size=4, unique=True).map(tuple)
+            ),
             None if draw(mostly) else ServiceAddress("10.1.0.9", "public"),
             draw(st.sampled_from((*[Desired.STARTED] * 5, Desired.STOPPED, Desired.IGNORED))),
             cpu=draw(st.sampled_from((0.0, 0.1, 0.5, 1.0))),
@@ -146,6 +150,11 @@ def at(world: World, rule: RuleSpec, other: str, node: str) -> bool:
     return node in places or any(domain and world.nodes[place].spec.failure_domain == domain for place in places)
 
 
+def like(one: InstanceSpec, other: InstanceSpec) -> bool:
+    """Of one spread set."""
+    return one.kind == other.kind and set(one.nodes) == set(other.nodes)
+
+
 def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection[str]]:
     """(the best node, the nodes that are refused)."""
     group, where = world.rules.group(spec.id), world.where
@@ -180,6 +189,7 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
             refused.append(name)
             continue
         there = sum(name in where.get(member, ()) for member in group.members) if mates else 0
+        others = [other for other in world.specs.values() if other not in party and name in where.get(other.id, ())]
         rank = (
             name != wish.wanted,
             name == wish.avoid or name in wish.tried,
@@ -189,6 +199,8 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
             -sum(1 if rule.kind is RuleKind.AFFINITY else -1 for rule, _ in liked(world, group, name)),
             memory - view.memory_mib if any(member.memory_mib for member in party) and not wish.weightless else 0,
             round(cpu - view.cpu, 6) if any(member.cpu for member in party) and not wish.weightless else 0,
+            sum(like(member, other) for other in others for member in party),
+            sum(other.kind == member.kind for other in others for member in party),
             len(kinds),
             name,
         )

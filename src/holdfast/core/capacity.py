@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.core.counts import Counts
 from holdfast.core.groups import Group
 from holdfast.core.model import InstanceSpec, ServiceAddress
 from holdfast.core.rules import NO_RULES, Rules
@@ -101,7 +102,7 @@ class Fleet:
     def __init__(
         self,
         nodes: Mapping[str, NodeView],
-        specs: Iterable[InstanceSpec],
+        specs: Collection[InstanceSpec],
         where: dict[str, frozenset[str]],
         timing: Timing,
         now: float,
@@ -201,7 +202,7 @@ class _Arrays:
     def __init__(
         self,
         nodes: Mapping[str, NodeView],
-        specs: Iterable[InstanceSpec],
+        specs: Collection[InstanceSpec],
         where: Mapping[str, frozenset[str]],
         timing: Timing,
         now: float,
@@ -211,6 +212,9 @@ class _Arrays:
         self._views = [nodes[name] for name in self.names]
         self._timing = timing
         self._now = now
+        self._specs = specs
+        self._where = where
+        self._counts: Counts | None = None
         self._masks: dict[object, Mask] = {}
         self._preferences: dict[tuple[int, ...], Amounts] = {}
         memory = [view.memory_mib for view in self._views]
@@ -238,6 +242,13 @@ class _Arrays:
         self.alive: Mask = np.ones(len(memory), np.bool_)
 
     @property
+    def counts(self) -> Counts:
+        """Instances by spread set and kind. Made when somebody first asks: where it is weighed, few choices come to that."""
+        if self._counts is None:
+            self._counts = Counts(self._specs, self._where, self.index)
+        return self._counts
+
+    @property
     def free(self) -> tuple[Amounts, ...]:
         """What is free of each resource: memory, cores, slots of each kind that some node limits."""
         return (self.memory, self.cores, *self.slots.values())
@@ -253,6 +264,8 @@ class _Arrays:
         self.count[number] += times
         if spec.kind in self.slots:
             self.slots[spec.kind][number] -= times
+        if self._counts is not None:
+            self._counts.take(spec, number, times)
 
     def eligible(self, spec: InstanceSpec) -> Mask:
         """Nodes that do not refuse it (`refusal`), whatever they carry. Not to be written to, as all masks here."""

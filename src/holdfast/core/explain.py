@@ -4,14 +4,16 @@ Asked of the code that decides: the turn is taken up to the instance in question
 again, each time without the node that was chosen before; so the order of the answers is the order of the decision.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.batch import Batch, counters_of
 from holdfast.core.capacity import MICRO, Amount
+from holdfast.core.counts import kind_of, spread_set
 from holdfast.core.decide_instances import instance_intents
-from holdfast.core.model import Desired
-from holdfast.core.placement import Choice
+from holdfast.core.model import Desired, InstanceSpec
+from holdfast.core.placement import Choice, Label
 from holdfast.core.view import InstanceView, NodeView, View
 
 RANKED = 16
@@ -142,6 +144,9 @@ class _Traits:
     memory_free_mib: int
     """With the instance on it."""
     cpu_free: float
+    like_it: int
+    """Instances of its spread set with it on the node. Of a group: of each member's, added up."""
+    of_kind: int
     carries: int
     needs_memory: bool
     needs_cpu: bool
@@ -153,9 +158,10 @@ def _traits(batch: Batch, instance: InstanceView, node: NodeView) -> _Traits:
     wanted, avoid = _asked_for(instance)
     party = [spec, *(mate.spec for mate in batch.mates(instance))]
     to_come = [member for member in party if node.id not in batch.where.get(member.id, ())]
-    left = batch.fleet.left(node.id)
+    left, arrays = batch.fleet.left(node.id), batch.fleet.arrays
     for member in to_come:
         left -= Amount.of(member)
+    number, counts = arrays.index[node.id], arrays.counts
     return _Traits(
         wanted=node.id == wanted,
         last_resort=node.id == avoid or node.id in counters_of(instance)[1],
@@ -165,10 +171,23 @@ def _traits(batch: Batch, instance: InstanceView, node: NodeView) -> _Traits:
         company=group.company(batch.where).get(node.id, 0),
         memory_free_mib=left.memory_mib,
         cpu_free=round(left.micro_cores / MICRO, 3),
-        carries=int(batch.fleet.arrays.count[batch.fleet.arrays.index[node.id]]) + len(to_come),
+        like_it=_count(spread_set, lambda key: int(counts.of_set(key)[number]), party, to_come),
+        of_kind=_count(kind_of, lambda kind: int(counts.of_kind(kind)[number]), party, to_come),
+        carries=int(arrays.count[number]) + len(to_come),
         needs_memory=any(member.memory_mib for member in party),
         needs_cpu=any(member.cpu for member in party),
     )
+
+
+def _count(
+    label: Callable[[InstanceSpec], Label],
+    carried: Callable[[Label], int],
+    party: Iterable[InstanceSpec],
+    to_come: Iterable[InstanceSpec],
+) -> int:
+    labels = Counter(map(label, party))
+    there = sum(times * carried(of) for of, times in labels.items())
+    return there + sum(labels[label(member)] for member in to_come)
 
 
 def _for(traits: _Traits) -> str:
@@ -182,7 +201,7 @@ def _for(traits: _Traits) -> str:
         return f"is the first choice: most memory stays free with it there ({traits.memory_free_mib} MiB)"
     if traits.needs_cpu:
         return f"is the first choice: most cores stay free with it there ({traits.cpu_free:g})"
-    return f"is the first choice: it carries least ({_instances(traits.carries)} with it)"
+    return f"is the first choice: it carries fewest of this kind for the same nodes ({traits.like_it} with it)"
 
 
 def _after(traits: _Traits, better: _Traits) -> str:
@@ -201,6 +220,14 @@ def _after(traits: _Traits, better: _Traits) -> str:
         (
             traits.needs_cpu and traits.cpu_free != better.cpu_free,
             f"fewer cores would stay free ({traits.cpu_free:g}, there {better.cpu_free:g})",
+        ),
+        (
+            traits.like_it != better.like_it,
+            f"it would carry more of this kind for the same nodes ({traits.like_it}, there {better.like_it})",
+        ),
+        (
+            traits.of_kind != better.of_kind,
+            f"it would carry more of this kind ({traits.of_kind}, there {better.of_kind})",
         ),
         (traits.carries != better.carries, f"it would carry more ({_instances(traits.carries)})"),
     ):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from holdfast.core.fencing import CLEAR_S, MATURE_S, POWER_RETRY_S
 from holdfast.core.reasons import UNHEALTHY_MOVE_S
 from holdfast.core.rebalance import moments as rebalance_moments
+from holdfast.core.spreading import moments as spreading_moments
 from holdfast.core.start_order import PATIENCE_S
 from holdfast.core.view import HEALTHY_S, View
 from holdfast.core.yielding import YIELD_S
@@ -40,3 +41,4 @@ def _moments(view: View) -> Iterator[float]:
             yield instance.placed_at + PATIENCE_S
             yield instance.placed_at + YIELD_S
     yield from rebalance_moments(view)
+    yield from spreading_moments(view)

@@ -5,15 +5,20 @@ A choice masks the nodes that hard rules forbid and takes the best of the others
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from functools import reduce
+from typing import TypeVar
 
 import numpy as np
 
 from holdfast.core.capacity import NOTHING, Amount, Amounts, Fleet, Mask
+from holdfast.core.counts import kind_of, spread_set
 from holdfast.core.groups import Where
 from holdfast.core.model import Desired, Exclusivity, InstanceSpec
 from holdfast.core.rules import NO_RULES, Rules, compile_rules
 from holdfast.core.view import View
+
+Label = TypeVar("Label", bound=Hashable)
 
 
 class Choice:
@@ -47,7 +52,8 @@ def choose(
 ) -> Choice:
     """The best of the nodes (of those in `among`, if it is given) that hard rules permit, in this order: `wanted`; not
     `avoid` and not `tried` (only if there is no other); up for a while already (`NodeView.well`); preferred by node
-    affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances; lowest name.
+    affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances of its spread set, then of its kind,
+    then of all; lowest name.
 
     A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
     run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
@@ -175,7 +181,17 @@ class _Search:
             yield self._after(arrays.memory, [need.memory_mib for need in self._needs])
         if any(need.micro_cores for need in self._needs):
             yield self._after(arrays.cores, [need.micro_cores for need in self._needs])
+        yield self._fewest(spread_set, arrays.counts.of_set)
+        yield self._fewest(kind_of, arrays.counts.of_kind)
         yield self._after(-arrays.count, [1] * len(self._needs))
+
+    def _fewest(self, label: Callable[[InstanceSpec], Label], carried: Callable[[Label], Amounts]) -> Amounts:
+        """Where each of the party finds fewest others of its own label, over all of the party."""
+        labels = Counter(map(label, self._party))
+        there: Iterable[Amounts] = (
+            -carried(of) if times == 1 else -times * carried(of) for of, times in labels.items()
+        )
+        return self._after(reduce(np.add, there), [labels[label(member)] for member in self._party])
 
     def _after(self, free: Amounts, needs: Iterable[int]) -> Amounts:
         """What is free when all of the party is there, and the same more everywhere."""

@@ -14,6 +14,8 @@ UNHEALTHY_MOVE_S = 0.5
 """An advisory instance whose agent said for so long that it runs but does not answer is moved to another node."""
 LIVE_KINDS = frozenset({"vm"})
 """Kinds whose drivers can hand over what runs (ports.Driver.migrate)."""
+QUICK_KINDS = frozenset({"iscsi"})
+"""Kinds whose stop and start are a change of state on nodes that are prepared for it, in less than a second."""
 
 
 @dataclass(frozen=True, slots=True)

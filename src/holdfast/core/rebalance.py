@@ -1,4 +1,5 @@
-"""Evening out the load: which instances to move, and whether that is worth it.
+"""Evening out the load: which instances to move, and whether that is worth it. What needs nothing is no load: it is counted
+(core/spreading.py).
 
 A node's *load* is the fuller of its two resources, as a share of what instances may use. The *strain* of the cluster is the
 sum of the squared loads: for the same work it is least where all nodes are equally loaded. A move gains what it takes off
@@ -14,9 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.core import spreading
 from holdfast.core.batch import Batch
 from holdfast.core.capacity import MICRO
-from holdfast.core.model import Desired, Goal, InstanceSpec
+from holdfast.core.counts import counted
+from holdfast.core.model import InstanceSpec
+from holdfast.core.moves import Proposal, calm, liked_less, takes_part, undisturbed
 from holdfast.core.placement import choose
 from holdfast.core.reasons import LIVE_KINDS
 from holdfast.core.view import InstanceView, NodeView, View
@@ -41,19 +45,6 @@ Loads = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """One move."""
-
-    instance: str
-    source: str
-    target: str
-    live: bool
-    gain: float
-    """By how much it lowers the strain."""
-    cost: float
-
-
-@dataclass(frozen=True, slots=True)
 class Balance:
     moves: tuple[Proposal, ...]
     """To be made in this order."""
@@ -74,15 +65,16 @@ def rebalance(
     restarts: bool = True,
     without: Collection[tuple[str, str]] = (),
 ) -> Balance:
-    """What to move. `restarts`: also what can only be stopped and started. `without`: none of these (instance, target). Only
-    what runs undisturbed and alone (no group of strict affinity), to nodes that the rules like no less, and never against a
-    lock."""
+    """What to move: first of what is weighed, then of what is counted (core/spreading.py). `restarts`: also what can only be
+    stopped and started. `without`: none of these (instance, target). Only what runs undisturbed and in no group of strict
+    affinity, to nodes that the rules like no less, and never against a lock."""
     scene = _Scene(view, now, restarts=restarts, without=without)
     before = scene.loads()
     moves: list[Proposal] = []
     while len(moves) < limit and (found := scene.best()) is not None:
         scene.make(found)
         moves.append(found)
+    moves += spreading.by_hand(scene.batch, limit=limit - len(moves), restarts=restarts, without=without)
     return Balance(tuple(moves), before, scene.loads())
 
 
@@ -98,9 +90,9 @@ def automatic(
     `rebalance`."""
     if not _wanted(view) or not _calm(view, now):
         return balancing and _wanted(view), None
-    found = rebalance(view, now, limit=1, restarts=False, without=without)
-    balancing = spread(found.before) >= (END_SPREAD if balancing else BEGIN_SPREAD)
-    return balancing, found.moves[0] if balancing and found.moves else None
+    scene = _Scene(view, now, restarts=False, without=without)
+    balancing = spread(scene.loads()) >= (END_SPREAD if balancing else BEGIN_SPREAD)
+    return balancing, scene.best() if balancing else None
 
 
 def moments(view: View) -> Iterator[float]:
@@ -116,13 +108,10 @@ def _wanted(view: View) -> bool:
 
 def _calm(view: View, now: float) -> bool:
     """Nothing is out of order or under way, and has not been for a while."""
-    if view.pause is not None or not view.settled:
+    if not calm(view, now):
         return False
-    for node in view.nodes.values():
-        if node.down(view.timing, now) or node.bring_back is not None:
-            return False
-        if any(now - at < QUIET_S for at in _disturbances(view, node)):
-            return False
+    if any(now - at < QUIET_S for node in view.nodes.values() for at in _disturbances(view, node)):
+        return False
     return not any(
         instance.move is not None or instance.bound_for or len(instance.executors(view.nodes)) > 1
         for instance in view.instances.values()
@@ -153,9 +142,9 @@ class _Scene:
 
     def __init__(self, view: View, now: float, *, restarts: bool, without: Collection[tuple[str, str]]) -> None:
         self._without = without
-        self._batch = Batch.of(view, now, ())
-        fleet = self._batch.fleet
-        open_nodes = [node for node in view.nodes.values() if node.well(view.timing, now) and not node.closed_reason]
+        self.batch = Batch.of(view, now, ())
+        fleet = self.batch.fleet
+        open_nodes = [node for node in view.nodes.values() if takes_part(view, node, now)]
         capable = [node for node in open_nodes if node.memory_mib or node.cpu]
         self._names = sorted(node.id for node in capable)
         self._index = {name: number for number, name in enumerate(self._names)}
@@ -181,20 +170,14 @@ class _Scene:
         return np.maximum(self._used_memory / self._memory, self._used_cores / self._cores)
 
     def _node_of(self, instance: InstanceView) -> str:
-        (node,) = self._batch.executors(instance)
+        (node,) = self.batch.executors(instance)
         return node
 
     def _candidate(self, instance: InstanceView, restarts: bool) -> _Candidate | None:
-        spec, placement, batch = instance.spec, instance.placement, self._batch
-        if placement is None or placement.goal is not Goal.RUN or spec.desired is not Desired.STARTED:
+        spec, placement = instance.spec, instance.placement
+        if counted(spec) or placement is None or not undisturbed(self.batch, instance):
             return None
-        executors = batch.executors(instance)
-        if len(executors) != 1 or not executors <= self._index.keys() or not (spec.memory_mib or spec.cpu):
-            return None
-        word = instance.word
-        well = instance.running() and word is not None and (word.healthy or word.stable)
-        held = instance.lock is not None or instance.move is not None or bool(instance.bound_for) or instance.deleting
-        if not well or held or spec.id in batch.rules.blocked or len(batch.rules.group(spec.id).members) > 1:
+        if not self.batch.executors(instance) <= self._index.keys():
             return None
         live = spec.kind in LIVE_KINDS and not placement.migrate_failed
         if not live and not restarts:
@@ -240,23 +223,17 @@ class _Scene:
         """Nobody has ruled it out, the hard rules allow it, and the preferences do not mind."""
         if (spec.id, target) in self._without:
             return False
-        group, batch = self._batch.rules.group(spec.id), self._batch
-        if group.preference(target) < group.preference(source):
+        if liked_less(self.batch, spec, source, target):
             return False
-        for bond in group.likes:
-            others = {node for o in bond.others if o != spec.id for node in bond.reach(batch.where.get(o, ()))}
-            # Whom it likes to be with would be left behind, or come after it; whom it shuns would have it as company.
-            if others if bond.weight > 0 else target in others:
-                return False
-        return bool(choose(spec, batch.fleet, (target,), moving=True).node)
+        return bool(choose(spec, self.batch.fleet, (target,), moving=True).node)
 
     def make(self, move: Proposal) -> None:
         source, target = self._index[move.source], self._index[move.target]
         (candidate,) = [here for here in self._on[move.source] if here.spec.id == move.instance]
         self._on[move.source].remove(candidate)
         self._on[move.target].append(candidate)
-        self._batch.fleet.place(candidate.spec, move.target)
-        self._batch.fleet.remove(candidate.spec, move.source)
+        self.batch.fleet.place(candidate.spec, move.target)
+        self.batch.fleet.remove(candidate.spec, move.source)
         for used, amount in ((self._used_memory, candidate.memory), (self._used_cores, candidate.cores)):
             used[source] -= amount
             used[target] += amount
