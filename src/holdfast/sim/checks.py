@@ -104,16 +104,13 @@ class Checks:
                     self.violated("INV-4", f"rule {rule.id}: {', '.join(rule.instances)} are not apart")
 
     def _should_leave(self, rule: RuleSpec, name: str, places: dict[str, str]) -> bool:
-        """Somebody it must not share the node with is there. Those that are ignored stay where their operator put them: it
-        is for the others to keep away from them, as soon as another node can take them. The same where they share no more
-        than a failure domain."""
+        """Somebody it must not share the node (or failure domain) with is there, and another node can take it. Holdfast
+        never puts it there (INV-4 at each placement), but a document may, and an operator who ignores an instance: then they
+        stay where they are, with a reason, until somebody can go."""
         history, node = self._world.history, places[name]
         others = {other for other, place in places.items() if together(history, rule, node, place)} - {name}
-        ignored = {other for other in places if (s := history.instances.get(other)) and s.desired is Desired.IGNORED}
-        if not others or name in ignored:
-            return False
-        near = any(places[other] == node for other in others - ignored)
-        return near or any(self._takes(name, free) for free in history.nodes if free != node)
+        ignored = (spec := history.instances.get(name)) is not None and spec.desired is Desired.IGNORED
+        return bool(others) and not ignored and any(self._takes(name, free) for free in history.nodes if free != node)
 
     def _takes(self, name: str, node: str) -> bool:
         return self._world.excuses.takes(self._world.machines[node]) and not why_not(self._world.history, name, node)
