@@ -1,197 +1,108 @@
 #!/usr/bin/env python3
 """libiscsi's conformance suite (`iscsi-test-cu`, Debian: libiscsi-bin) against what Holdfast serves.
 
-    .venv/bin/python bench/iscsi_conformance.py --out build/iscsi-conformance.json
+    .venv/bin/python bench/iscsi_conformance.py --out build/tgt.json
+    .venv/bin/python bench/iscsi_conformance.py --engine lio --backing file --out build/lio-file.json
+    .venv/bin/python bench/iscsi_conformance.py --report build/tgt.json build/lio-file.json
     .venv/bin/python bench/iscsi_conformance.py --url iscsi://10.0.0.1:3260/iqn.2026-01.example:group1/1
 
-Without --url it needs root: the tgt engine serves a volume of its own on loopback, and each test finds a daemon that has
-just been started, since some leave reservations or a broken session behind. With --url, any target; **its data are lost**.
+With tgt it needs root: the engine serves a volume of its own on loopback, and each test finds a daemon that has just been
+started, since some leave reservations or a broken session behind. With lio, all of it runs in a guest with Debian's kernel,
+under software emulation. With --url, any target; **its data are lost**. --report prints runs that were kept side by side.
 """
 
 import argparse
 import asyncio
-import collections
-import itertools
 import json
-import os
 import platform
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
-import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from iscsi_failures import EXPLAINED
+from iscsi_lio import run_in_guest
+from iscsi_report import Record, markdown
+from iscsi_reservations import ask_all
+from iscsi_suite import INITIATORS, TARGET, Outcome, run, tests
+from iscsi_tgt import served
 
-from holdfast.agent.cgroup import Cgroup
-from holdfast.agent.runner import CgroupRunner
-from holdfast.clock import SystemClock
-from holdfast.config import NodeConfig
-from holdfast.services.iscsi.engine import Portal, Target, Volume
-from holdfast.services.iscsi.tgt import TgtEngine
-
-SUITE = "iscsi-test-cu"
-INITIATORS = ("iqn.2026-01.test.holdfast:one", "iqn.2026-01.test.holdfast:two")
-TARGET = "iqn.2026-01.test.holdfast:conformance"
-SIZE_BYTES = 4 << 20
-HANG_S = 30
-_WORDS = {
-    "failed": re.compile(r"\[FAILED\] *(.*)|^ +1\. (\S+ .*)$", re.M),
-    "skipped": re.compile(r"\[SKIPPED\] *(.*)"),
-}
-"""What the suite says of a test, or where its assertion stands."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    test: str
-    """Family and name."""
-    result: str
-    """passed, failed, skipped (the target does not have it) or hung."""
-    said: str = ""
-    """The suite's first word about it."""
-
-    @property
-    def family(self) -> str:
-        return self.test.partition(".")[0]
-
-
-def tests(wanted: str) -> list[str]:
-    """`Family.Test` of everything the suite has, and whose name matches."""
-    done = subprocess.run([SUITE, "--list"], check=True, capture_output=True, text=True, timeout=HANG_S)
-    names = [line.removeprefix("ALL.") for line in done.stdout.split() if re.fullmatch(r"ALL\.\w+\.[\w-]+", line)]
-    return [name for name in names if re.search(wanted, name)]
-
-
-async def run(test: str, url: str) -> Outcome:
-    """One test, in a process of its own."""
-    names = (f"-{flag}{name}" for flag, name in zip("iI", INITIATORS, strict=True))
-    argv = ["--dataloss", "--fail", "--Verbose-scsi", *names]
-    process = await asyncio.create_subprocess_exec(
-        SUITE, *argv, f"--test=ALL.{test}", url, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        async with asyncio.timeout(HANG_S):
-            said = (await process.communicate())[0].decode("utf-8", "replace")
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return Outcome(test, "hung", f"no end after {HANG_S} s")
-    ran = re.search(r"^ +tests +\d+ +1 +1 +0 ", said, re.M)
-    result = "failed" if not ran or process.returncode != 0 else "skipped" if "[SKIPPED]" in said else "passed"
-    word = _WORDS[result].search(said) if result in _WORDS else None
-    return Outcome(test, result, next(filter(None, word.groups()), "") if word else "")
-
-
-# --- a volume of the tgt engine -----------------------------------------------------------------------------------------
-
-
-class Served:
-    """A volume that is served by a new daemon whenever it is asked for."""
-
-    def __init__(self, directory: Path, group: Path) -> None:
-        path = directory / "volume"
-        with path.open("wb") as file:
-            file.truncate(SIZE_BYTES)
-        self._volume = Volume(TARGET, 1, str(uuid.uuid4()), str(path), SIZE_BYTES)
-        config = NodeConfig("n1", "bench", {"management": "127.0.0.1"}, (), cgroup=str(group), log_dir=str(directory))
-        self.runner = CgroupRunner(config)
-        self.engine = TgtEngine(directory, self.runner, SystemClock())
-        self._ports = itertools.cycle(range(33260, 33360))
-
-    async def fresh(self) -> str:
-        """Its URL."""
-        await self.engine.halt()
-        portal = Portal("127.0.0.1", next(self._ports))  # another one: sockets of the last one may linger
-        await self.engine.configure(Target(TARGET, (portal,), initiators=INITIATORS))
-        await self.engine.promote(self._volume, lambda: True)
-        return f"iscsi://{portal}/{TARGET}/1"
-
-
-@asynccontextmanager
-async def served() -> AsyncIterator[Served]:
-    mounts = (line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    root = Path(next(left.split()[4] for left, right in mounts if right.startswith("cgroup2 ")))
-    group = root / f"holdfast-bench-iscsi-{os.getpid()}"
-    directory = Path(tempfile.mkdtemp(prefix="hf-conformance-"))
-    made = Served(directory, group)
-    try:
-        yield made
-    finally:
-        await made.engine.halt()
-        made.runner.close()
-        Cgroup(group).remove()
-        shutil.rmtree(directory)
-
-
-# --- report -------------------------------------------------------------------------------------------------------------
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Markdown: counts per family, then what did not pass and was not skipped, by reason."""
-    families: dict[str, collections.Counter[str]] = {}
-    for outcome in outcomes:
-        families.setdefault(outcome.family, collections.Counter())[outcome.result] += 1
-    kinds = ("passed", "failed", "hung", "skipped")
-    lines = ["| family | " + " | ".join(kinds) + " |", "|---|" + "--:|" * len(kinds)]
-    for family, counts in sorted(families.items()):
-        lines.append(f"| {family} | " + " | ".join(str(counts[kind] or "") for kind in kinds) + " |")
-    total = collections.Counter(outcome.result for outcome in outcomes)
-    lines.append("| **all** | " + " | ".join(f"**{total[kind]}**" for kind in kinds) + " |")
-    reasons: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        if outcome.result in ("failed", "hung"):
-            reasons.setdefault(explained(outcome.test) or "not explained yet", []).append(outcome)
-    lines += ["", "| did not pass | the suite says | because |", "|---|---|---|"]
-    for reason, found in reasons.items():
-        names = ", ".join(f"{outcome.test} ({outcome.result})" for outcome in found)
-        lines.append(f"| {names} | {found[0].said} | {reason} |")
-    return "\n".join(lines)
-
-
-def explained(test: str) -> str:
-    """By its own name or its family's; "" if nobody has looked into it yet."""
-    return EXPLAINED.get(test) or EXPLAINED.get(test.partition(".")[0]) or ""
+from holdfast.services.iscsi.session import Login
 
 
 def version(package: str) -> str:
-    done = subprocess.run(
-        ["dpkg-query", "-W", "-f=${Version}", package], check=False, capture_output=True, text=True, timeout=HANG_S
-    )
-    return done.stdout.strip() or "?"
+    argv = ["dpkg-query", "-W", "-f=${Version}", package]
+    return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30).stdout.strip() or "?"
 
 
-async def main() -> int:
+async def against_tgt(wanted: str, tell: Callable[[str], None]) -> Record:
+    outcomes: list[Outcome] = []
+    async with served() as volume:
+        await volume.fresh()
+        reservations = await ask_all(volume.portal, Login(TARGET, INITIATORS[0]), 1)
+        for test in tests(wanted):
+            outcomes.append(await run(test, await volume.fresh()))
+            tell(f"{outcomes[-1].result:<8} {test}")
+    return Record("tgt", f"tgt {version('tgt')}", _suite(), platform.release(), outcomes, reservations)
+
+
+async def against_url(url: str, wanted: str, tell: Callable[[str], None]) -> Record:
+    outcomes: list[Outcome] = []
+    for test in tests(wanted):
+        outcomes.append(await run(test, url))
+        tell(f"{outcomes[-1].result:<8} {test}")
+    return Record("", url, _suite(), platform.release(), outcomes, {})
+
+
+def against_lio(backing: str, wanted: str, tell: Callable[[str], None]) -> Record:
+    found = run_in_guest(backing, wanted, tell)
+    if not found.whole:
+        tell("the guest ended before the suite did")
+    target = f"LIO, {'fileio' if backing == 'file' else 'iblock'}"
+    return Record("lio", target, _suite(), found.kernel, found.outcomes, found.reservations, whole=found.whole)
+
+
+def _suite() -> str:
+    return f"libiscsi-bin {version('libiscsi-bin')}"
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="", help="test this unit and lose its data, instead of one of the tgt engine")
+    parser.add_argument("--engine", choices=("tgt", "lio"), default="tgt")
+    parser.add_argument("--backing", choices=("file", "device"), default="file", help="of LIO's volume")
+    parser.add_argument("--url", default="", help="test this unit and lose its data, instead of one of an engine")
     parser.add_argument("--tests", default="", help="only those whose name matches this expression, e.g. '^Read'")
     parser.add_argument("--out", type=Path, help="keep every outcome as JSON")
+    parser.add_argument(
+        "--logs", type=Path, help="keep what the suite said of each test that did not pass, in this directory"
+    )
+    parser.add_argument("--report", type=Path, nargs="+", help="print runs that were kept by --out, and test nothing")
     options = parser.parse_args()
-    outcomes: list[Outcome] = []
+    if options.report:
+        print(markdown([Record.parse(json.loads(path.read_text())) for path in options.report]))
+        return 0
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
     if options.url:
-        outcomes = [await run(test, options.url) for test in tests(options.tests)]
+        record = asyncio.run(against_url(options.url, options.tests, tell))
+    elif options.engine == "lio":
+        record = against_lio(options.backing, options.tests, tell)
     else:
-        async with served() as volume:
-            for test in tests(options.tests):
-                outcomes.append(await run(test, await volume.fresh()))
-                print(f"{outcomes[-1].result:<8} {test}", file=sys.stderr, flush=True)
+        record = asyncio.run(against_tgt(options.tests, tell))
     if options.out:
-        about = {"target": options.url or f"tgt {version('tgt')}", "suite": f"libiscsi-bin {version('libiscsi-bin')}"}
-        about["kernel"] = platform.release()
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        found = [{**asdict(outcome), "because": explained(outcome.test)} for outcome in outcomes]
-        options.out.write_text(json.dumps({**about, "outcomes": found}, indent=1) + "\n")
-    print(table(outcomes))
-    unexplained = [o.test for o in outcomes if o.result in ("failed", "hung") and not explained(o.test)]
-    if unexplained:
-        print(f"not explained yet: {', '.join(unexplained)}", file=sys.stderr)
-    return 1 if unexplained else 0
+        options.out.write_text(json.dumps(record.as_json(), indent=1) + "\n")
+    if options.logs:
+        options.logs.mkdir(parents=True, exist_ok=True)
+        for outcome in record.outcomes:
+            if outcome.result != "passed":
+                (options.logs / f"{outcome.test}.txt").write_text(outcome.log)
+    print(markdown([record]))
+    if record.unexplained:
+        tell(f"not explained yet: {', '.join(record.unexplained)}")
+    return 0 if record.whole and not record.unexplained else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())
