@@ -49,8 +49,6 @@ class CreateVolume(Body):
 class AttachVolume(Body):
     group: Text
     lun: int | None = None
-    force: bool = False
-    """Also where the cluster then survives less than it is to."""
 
 
 class ResizeVolume(Body):

@@ -41,14 +41,13 @@ def attach(
     name: Volume,
     group: Group,
     lun: Annotated[int | None, typer.Option("--lun", help="1 to 255; without it the lowest free one.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")] = False,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Serve a volume by a target group, and wait until it can be read through its active path."""
     api = connection.api()
-    answer = api.post(f"/iscsi/volumes/{part(name)}/attach", {"group": group, "lun": lun, "force": force})
+    answer = api.post(f"/iscsi/volumes/{part(name)}/attach", {"group": group, "lun": lun})
     stopped = wait and not api.get(f"/iscsi/target-groups/{part(group)}")["group"]["started"]
     if wait and not stopped:
         wait_for(api, "/status", instance_runs(f"iscsi/{name}"), timeout=timeout, revision=answer["revision"])

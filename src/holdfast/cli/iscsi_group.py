@@ -77,14 +77,13 @@ def _portals(texts: list[str]) -> dict[str, list[str]]:
 @app.command()
 def start(
     name: Group,
-    force: Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")] = False,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
     """Serve a group that was stopped, with its volumes."""
     api = connection.api()
-    answer = api.post(f"/iscsi/target-groups/{part(name)}/start" + ("?force=true" if force else ""))
+    answer = api.post(f"/iscsi/target-groups/{part(name)}/start")
     units = api.get(f"/iscsi/target-groups/{part(name)}")["units"] if wait else ()
     for unit in units:
         wait_for(api, "/status", instance_runs(f"iscsi/{unit['volume']}"), timeout=timeout, revision=answer["revision"])

@@ -7,7 +7,6 @@ from itertools import count
 from typing import Protocol
 
 from holdfast.api.operations import checks
-from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
@@ -85,14 +84,12 @@ async def create(store: Store, actor: Actor, reports: Reports, wish: NewGroup) -
     return await transact(store, actor, operation)
 
 
-async def start(store: Store, actor: Actor, name: str, *, force: bool = False) -> Outcome:
-    """Its target and its volumes are served. `force`: also where the cluster then survives less than it is to."""
+async def start(store: Store, actor: Actor, name: str) -> Outcome:
+    """Its target and its volumes are served."""
 
     async def operation(draft: Draft) -> str:
-        if not _set_started(draft, find(draft, name), started=True):
-            return f"target group {name} was started already"
-        await admit(draft, force=force)
-        return f"target group {name} is to be started"
+        started = _set_started(draft, find(draft, name), started=True)
+        return f"target group {name} is to be started" if started else f"target group {name} was started already"
 
     return await transact(store, actor, operation)
 
@@ -179,6 +176,34 @@ async def set_chap(
         return f"{name} asks for CHAP as {chap.user}" + (f", and proves itself as {mutual.user}" if mutual else "")
 
     return await transact(store, actor, operation)
+
+
+def forget_node(draft: Draft, node: str) -> None:
+    """The node leaves the cluster, and with it its target groups. Raises Conflict where it is the last one."""
+    for group in groups(draft).values():
+        if node not in group.portals:
+            continue
+        if group.nodes == (node,):
+            raise Conflict(
+                f"`{node}` is the last node of the target group `{group.name}`",
+                f"Delete the group first: holdfast iscsi target-group delete {group.name}.",
+            )
+        portals = {name: own for name, own in group.portals.items() if name != node}
+        left = replace(group, portals=portals, tags={name: group.tags[name] for name in portals})
+        draft.put(keys.iscsi_group(group.name), left)
+        for spec in instances(draft, group.name):
+            draft.put(keys.instance(spec.id), replace(spec, nodes=left.nodes))
+        draft.warn(f"The target group {group.name} is served by {', '.join(left.nodes)} from now on.")
+
+
+def require_started(draft: Draft, spec: InstanceSpec) -> None:
+    """A volume cannot be served by a group that is not. Raises Conflict."""
+    group = groups(draft).get(str(spec.config.get("group")))
+    if group is not None and not group.started:
+        raise Conflict(
+            f"the target group `{group.name}` of `{spec.service}` is stopped",
+            f"Start it: holdfast iscsi target-group start {group.name}.",
+        )
 
 
 # --- small things -------------------------------------------------------------------------------------------------------

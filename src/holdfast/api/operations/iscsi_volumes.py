@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Protocol
 
 from holdfast.api.operations import checks
-from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.api.operations.iscsi_groups import AUTHORITY, Reports, deleting, find, instances
 from holdfast.core.model import Desired, ServiceSpec
@@ -75,11 +74,9 @@ async def create(
         raise
 
 
-async def attach(
-    store: Store, actor: Actor, *, name: str, group: str, lun: int | None = None, force: bool = False
-) -> Outcome:
-    """Make it a logical unit of the target group, with the number given or the lowest free one. `force`: also where the
-    cluster then survives less than it is to."""
+async def attach(store: Store, actor: Actor, *, name: str, group: str, lun: int | None = None) -> Outcome:
+    """Make it a logical unit of the target group, with the number given or the lowest free one. (It takes no room that the
+    guarantee of the compute cluster counts with: there is nothing to admit.)"""
     if lun is not None and not 0 < lun <= MAX_LUN:
         raise InvalidInput(f"{lun} is not a LUN that can be used", f"Use one from 1 to {MAX_LUN}.")
 
@@ -96,7 +93,6 @@ async def attach(
         draft.put(keys.iscsi_volume(name), attached)
         draft.put(keys.service(KIND, name), ServiceSpec(KIND, name))
         draft.put(keys.instance(instance_id(name)), instance_spec(attached, target))
-        await admit(draft, force=force)
         if not target.started:
             draft.warn(f"{group} is stopped: holdfast iscsi target-group start {group}.")
         if not target.initiators:

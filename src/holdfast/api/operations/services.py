@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
-from holdfast.api.operations import checks
+from holdfast.api.operations import checks, iscsi_groups
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, MoveRequest, NodeSpec, Placement, ServiceSpec
 from holdfast.core.policy import InstanceLock
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
+from holdfast.services.iscsi import config as iscsi
 from holdfast.store import keys
 
 
@@ -39,6 +40,8 @@ async def set_state(store: Store, actor: Actor, service: str, desired: str, *, f
         instances = instances_of(draft, spec)
         changed = [instance for instance in instances if instance.desired != desired]
         for instance in changed:
+            if instance.kind == iscsi.KIND and desired == Desired.STARTED:
+                iscsi_groups.require_started(draft, instance)
             draft.put(keys.instance(instance.id), replace(instance, desired=Desired(desired)))
         if changed and desired == Desired.STARTED:
             await admit(draft, force=force)

@@ -16,7 +16,6 @@ from holdfast.services.iscsi.report import NodeReport
 
 router = APIRouter(prefix="/iscsi")
 Caller = Annotated[Actor, Depends(actor_of)]
-Force = Annotated[bool, Query()]
 
 
 def _files(context: ApiContext) -> iscsi_volumes.Files:
@@ -67,10 +66,9 @@ async def show_client_config(request: Request, caller: Caller, name: str) -> Res
 
 
 @router.post("/target-groups/{name}/start")
-async def start_group(request: Request, caller: Caller, name: str, force: Force = False) -> Response:
-    """`force`: also where the cluster would not survive the tolerated failures any more."""
+async def start_group(request: Request, caller: Caller, name: str) -> Response:
     context = context_of(request)
-    return await done(context, await iscsi_groups.start(context.store, caller, name, force=force))
+    return await done(context, await iscsi_groups.start(context.store, caller, name))
 
 
 @router.post("/target-groups/{name}/stop")
@@ -127,14 +125,14 @@ async def show_volume(request: Request, caller: Caller, name: str) -> Response:
 @router.post("/volumes/{name}/attach")
 async def attach_volume(request: Request, caller: Caller, name: str, body: requests.AttachVolume) -> Response:
     context = context_of(request)
-    outcome = await iscsi_volumes.attach(
-        context.store, caller, name=name, group=body.group, lun=body.lun, force=body.force
-    )
+    outcome = await iscsi_volumes.attach(context.store, caller, name=name, group=body.group, lun=body.lun)
     return await done(context, outcome)
 
 
 @router.post("/volumes/{name}/detach")
-async def detach_volume(request: Request, caller: Caller, name: str, force: Force = False) -> Response:
+async def detach_volume(
+    request: Request, caller: Caller, name: str, force: Annotated[bool, Query()] = False
+) -> Response:
     """`force`: also while initiators are logged in to its group."""
     context = context_of(request)
     return await done(context, await iscsi_volumes.detach(context.store, caller, _files(context), name, force=force))
