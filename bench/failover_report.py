@@ -1,4 +1,4 @@
-"""Runs of bench/failover.py, their minimum, median and maximum, and the Markdown that docs/benchmarks.md keeps."""
+"""Runs of bench/failover.py and bench/iscsi.py, summed up; the Markdown of docs/benchmarks.md."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,15 +10,22 @@ TARGETS = {
     ("nfs", "writes"): 2.5,
     ("nfs", "opens"): 5.0,
     ("panel-crash", "without its start"): 0.5,
+    **{(f"iscsi-{fault}", "blocks"): 5.0 for fault in ("power", "link", "freeze")},
 }
-"""Seconds that the median may take (issue 2)."""
+"""Seconds that the median may take (issues 2 and 5)."""
 TITLES = {
     "panel": "Power loss of the panel's node",
     "nfs": "Power loss of the volume's node",
     "panel-crash": "The panel's process killed",
+    "iscsi-move": "An iSCSI volume's active path moved by an operator",
+    "iscsi-power": "Power loss of the node with the active path",
+    "iscsi-link": "That node cut off from every network",
+    "iscsi-client-link": "That node cut off from the clients' network",
+    "iscsi-freeze": "That node frozen",
 }
 WORDS = {
     "client": "panel unreachable",
+    "blocks": "iSCSI writes stall",
     "writes": "NFS writes stall",
     "opens": "NFS new opens stall",
     "without its start": "until its process is started again",
