@@ -1,4 +1,4 @@
-"""Runs of bench/failover.py and bench/iscsi.py, summed up; the Markdown of docs/benchmarks.md."""
+"""Runs of bench/failover.py and bench/iscsi.py, summed up: minimum, median, maximum, as Markdown of docs/benchmarks.md."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
