@@ -181,9 +181,11 @@ class Cluster:
         return self._background([PYTHON, "-c", POLL_PANEL, PANEL])
 
     def journal(self, volume: str, address: str, opens_s: float = 0.0) -> Background:
-        """Numbered stable writes each 20 ms under a lock; a new file each `opens_s` seconds."""
+        """Numbered stable writes each 20 ms under a lock; a new file each `opens_s` seconds. One at a time per volume: they
+        share a name, because a server that starts waits for every name it knew, and one that is not used again never comes.
+        """
         argv = [PYTHON, "-m", "holdfast.services.nfs.journal", "--host", address, "--volume", volume]
-        argv += ["--file", f"journal-{time.monotonic_ns()}", "--out", "/dev/stdout", "--opens", str(opens_s)]
+        argv += ["--out", "/dev/stdout", "--opens", str(opens_s)]
         client = self._background(argv)
         self.until(
             lambda: len(client.lines()) > 20 or client.process.poll() is not None, "the journal client writes", 30

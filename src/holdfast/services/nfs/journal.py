@@ -142,6 +142,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
             }
             if journal.lock_lost:
                 summary["problem"] = journal.lock_lost
+            await client.close(file)  # gives the lock back: the next run may begin at once
             return summary
 
 
