@@ -220,6 +220,32 @@ async def test_secrets_stand_in_the_group_and_nowhere_else(tmp_path: Path) -> No
     assert ((await group(store)).chap, (await group(store)).mutual) == (None, None)
 
 
+async def test_nodes_are_added(tmp_path: Path) -> None:
+    store = memory_store()
+    await with_storage(store, tmp_path)
+    await create(store, served=("n1", "n2"))
+    await attached(store, "v1")
+
+    async def add(*more: str) -> Outcome:
+        return await iscsi_groups.add_nodes(store, ROOT, NoDevices(), "g1", more, portals={}, networks=["public"])
+
+    for named, words in (
+        (("n4",), "tgtd is not on"),
+        (("n1",), "already"),
+        ((), "no node"),
+        (("n9",), "does not exist"),
+    ):
+        before = await contents(store)
+        with pytest.raises(HoldfastError, match=words):
+            await add(*named)
+        assert await contents(store) == before
+    assert "client-config g1" in (await add("n3")).warnings[0]
+    made = await group(store)
+    assert (made.nodes, made.tags["n3"], made.portals["n3"]) == (NODES, 3, ("10.78.0.13:3260",))
+    assert (await Draft.open(store)).instances["iscsi/v1"].nodes == NODES
+    assert Role.STORAGE in (await Draft.open(store)).nodes["n3"].roles
+
+
 async def test_a_node_that_is_removed_leaves_its_groups(tmp_path: Path) -> None:
     store = memory_store()
     await with_storage(store, tmp_path)

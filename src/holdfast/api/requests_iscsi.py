@@ -10,12 +10,15 @@ from holdfast.api.requests import Body, Names, Text
 Bytes = Annotated[int, Field(ge=0, le=1 << 60)]
 
 
-class CreateGroup(Body):
-    name: Text
+class GroupNodes(Body):
     nodes: Names
     portals: dict[Text, Names] = {}
     """Node → its own addresses on which it serves, `ADDRESS[:PORT]` each. None: those on `networks`."""
     networks: Names = ["public"]
+
+
+class CreateGroup(GroupNodes):
+    name: Text
     engine: Text = ""
     """`lio` or `tgt`; empty: the best that all the nodes have."""
     iqn: Text = ""

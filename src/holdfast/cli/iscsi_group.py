@@ -29,21 +29,20 @@ SECRET_LENGTH = 16
 """96 bits, RFC 7143's least; Windows takes no more."""
 
 
+Nodes = Annotated[list[str], typer.Option("--nodes", help="Nodes that serve it: a,b,c.", metavar="NODES")]
+PORTALS_HELP = "NODE=ADDRESS[:PORT],…: where each node listens, instead of its addresses on --network."
+Portals = Annotated[list[str], typer.Option("--portals", help=PORTALS_HELP, metavar="PORTALS")]
+Networks = Annotated[
+    list[str], typer.Option("--network", help="Network of the clients; several make several paths per node.")
+]
+
+
 @app.command()
 def create(
     name: Group,
-    nodes: Annotated[list[str], typer.Option("--nodes", help="Nodes that serve it: a,b,c.", metavar="NODES")],
-    portals: Annotated[
-        list[str],
-        typer.Option(
-            "--portals",
-            help="NODE=ADDRESS[:PORT],…: where each node listens, instead of its addresses on --network.",
-            metavar="PORTALS",
-        ),
-    ] = [],  # noqa: B006
-    network: Annotated[
-        list[str], typer.Option("--network", help="Network of the clients; several make several paths per node.")
-    ] = ["public"],  # noqa: B006
+    nodes: Nodes,
+    portals: Portals = [],  # noqa: B006
+    network: Networks = ["public"],  # noqa: B006
     engine: Annotated[str, typer.Option("--engine", help="lio or tgt; else the best that all nodes have.")] = "",
     iqn: Annotated[str, typer.Option("--iqn", help="Name of the target; else made from cluster and group.")] = "",
     initiator: Annotated[
@@ -62,6 +61,19 @@ def create(
         "initiators": names(initiator),
     }
     output.outcome(connection.api().post("/iscsi/target-groups", body), as_json=as_json)
+
+
+@app.command("add-nodes")
+def add_nodes(
+    name: Group,
+    nodes: Nodes,
+    portals: Portals = [],  # noqa: B006
+    network: Networks = ["public"],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Let more nodes serve a target group, e.g. in place of one that was removed from the cluster."""
+    body = {"nodes": names(nodes), "portals": _portals(portals), "networks": names(network)}
+    output.outcome(connection.api().post(f"/iscsi/target-groups/{part(name)}/nodes", body), as_json=as_json)
 
 
 def _portals(texts: list[str]) -> dict[str, list[str]]:

@@ -3,17 +3,16 @@
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import Protocol
 
-from holdfast.api.operations import checks
+from holdfast.api.operations import checks, iscsi_nodes
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.services.iscsi import names
 from holdfast.services.iscsi.client_config import ENGINES
-from holdfast.services.iscsi.config import KIND, ChapAccount, TargetGroup, VolumeRecord, parse_portal
+from holdfast.services.iscsi.config import KIND, ChapAccount, TargetGroup, VolumeRecord
 from holdfast.services.iscsi.report import NodeReport
 from holdfast.store import keys
 
@@ -61,25 +60,59 @@ async def create(store: Store, actor: Actor, reports: Reports, wish: NewGroup) -
                 f"a target group needs at least {MIN_NODES} nodes, not {len(specs)}",
                 "With fewer no path would be left when its node dies.",
             )
-        portals = _portals(draft, specs, wish)
+        portals = iscsi_nodes.portals(draft, specs, wish.portals, wish.networks)
         group = TargetGroup(
             wish.name,
             wish.iqn or f"{AUTHORITY}:{draft.cluster.name}:{wish.name}",
-            _engine(specs, said, wish.engine, others.values(), portals),
+            iscsi_nodes.engine(specs, said, wish.engine, others.values(), portals),
             portals,
-            _tags(others.values(), wish.nodes),
+            iscsi_nodes.tags(others.values(), wish.nodes),
             f"{AUTHORITY}:probe:{secrets.token_hex(16)}",
             initiators,
         )
         _check(group, others.values())
-        for spec in specs:
-            if Role.STORAGE not in spec.roles:
-                draft.put(keys.node_spec(spec.id), replace(spec, roles=(*spec.roles, Role.STORAGE)))
+        _give_role(draft, specs)
         draft.put(keys.iscsi_group(group.name), group)
         if not initiators:
             draft.warn(f"Nobody may log in yet: holdfast iscsi target-group acl add {group.name} INITIATOR.")
         draft.data.update(iqn=group.iqn, engine=group.engine, portals=portals, tags=group.tags)
         return f"target group {group.name} on {', '.join(group.nodes)} ({group.engine}): {group.iqn}"
+
+    return await transact(store, actor, operation)
+
+
+async def add_nodes(
+    store: Store,
+    actor: Actor,
+    reports: Reports,
+    name: str,
+    nodes: Sequence[str],
+    *,
+    portals: Mapping[str, Sequence[str]],
+    networks: Sequence[str],
+) -> Outcome:
+    """They get standby paths to all its volumes."""
+    if not nodes:
+        raise InvalidInput("no node is named", "Name it with --nodes.")
+    root = (await Draft.open(store)).cluster.shared_root
+    said = await reports.reports(root)
+
+    async def operation(draft: Draft) -> str:
+        group, known = find(draft, name), groups(draft)
+        specs = checks.nodes(draft, nodes)
+        there = [spec.id for spec in specs if spec.id in group.portals]
+        if there:
+            raise Conflict(f"node `{there[0]}` is of the target group `{name}` already", "Leave it out.")
+        others = [other for other in known.values() if other.name != name]
+        added = iscsi_nodes.portals(draft, specs, portals, networks)
+        iscsi_nodes.engine(specs, said, group.engine, others, added)
+        tags = iscsi_nodes.tags(known.values(), nodes)
+        larger = replace(group, portals={**group.portals, **added}, tags={**group.tags, **tags})
+        _check(larger, others)
+        _give_role(draft, specs)
+        _put_nodes(draft, larger)
+        draft.warn(f"Clients must log in to its portals too: holdfast iscsi client-config {name}.")
+        return f"target group {name} is served by {', '.join(larger.nodes)}"
 
     return await transact(store, actor, operation)
 
@@ -190,9 +223,7 @@ def forget_node(draft: Draft, node: str) -> None:
             )
         portals = {name: own for name, own in group.portals.items() if name != node}
         left = replace(group, portals=portals, tags={name: group.tags[name] for name in portals})
-        draft.put(keys.iscsi_group(group.name), left)
-        for spec in instances(draft, group.name):
-            draft.put(keys.instance(spec.id), replace(spec, nodes=left.nodes))
+        _put_nodes(draft, left)
         draft.warn(f"The target group {group.name} is served by {', '.join(left.nodes)} from now on.")
 
 
@@ -242,91 +273,17 @@ def _initiators(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(given))
 
 
-def _portals(draft: Draft, specs: Sequence[NodeSpec], wish: NewGroup) -> dict[str, tuple[str, ...]]:
-    """Only addresses of the node's own: on another one it could not listen, and on all of them it must not."""
-    strangers = sorted(set(wish.portals) - {spec.id for spec in specs})
-    if strangers:
-        raise InvalidInput(
-            f"a portal is given for `{strangers[0]}`, which is not of the group", "Name it with --nodes."
-        )
-    found: dict[str, tuple[str, ...]] = {}
+def _give_role(draft: Draft, specs: Sequence[NodeSpec]) -> None:
     for spec in specs:
-        given = wish.portals.get(spec.id, ())
-        if wish.portals and not given:
-            raise InvalidInput(f"no portal is given for `{spec.id}`", "Give one for each node, or none at all.")
-        found[spec.id] = _given(spec, given) if given else _default(draft, spec, wish.networks)
-    return found
+        if Role.STORAGE not in spec.roles:
+            draft.put(keys.node_spec(spec.id), replace(spec, roles=(*spec.roles, Role.STORAGE)))
 
 
-def _given(spec: NodeSpec, texts: Sequence[str]) -> tuple[str, ...]:
-    portals = [parse_portal(text) for text in texts]
-    for portal in portals:
-        if portal.address not in spec.addresses.values():
-            own = ", ".join(spec.addresses.values())
-            raise InvalidInput(f"{portal.address} is not an address of the node `{spec.id}`", f"Use one of {own}.")
-    return tuple(dict.fromkeys(map(str, portals)))
-
-
-def _default(draft: Draft, spec: NodeSpec, networks: Sequence[str]) -> tuple[str, ...]:
-    for network in networks:
-        checks.network(draft, network)
-        if network not in spec.addresses:
-            raise Conflict(
-                f"node `{spec.id}` has no address on the network `{network}`, where the target is served",
-                "Choose another node, or another network with --network.",
-            )
-    return tuple(dict.fromkeys(str(parse_portal(spec.addresses[network])) for network in networks))
-
-
-def _tags(others: Iterable[TargetGroup], nodes: Sequence[str]) -> dict[str, int]:
-    """A node has the same number in all its groups, and keeps it."""
-    known = {node: tag for group in others for node, tag in group.tags.items()}
-    free = (tag for tag in count(1) if tag not in known.values())
-    return {node: known[node] if node in known else next(free) for node in nodes}
-
-
-def _engine(
-    specs: Sequence[NodeSpec],
-    reports: Mapping[str, NodeReport],
-    wanted: str,
-    others: Iterable[TargetGroup],
-    portals: Mapping[str, tuple[str, ...]],
-) -> str:
-    """The first that every node can run. Raises Conflict with what stands in the way of each."""
-    for spec in specs:
-        if spec.id not in reports:
-            raise Conflict(
-                f"node `{spec.id}` has not said yet which iSCSI engines it can run",
-                f"It says so soon after it is up and has the shared storage: look at `holdfast node show {spec.id}`.",
-            )
-    groups = list(others)
-    refusals = {
-        engine: [
-            f"{spec.id}: {why}"
-            for spec in specs
-            if (why := _why_not(engine, reports[spec.id], groups, portals[spec.id]))
-        ]
-        for engine in ENGINES
-    }
-    chosen = next((engine for engine in ([wanted] if wanted else ENGINES) if not refusals[engine]), "")
-    if not chosen:
-        said = "; ".join(f"{engine} ({', '.join(refusals[engine])})" for engine in ([wanted] if wanted else ENGINES))
-        raise Conflict(f"not every node can run the same engine: {said}", "Correct that, or choose other nodes.")
-    return chosen
-
-
-def _why_not(engine: str, report: NodeReport, others: Sequence[TargetGroup], portals: tuple[str, ...]) -> str:
-    why = report.engines.get(engine, "its agent does not know it")
-    if why:
-        return why.rstrip(".")
-    for other in others:
-        if report.node in other.portals:
-            if other.engine != engine:
-                return f"it serves the target group {other.name} with {other.engine}"
-            if engine == "tgt" and set(other.portals[report.node]) != set(portals):
-                served = ", ".join(other.portals[report.node])
-                return f"tgt serves all its target groups on the same portals, {other.name} on {served}"
-    return ""
+def _put_nodes(draft: Draft, group: TargetGroup) -> None:
+    """The group has other nodes than before, and so have its volumes' active paths."""
+    draft.put(keys.iscsi_group(group.name), group)
+    for spec in instances(draft, group.name):
+        draft.put(keys.instance(spec.id), replace(spec, nodes=group.nodes))
 
 
 def _check(group: TargetGroup, others: Iterable[TargetGroup]) -> None:

@@ -65,6 +65,16 @@ async def show_client_config(request: Request, caller: Caller, name: str) -> Res
     return answer(found)
 
 
+@router.post("/target-groups/{name}/nodes")
+async def add_nodes(request: Request, caller: Caller, name: str, body: requests.GroupNodes) -> Response:
+    """More nodes that serve it."""
+    context = context_of(request)
+    outcome = await iscsi_groups.add_nodes(
+        context.store, caller, _files(context), name, body.nodes, portals=body.portals, networks=body.networks
+    )
+    return await done(context, outcome)
+
+
 @router.post("/target-groups/{name}/start")
 async def start_group(request: Request, caller: Caller, name: str) -> Response:
     context = context_of(request)
