@@ -42,6 +42,7 @@ def expectation(text: str) -> Expectation:
         "{never: [{kind: node-claimed, before: 21.9}, {kind: hold}, {kind: node-claimed, node: node2}]}",
         "{count: [{kind: instance-started, instance: vm/1, times: 2}, {kind: hold, times: 0}]}",
         "{moved: [vm/1]}",
+        "{spread: [{instances: [vm/1], nodes: [node1, node2]}]}",
     ],
 )
 def test_what_is_as_expected(text: str) -> None:
@@ -69,6 +70,10 @@ def test_what_is_as_expected(text: str) -> None:
         ("{moved: [vm/2]}", "instance vm/2 should have moved, and is on no node"),
         ("{not_moved: [vm/1]}", "instance vm/1 should have stayed on node1, and was on node2"),
         ("{together: [[vm/1, vm/2]]}", "these should run together at the end: vm/1 on node2, vm/2 on no node"),
+        (
+            "{spread: [{instances: [vm/1, vm/2], nodes: [node1, node2]}]}",
+            "vm/1, vm/2 should be spread at the end, and are 0 on node1, 1 on node2, 2 in all",
+        ),
         ("{violations: [INV-1]}", "a violation of INV-1 was expected and did not happen"),
     ],
 )

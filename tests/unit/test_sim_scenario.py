@@ -175,6 +175,7 @@ MISTAKES = [
     ("nodes: {a: {}}\ninstances: {vm/1: {max_restarts: 1.5}}", "instances.vm/1.max_restarts: must be a whole number"),
     ("nodes: {a: {}}\ninstances: {vm/1: {state: off}}", "instances.vm/1.state: there is no state 'off'"),
     ("nodes: {a: {}, b: {roles: [s3]}}\ninstances: {vm/1: {node: b}}", "instances.vm/1.node: b does not have the role compute"),
+    ("nodes: {a: {}, b: {}}\ninstances: {vm/1: {node: b, nodes: [a]}}", "instances.vm/1.node: b is not one of its nodes"),
     (SMALL + "rules: [{kind: affinity, instances: [vm/101]}]", "rules[0].instances: are too few"),
     (SMALL + "rules: [{kind: afinity, instances: [vm/101]}]", "rules[0].kind: there is no kind of rule 'afinity'. Did you mean"),
     (SMALL + "rules: [{kind: node-affinity, instances: [vm/11], nodes: [node1]}]", "rules[0].instances: there is no instance"),
@@ -323,6 +324,7 @@ def test_nothing_is_lost() -> None:
             ("vm/102",),
             (("vm/101", "vm/102"),),
             (("vm/101", "vm/103"),),
+            ((("vm/101", "vm/102"), ("node1", "node2")),),
             ("INV-1",),
         ),
     )

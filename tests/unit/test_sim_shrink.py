@@ -27,7 +27,7 @@ until: 10
 
 NOISY = """\
 nodes: {node1: {}, node2: {}, node3: {}, node4: {}, node5: {}}
-instances: {vm/1: {node: node3}, vm/2: {node: node1}, nfs/3: {}}
+instances: {vm/1: {node: node3}, vm/2: {node: node1}, nfs/3: {nodes: [node1, node2]}}
 rules:
 - {kind: anti-affinity, instances: [vm/1, vm/2]}
 - {kind: node-affinity, instances: [vm/1], nodes: {node3: 2, node4: 1}}
@@ -109,6 +109,7 @@ def test_a_removed_node_leaves_no_name_behind() -> None:
     assert loads(_text(without)) == without
     assert not [step for step in without.timeline if step.verb == "store-off"], "it named these two alone"
     assert without.instances["vm/2"].node == ""
+    assert without.instances["nfs/3"].spec.nodes == ("node2",)
     assert [rule.nodes for rule in without.rules] == [{}, {"node3": 2}]
 
 

@@ -44,7 +44,7 @@ def reasons_to_leave(batch: Batch, instance: InstanceView, node: NodeView) -> It
     """The most urgent first. It is placed to run on `node`, which is not down."""
     move, view = instance.move, batch.view
     if move is not None and move.node != node.id:
-        yield Leave("an operator asked for it", move.node, only=bool(move.node), live=move.live)
+        yield Leave(f"{move.operator or 'an operator'} asked for it", move.node, only=bool(move.node), live=move.live)
     if node.beat is None or node.beat.phase is not BeatPhase.ACTIVE:
         return
     unfit = refusal(instance.spec, node, view.timing, batch.now, staying=True)

@@ -1,6 +1,6 @@
 """What a scenario file expects of its run, and the comparison with what happened. Every difference is one sentence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -129,6 +129,8 @@ class Expectation:
     """Groups that run at the end on one node."""
     apart: tuple[tuple[str, ...], ...] = ()
     """Groups of which at the end no two run on the same node."""
+    spread: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = ()
+    """Groups, each with nodes: at the end each of these runs as many of the group as the others, give or take one."""
     violations: tuple[str, ...] = ()
     """Invariants that are broken here, for scenarios that show a limit."""
 
@@ -140,7 +142,19 @@ _PATTERN_FIELDS = (
     Field("after", Kind.SECONDS, default=ANY_TIME[0]),
     Field("before", Kind.SECONDS, default=ANY_TIME[1]),
 )
-_KEYS = ("instances", "nodes", "events", "never", "count", "moved", "not_moved", "together", "apart", "violations")
+_KEYS = (
+    "instances",
+    "nodes",
+    "events",
+    "never",
+    "count",
+    "moved",
+    "not_moved",
+    "together",
+    "apart",
+    "spread",
+    "violations",
+)
 
 
 def read_expectation(cursor: Cursor, names: Names) -> Expectation:
@@ -151,12 +165,21 @@ def read_expectation(cursor: Cursor, names: Names) -> Expectation:
     def patterns(key: str) -> tuple[Pattern, ...]:
         return tuple(_read_pattern(item, names, key == "count") for item in parts.get(key, nothing).items())
 
-    def instances(listed: Cursor) -> tuple[str, ...]:
+    def known(listed: Cursor, what: str, among: Collection[str]) -> tuple[str, ...]:
         found = tuple(item.text() for item in listed.items())
         for name in found:
-            if name not in names.instances:
-                raise listed.unknown("instance", name, names.instances)
+            if name not in among:
+                raise listed.unknown(what, name, among)
         return found
+
+    def instances(listed: Cursor) -> tuple[str, ...]:
+        return known(listed, "instance", names.instances)
+
+    def spread(group: Cursor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        fields = group.mapping(("instances", "nodes"))
+        if len(fields) < 2:
+            raise group.error("says too little", "Needed: instances, nodes.")
+        return instances(fields["instances"]), known(fields["nodes"], "node", names.nodes)
 
     return Expectation(
         _read_final(parts.get("instances", nothing), names.instances, "instance", ("state", "node")),
@@ -168,6 +191,7 @@ def read_expectation(cursor: Cursor, names: Names) -> Expectation:
         instances(parts.get("not_moved", nothing)),
         tuple(instances(item) for item in parts.get("together", nothing).items()),
         tuple(instances(item) for item in parts.get("apart", nothing).items()),
+        tuple(spread(item) for item in parts.get("spread", nothing).items()),
         tuple(item.text() for item in parts.get("violations", nothing).items()),
     )
 
@@ -223,6 +247,8 @@ def write_expectation(expect: Expectation) -> dict[str, object]:
     for key in ("together", "apart"):
         if getattr(expect, key):
             document[key] = [list(group) for group in getattr(expect, key)]
+    if expect.spread:
+        document["spread"] = [{"instances": list(group), "nodes": list(nodes)} for group, nodes in expect.spread]
     return document
 
 
@@ -348,3 +374,9 @@ def _groups(expect: Expectation, outcome: Outcome) -> Iterator[str]:
             where = ", ".join(f"{name} on {node or 'no node'}" for name, node in zip(group, nodes, strict=True))
             if "" in nodes or len(set(nodes)) != (1 if wanted == "together" else len(nodes)):
                 yield f"these should run {wanted} at the end: {where}"
+    for group, over in expect.spread:
+        places = [instances.get(name, {}).get("node") for name in group]
+        counts = {node: places.count(node) for node in over}
+        if sum(counts.values()) != len(group) or max(counts.values()) - min(counts.values()) > 1:
+            found = ", ".join(f"{count} on {node}" for node, count in counts.items())
+            yield f"{', '.join(group)} should be spread at the end, and are {found}, {len(group)} in all"

@@ -80,6 +80,7 @@ CLUSTER_FIELDS = (
 )
 INSTANCE_FIELDS = (
     Field("node", Kind.NODE, "Where it runs at the beginning. Default: the manager chooses."),
+    Field("nodes", Kind.NODES, "Only these may carry it. Default: all with its role.", ()),
     Field("state", Kind.CHOICE, "What is wanted of it.", Desired.STARTED.value, choices=tuple(Desired)),
     Field("cpu", Kind.NUMBER, "Cores it needs.", 0.0),
     Field("memory", Kind.MEMORY, "Main memory it needs.", 0),

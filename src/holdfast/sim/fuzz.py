@@ -11,6 +11,7 @@ from holdfast.core.timing import PROFILES, profile
 from holdfast.errors import InvalidInput
 from holdfast.sim.cast import LONGEST_S, Cast, step
 from holdfast.sim.episodes import play
+from holdfast.sim.fields import INSTANCE_FIELDS
 from holdfast.sim.scenario import DETECTION
 from holdfast.sim.setup import KINDS, ClusterSetup, InstanceSetup, NodeSetup, Scenario, Step, instance_setup
 
@@ -31,7 +32,11 @@ NODES = (3, 4, 5, 5, 5, 6, 7)
 LIMITED = 0.15
 """The part of the scenarios in which nodes have slots …"""
 RACKED = 0.2
-"""… and in which they stand in racks."""
+"""… in which they stand in racks …"""
+EXPORTED = 0.25
+"""… and in which there is a group of nodes with volumes that need nothing, as those of an iSCSI target group."""
+
+_PLAIN = {field.name: field.default for field in INSTANCE_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
     return Scenario(
         name=f"fuzz seed {seed}",
         nodes=nodes,
-        instances=instances,
+        instances={**instances, **_exported(seed, nodes)},
         rules=_racked(seed, nodes, tuple(_rules(random, nodes, instances))),
         timeline=tuple(sorted(_timeline(cast, shape.hours * 3600), key=lambda step: step.at)),
         until=round(shape.hours * 3600, 3),
@@ -133,6 +138,18 @@ def _racked(seed: int, nodes: dict[str, NodeSetup], rules: tuple[RuleSpec, ...])
     )
 
 
+def _exported(seed: int, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:
+    """In some scenarios there are volumes that are counted, so that the manager evens them out by itself. Drawn apart, too;
+    only the faults of their nodes hit them."""
+    random = Random(f"holdfast fuzz exports {seed}")  # noqa: S311
+    able = [name for name, node in nodes.items() if Role.STORAGE in node.roles]
+    if random.random() >= EXPORTED or len(able) < 2:
+        return {}
+    group = tuple(sorted(random.sample(able, random.randint(2, min(4, len(able))))))
+    volumes = [f"iscsi/export-{number + 1}" for number in range(random.randint(2, 6))]
+    return {name: instance_setup(name, {**_PLAIN, "nodes": group}) for name in volumes}
+
+
 def _instances(random: Random, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:
     kinds = [kind for kind, (exclusivity, _) in KINDS.items() if exclusivity is Exclusivity.STRICT]
     names = [f"{random.choice(('vm', 'vm', *kinds))}/{number + 1}" for number in range(random.randint(3, 8))]
@@ -145,6 +162,7 @@ def _instances(random: Random, nodes: Mapping[str, NodeSetup]) -> dict[str, Inst
 def _instance(random: Random, name: str, nodes: Mapping[str, NodeSetup], tight: bool) -> InstanceSetup:
     able = [node.name for node in nodes.values() if KINDS[name.split("/", maxsplit=1)[0]][1] in node.roles]
     values: dict[str, Any] = {
+        **_PLAIN,
         "node": random.choice((*able, "", "")),
         "state": random.choice(("started",) * 12 + ("stopped", "disabled", "ignored")),
         "cpu": random.choice((0.0, 0.5, 1.0)),

@@ -154,6 +154,9 @@ def _instance(cursor: Cursor, name: str, values: dict[str, Value], nodes: Mappin
         raise cursor.child("node", None).error(
             f"{setup.node} does not have the role {setup.spec.role}", f"These have: {', '.join(able) or 'none'}."
         )
+    if setup.node and setup.spec.nodes and setup.node not in setup.spec.nodes:
+        listed = ", ".join(setup.spec.nodes)
+        raise cursor.child("node", None).error(f"{setup.node} is not one of its nodes", f"These are: {listed}.")
     return setup
 
 

@@ -120,6 +120,7 @@ def instance_setup(name: str, values: Mapping[str, Any]) -> InstanceSetup:
         service=f"{kind}/{service}",
         exclusivity=exclusivity,
         role=role,
+        nodes=values["nodes"],
         desired=Desired(values["state"]),
         priority=values["priority"],
         cpu=values["cpu"],

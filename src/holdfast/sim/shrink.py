@@ -14,7 +14,7 @@ from typing import TypeVar
 from holdfast.core.policy import RuleKind, RuleSpec
 from holdfast.errors import InvalidInput
 from holdfast.sim.scenario import loads
-from holdfast.sim.setup import Scenario, Step
+from holdfast.sim.setup import InstanceSetup, Scenario, Step
 from holdfast.sim.writing import dump
 
 T = TypeVar("T")
@@ -191,12 +191,15 @@ def without_nodes(scenario: Scenario, gone: Sequence[str]) -> Scenario | None:
     return replace(
         scenario,
         nodes=nodes,
-        instances={
-            name: replace(setup, node="") if setup.node in gone else setup for name, setup in scenario.instances.items()
-        },
+        instances={name: _instance_without(setup, gone) for name, setup in scenario.instances.items()},
         rules=tuple(rules),
         timeline=tuple(_steps_without(scenario.timeline, gone)),
     )
+
+
+def _instance_without(setup: InstanceSetup, gone: Sequence[str]) -> InstanceSetup:
+    listed = tuple(node for node in setup.spec.nodes if node not in gone)
+    return InstanceSetup(replace(setup.spec, nodes=listed), "" if setup.node in gone else setup.node)
 
 
 def _steps_without(steps: Iterable[Step], gone: Sequence[str]) -> Iterator[Step]:

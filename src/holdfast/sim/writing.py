@@ -61,6 +61,7 @@ def _instance_values(setup: InstanceSetup) -> dict[str, Value]:
     spec = setup.spec
     return {
         "node": setup.node,
+        "nodes": spec.nodes,
         "state": spec.desired.value,
         "cpu": spec.cpu,
         "memory": spec.memory_mib,
