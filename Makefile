@@ -11,7 +11,7 @@ setup: ## install what is needed (Debian packages, .venv)
 demo: setup ## a real cluster on this machine; a node is killed; watch (ARGS=--once ends by itself)
 	@.venv/bin/holdfast demo $(ARGS)
 
-test: setup ## every check: lint, unit, contract, simulation, lab, browser (ARGS="unit lab" picks stages)
+test: setup ## every check: lint, unit, simulation, nodes, lab, machines, contract, browser (ARGS="unit lab" picks stages)
 	@scripts/test $(ARGS)
 
 lint: setup ## style, types and the direction of imports only
