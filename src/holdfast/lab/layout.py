@@ -4,7 +4,7 @@ again and cleaned up without any record of it."""
 import os
 import re
 import uuid
-from collections.abc import Container
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,12 +154,14 @@ def state_dir_of(name: str) -> Path:
     return base if name == DEFAULT_NAME else base.with_name(f"{base.name}-{name}")
 
 
-def make_layout(name: str, state_dir: Path, node_count: int, emulated: Container[str] = ()) -> Layout:
+def make_layout(name: str, state_dir: Path, node_count: int, emulated: Collection[str] = ()) -> Layout:
     """Raises InvalidInput if the name or the number of nodes cannot be."""
     if not re.fullmatch(r"[a-z0-9]{1,12}", name):
         raise InvalidInput(f"`{name}` cannot be a lab's name", "Use up to 12 lower-case letters and digits.")
     if not 1 <= node_count <= MAX_NODES:
         raise InvalidInput(f"a lab cannot have {node_count} nodes", f"Choose 1 to {MAX_NODES}.")
+    for unknown in sorted(set(emulated) - {f"n{index}" for index in range(1, node_count + 1)}):
+        raise InvalidInput(f"the lab has no node `{unknown}` to emulate", f"Its nodes are n1 to n{node_count}.")
     layout = Layout(name, state_dir, node_count)
     for index in range(1, node_count + 1):
         shell_port = _SHELL_PORTS + index if f"n{index}" in emulated else 0

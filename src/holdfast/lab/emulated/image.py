@@ -19,6 +19,8 @@ MODULES = (
 )
 BUSYBOX = Path("/bin/busybox")
 _INIT = Path(__file__).with_name("init.sh")
+_TARGET = ("etc", "etc/target", "etc/target/alua", "etc/target/pr")
+"""LIO looks for them when it is loaded."""
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
 
 
@@ -47,7 +49,7 @@ def _plain(module: str) -> str:
 def initramfs(found: Kernel) -> bytes:
     """busybox, the modules and init.sh, which goes on with the node's own root."""
     order = load_order(found.modules, MODULES)
-    directories = ("bin", "dev", "proc", "sys", "modules", "lower", "memory", "node", "new")
+    directories = ("bin", "dev", "proc", "sys", "modules", "lower", "memory", "node", "new", *_TARGET)
     files = {"init": _INIT, "bin/busybox": BUSYBOX, **{f"modules/{path.name}": path for path in order}}
     return archive(
         [

@@ -23,8 +23,8 @@ for directory in etc/holdfast var/lib/holdfast var/log/holdfast; do
     mount --bind "/node/upper/$directory" "/new/$directory"
 done
 mount -t tmpfs -o mode=755 run /new/run
-mkdir -p /new/dev/pts /new/dev/shm
 for directory in proc sys dev; do mount --move "/$directory" "/new/$directory"; done
+mkdir -p /new/dev/pts /new/dev/shm
 mount -t devpts devpts /new/dev/pts
 mount -t tmpfs -o mode=1777 shm /new/dev/shm
 mount -t cgroup2 cgroup2 /new/sys/fs/cgroup

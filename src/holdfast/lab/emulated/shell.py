@@ -16,6 +16,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 from holdfast.lab import kernel
@@ -29,7 +31,7 @@ _ANSWERS_S = 60.0
 _CHUNK = 1 << 16
 
 
-class _Session(socketserver.StreamRequestHandler):
+class Session(socketserver.StreamRequestHandler):
     """One command."""
 
     def handle(self) -> None:
@@ -44,12 +46,16 @@ class _Session(socketserver.StreamRequestHandler):
                 self.wfile.write(json.dumps(what).encode() + b"\n")
 
         try:
-            process = subprocess.Popen(json.loads(line)["argv"], stdin=pipe, stdout=pipe, stderr=pipe)
+            process = subprocess.Popen(json.loads(line)["argv"], stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
         except OSError as error:
             send(err=base64.b64encode(f"{error}\n".encode()).decode())
             send(exit=127)
             return
         send(pid=process.pid)
+        with process:
+            self._serve(process, send)
+
+    def _serve(self, process: "subprocess.Popen[bytes]", send: Callable[..., None]) -> None:
         assert process.stdin and process.stdout and process.stderr
 
         def output(name: str, stream: IO[bytes]) -> None:
@@ -70,23 +76,20 @@ class _Session(socketserver.StreamRequestHandler):
     def _input(self, process: "subprocess.Popen[bytes]", stdin: IO[bytes]) -> None:
         for line in self.rfile:
             data = base64.b64decode(json.loads(line)["in"])
-            try:
-                stdin.write(data)
-                stdin.flush()
+            with suppress(OSError, ValueError):  # it does not read, or has ended
                 if not data:
                     stdin.close()
-            except (OSError, ValueError):
-                continue  # it does not read
+                _write(stdin.fileno(), data)
         process.kill()  # nobody waits for it any more
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
 
 def serve() -> None:
-    with _Server(("", PORT), _Session) as server:
+    with Server(("", PORT), Session) as server:
         server.serve_forever()
 
 
@@ -95,7 +98,7 @@ def run(netns: str, port: int, argv: list[str]) -> int:
     kernel.enter_netns(netns)
     end = time.monotonic() + _ANSWERS_S
     while time.monotonic() < end:
-        status = _attempt(port, argv)
+        status = attempt(port, argv)
         if status is not None:
             return status
         time.sleep(0.2)
@@ -103,7 +106,7 @@ def run(netns: str, port: int, argv: list[str]) -> int:
     return NOT_STARTED
 
 
-def _attempt(port: int, argv: list[str]) -> int | None:
+def attempt(port: int, argv: list[str]) -> int | None:
     """None if nobody was there: then nothing was started."""
     started = False
     try:
