@@ -5,8 +5,8 @@ _UNALIGNED = (
     "happens is luck. Without `direct` it passes, but a node's page cache would serve stale data after a failback"
 )
 _PART_OF_A_BLOCK = (
-    "the initiator takes or sends a part of a block only (200 bytes), which `direct` refuses; passes without. "
-    "No file system does that"
+    "the initiator takes or sends a part of a block only (200 bytes), which direct I/O of files refuses; without it, and "
+    "with LIO on a device, reading passes. No file system does that"
 )
 _SLOW = (
     "not wrong but slow: tgt writes each block by itself, synchronously, so that 4 MiB take more than 25 s here; "
@@ -55,6 +55,7 @@ _OTHER_LENGTH = (
     "LIO refuses a write whose length for iSCSI is not the one in the command (0E/03, *invalid field in command information "
     "unit*), where the suite wants a part of it written. Nothing is written. No initiator that is in order sends one"
 )
+_PARTIAL_READS = ("Read10Invalid", "Read10Residuals", "Read12Residuals", "Read16Residuals")
 _LIO = {
     "CompareAndWrite.Simple": _TOO_MANY_BLOCKS,
     "CompareAndWrite.Miscompare": _TOO_MANY_BLOCKS,
@@ -62,6 +63,7 @@ _LIO = {
     "Verify16": _VERIFIES_NOTHING,
     "iSCSIdatasn.iSCSIDataSnInvalid": "LIO takes data with DataSN -1; the three other wrong ones end the connection",
     "iSCSIResiduals": _OTHER_LENGTH,
+    **{f"iSCSIResiduals.{name}": _PART_OF_A_BLOCK for name in _PARTIAL_READS},
     "iSCSITMF.LUNResetSimpleAsync": _SUITE_ASKS_TOO_EARLY,
 }
 EXPLAINED = {"tgt": _TGT, "lio": _LIO}
