@@ -13,6 +13,7 @@ ENOUGH = "core/enough.py"
 ROOM = "manager/room.py"
 MODEL = "planning/room_model.py"
 BALANCE = "manager/balance.py"
+SPREADING = "core/spreading.py"
 POWER = "manager/power.py"
 
 OFF = "await self._device.off(timeout=timeout)\n"
@@ -197,5 +198,44 @@ PLANNER_MUTANTS = (
         "guarantee",
         (BALANCE, " or not self._stays(view, move, now):", ":"),
         by=("rebalance/not-at-the-price-of-the-guarantee",),
+    ),
+    # --- what is counted
+    mutant(
+        "spread-over-strangers",
+        "what is counted goes where fewest of any kind are, whatever the node carries of its own group",
+        "spreading",
+        (PLACEMENT, "        yield self._fewest(spread_set, arrays.counts.of_set)\n", ""),
+        by=(
+            "test property/test_spreading_properties.py::test_the_choice_goes_by_the_set_then_by_the_kind_then_by_all",
+        ),
+    ),
+    mutant(
+        "spread-to-and-fro",
+        "what is counted moves to a node that carries one less, and back",
+        "spreading",
+        (SPREADING, "carried[source] - carried[name] >= 2", "carried[source] - carried[name] >= 1"),
+        (SPREADING, "default=0) - fewest >= 2", "default=0) - fewest >= 1"),
+        by=("test property/test_spreading_properties.py::test_each_move_lowers_the_unevenness_and_stays_and_it_ends",),
+    ),
+    mutant(
+        "spread-at-once",
+        "a node gets back what is counted as soon as it is there",
+        "spreading",
+        (SPREADING, " if now - view.nodes[name].up_since >= QUIET_S}", "}"),
+        by=("rebalance/volumes-return-one-by-one",),
+    ),
+    mutant(
+        "spread-where-starts-fail",
+        "what is counted is moved to a node where another one of its group has just failed to start",
+        "spreading",
+        (SPREADING, "targets - _distrusted(batch, members)", "targets"),
+        by=("rebalance/not-where-starts-fail",),
+    ),
+    mutant(
+        "spread-in-an-incident",
+        "what is counted is evened out before all that a failure hit is back",
+        "spreading",
+        (BALANCE, " or decision.intents or incident:", " or decision.intents:"),
+        by=("test unit/test_core_spreading.py::test_the_manager_waits_for_the_end_of_incidents_and_holds",),
     ),
 )

@@ -8,9 +8,11 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.core.capacity import Fleet
 from holdfast.core.decide import decide
 from holdfast.core.intents import Place
 from holdfast.core.model import Beat, BeatPhase, Exclusivity, Fence, InstanceSpec, NodeSpec, Role
+from holdfast.core.placement import choose
 from holdfast.core.policy import InstanceLock, Maintenance, RuleKind, RuleSpec
 from holdfast.core.preview import settle, with_placements
 from holdfast.core.rebalance import rebalance
@@ -93,6 +95,32 @@ def ruled(view: View) -> set[str]:
 def asked(view: View) -> set[str]:
     decision = decide(view, NOW)
     return {i.instance for i in decision.intents if isinstance(i, Place)} | decision.waiting.keys()
+
+
+@unhurried
+@given(views(), st.data())
+def test_the_choice_goes_by_the_set_then_by_the_kind_then_by_all(view: View, draws: st.DataObject) -> None:
+    """One after the other is placed anew."""
+    specs = {name: instance.spec for name, instance in view.instances.items()}
+    where = {name: frozenset((draws.draw(st.sampled_from(sorted(view.nodes))),)) for name in specs}
+    nodes = {
+        name: replace(node, maintenance=None, spec=replace(node.spec, slots={})) for name, node in view.nodes.items()
+    }
+    fleet = Fleet(nodes, list(specs.values()), where, T, NOW)
+    for spec in specs.values():
+        others = {node: [one for one in specs.values() if one != spec and node in where[one.id]] for node in nodes}
+        ranks = []
+        for node in spec.nodes or nodes:
+            if node in nodes:
+                kind = [one for one in others[node] if one.kind == spec.kind]
+                alike = sum(set(one.nodes) == set(spec.nodes) for one in kind)
+                ranks.append((alike, len(kind), len(others[node]), node))
+        chosen = choose(spec, fleet).node
+        assert chosen == min(ranks)[-1]
+        (before,) = where[spec.id]
+        if chosen != before:
+            fleet.place(spec, chosen)
+            fleet.remove(spec, before)
 
 
 @unhurried
