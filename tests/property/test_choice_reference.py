@@ -112,6 +112,7 @@ def worlds(draw: st.DrawFn) -> World:
             draw(st.sampled_from((*[Desired.STARTED] * 5, Desired.STOPPED, Desired.IGNORED))),
             cpu=draw(st.sampled_from((0.0, 0.1, 0.5, 1.0))),
             memory_mib=draw(st.integers(0, 3)) * 512,
+            networks=() if draw(mostly) else draw(st.sampled_from((("public",), ("management", "public")))),
         )
         for name in INSTANCES
     }

@@ -89,9 +89,9 @@ def test_what_is_shown_of_a_group(cluster: Cluster, tmp_path: Path) -> None:
 
 def test_nodes_are_added(cluster: Cluster) -> None:
     assert cluster.run(*GROUP, "create", "g1", "--nodes", "n1,n2").status == 0
-    done = cluster.run(*GROUP, "add-nodes", "g1", "--nodes", "n3", "--portals", "n3=10.77.0.13:3261")
+    done = cluster.run(*GROUP, "add-nodes", "g1", "--nodes", "n3", "--portals", "n3=10.78.0.13:3261")
     assert (done.status, done.out) == (0, "Target group g1 is served by n1, n2, n3.\n"), done.err
-    assert group(cluster).portals["n3"] == ("10.77.0.13:3261",)
+    assert group(cluster).portals["n3"] == ("10.78.0.13:3261",)
 
 
 def test_who_may_log_in(cluster: Cluster) -> None:

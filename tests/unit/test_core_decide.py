@@ -220,6 +220,17 @@ def test_a_node_that_lost_a_network_gives_its_instances_away_gracefully() -> Non
     assert isinstance(stop, Place) and stop.placement.goal is Goal.STOP
 
 
+def test_what_is_reached_by_several_networks_stays_as_long_as_one_is_left() -> None:
+    path = volume(spec=replace(volume().spec, address=None, networks=("management", "public")))
+    assert run([node("n1", lost_networks=("public",)), node("n2")], [path]) == ()
+    lost = node("n1", lost_networks=("management", "public"))
+    [stop] = run([lost, node("n2")], [path])
+    assert isinstance(stop, Place) and stop.placement.goal is Goal.STOP
+    free = replace(path, placement=None, status=None, spec=replace(path.spec, networks=("public",)))
+    [place] = run([node("n1", lost_networks=("public",)), node("n2")], [free])
+    assert isinstance(place, Place) and place.placement.node == "n2"
+
+
 @pytest.mark.parametrize("deleting", [False, True])
 def test_stopping_and_deleting(deleting: bool) -> None:
     spec = replace(volume().spec, desired="stopped")

@@ -43,13 +43,14 @@ async def test_a_group_is_the_same_target_on_its_nodes(tmp_path: Path) -> None:
     assert made.portals == {f"n{k}": (f"10.78.0.1{k}:3260",) for k in (1, 2, 3)}
     assert made.tags == {"n1": 1, "n2": 2, "n3": 3}
     assert outcome.data["tags"] == made.tags and not outcome.warnings
+    assert made.networks == ("public",)
     found = (await Draft.open(store)).nodes
     assert [name for name, spec in found.items() if Role.STORAGE in spec.roles] == [*NODES]
     say(tmp_path, "n4", BOTH)
-    other = await create(store, "g2", ("n4", "n2"), portals={"n4": ["10.77.0.14:3261"], "n2": ["10.78.0.12"]})
+    other = await create(store, "g2", ("n4", "n2"), portals={"n4": ["10.78.0.14:3261"], "n2": ["10.78.0.12"]})
     assert "acl add g2" in other.warnings[0]
     assert (await group(store, "g2")).tags == {"n4": 4, "n2": 2}, "a node keeps its number"
-    assert (await group(store, "g2")).portals["n4"] == ("10.77.0.14:3261",)
+    assert (await group(store, "g2")).portals["n4"] == ("10.78.0.14:3261",)
     assert (await group(store, "g2")).probe != made.probe
 
 
@@ -97,6 +98,11 @@ async def test_groups_of_one_node_share_tgts_portals(tmp_path: Path) -> None:
         ({"portals": {"n4": ["10.78.0.14"]}}, InvalidInput, "`n4`, which is not of the group"),
         ({"served": ("n1", "n2"), "portals": {"n1": ["10.78.0.12"], "n2": ["10.78.0.12"]}}, InvalidInput, "`n1`"),
         ({"served": ("n1", "n2"), "portals": {"n1": ["0.0.0.0"], "n2": ["10.78.0.12"]}}, InvalidInput, "0.0.0.0"),
+        (
+            {"served": ("n1", "n2"), "portals": {"n1": ["10.77.0.11"], "n2": ["10.78.0.12"]}},
+            InvalidInput,
+            "other networks",
+        ),
         ({"served": ("n1", "n2"), "portals": {"n1": ["10.78.0.11:x"], "n2": ["10.78.0.12"]}}, InvalidInput, ":x"),
     ],
 )
@@ -227,7 +233,7 @@ async def test_nodes_are_added(tmp_path: Path) -> None:
     await attached(store, "v1")
 
     async def add(*more: str) -> Outcome:
-        return await iscsi_groups.add_nodes(store, ROOT, NoDevices(), "g1", more, portals={}, networks=["public"])
+        return await iscsi_groups.add_nodes(store, ROOT, NoDevices(), "g1", more, portals={})
 
     for named, words in (
         (("n4",), "tgtd is not on"),

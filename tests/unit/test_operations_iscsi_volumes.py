@@ -96,7 +96,8 @@ async def test_a_volume_is_a_sparse_file_with_names_that_never_change(world: Wor
     assert (attached.data["lun"], attached.data["wwid"]) == (1, made.data["wwid"])
     unit = from_instance(await world.instance()).volume
     assert (unit.serial, unit.wwid, unit.path) == (made.data["serial"], made.data["wwid"], str(world.file()))
-    assert (await world.instance()).nodes == ("n1", "n2", "n3")
+    path = await world.instance()
+    assert (path.nodes, path.networks) == (("n1", "n2", "n3"), ("public",))
     await world.detach()
     await world.removed()
     again = await world.attach(group="g2", lun=77)

@@ -13,12 +13,12 @@ Bytes = Annotated[int, Field(ge=0, le=1 << 60)]
 class GroupNodes(Body):
     nodes: Names
     portals: dict[Text, Names] = {}
-    """Node → its own addresses on which it serves, `ADDRESS[:PORT]` each. None: those on `networks`."""
-    networks: Names = ["public"]
+    """Node → its own addresses on which it serves, `ADDRESS[:PORT]` each. None: those on the group's networks."""
 
 
 class CreateGroup(GroupNodes):
     name: Text
+    networks: Names = ["public"]
     engine: Text = ""
     """`lio` or `tgt`; empty: the best that all the nodes have."""
     iqn: Text = ""

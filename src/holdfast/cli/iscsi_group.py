@@ -30,11 +30,8 @@ SECRET_LENGTH = 16
 
 
 Nodes = Annotated[list[str], typer.Option("--nodes", help="Nodes that serve it: a,b,c.", metavar="NODES")]
-PORTALS_HELP = "NODE=ADDRESS[:PORT],…: where each node listens, instead of its addresses on --network."
+PORTALS_HELP = "NODE=ADDRESS[:PORT],…: where each node listens, instead of its addresses on the networks."
 Portals = Annotated[list[str], typer.Option("--portals", help=PORTALS_HELP, metavar="PORTALS")]
-Networks = Annotated[
-    list[str], typer.Option("--network", help="Network of the clients; several make several paths per node.")
-]
 
 
 @app.command()
@@ -42,7 +39,9 @@ def create(
     name: Group,
     nodes: Nodes,
     portals: Portals = [],  # noqa: B006
-    network: Networks = ["public"],  # noqa: B006
+    network: Annotated[
+        list[str], typer.Option("--network", help="Network of the clients; several make several paths per node.")
+    ] = ["public"],  # noqa: B006
     engine: Annotated[str, typer.Option("--engine", help="lio or tgt; else the best that all nodes have.")] = "",
     iqn: Annotated[str, typer.Option("--iqn", help="Name of the target; else made from cluster and group.")] = "",
     initiator: Annotated[
@@ -68,11 +67,10 @@ def add_nodes(
     name: Group,
     nodes: Nodes,
     portals: Portals = [],  # noqa: B006
-    network: Networks = ["public"],  # noqa: B006
     as_json: Json = False,
 ) -> None:
     """Let more nodes serve a target group, e.g. in place of one that was removed from the cluster."""
-    body = {"nodes": names(nodes), "portals": _portals(portals), "networks": names(network)}
+    body = {"nodes": names(nodes), "portals": _portals(portals)}
     output.outcome(connection.api().post(f"/iscsi/target-groups/{part(name)}/nodes", body), as_json=as_json)
 
 

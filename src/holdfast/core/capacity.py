@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from holdfast.core.counts import Counts
 from holdfast.core.groups import Group
-from holdfast.core.model import InstanceSpec, ServiceAddress
+from holdfast.core.model import InstanceSpec
 from holdfast.core.rules import NO_RULES, Rules
 from holdfast.core.timing import Timing
 from holdfast.core.view import NodeView
@@ -39,11 +39,23 @@ def refusal(spec: InstanceSpec, node: NodeView, timing: Timing, now: float, *, s
         return f"does not have the role {spec.role}"
     if spec.nodes and node.id not in spec.nodes:
         return "is not one of its nodes"
-    if spec.address is not None and spec.address.network not in node.spec.addresses:
-        return f"is not on the network {spec.address.network}"
-    if spec.address is not None and spec.address.network in node.lost_networks:
-        return f"lost the network {spec.address.network}"
+    networks = reached_by(spec)
+    if networks and not any(network in node.spec.addresses for network in networks):
+        return f"is not on the network {', '.join(networks)}"
+    if lost_networks(spec, node):
+        return f"lost the network {', '.join(networks)}"
     return ""
+
+
+def reached_by(spec: InstanceSpec) -> tuple[str, ...]:
+    """Networks of which one must be left to its node, or it runs for nobody. Empty: it needs none."""
+    return (spec.address.network,) if spec.address is not None else spec.networks
+
+
+def lost_networks(spec: InstanceSpec, node: NodeView) -> bool:
+    """No client reaches it there."""
+    joined = [network for network in reached_by(spec) if network in node.spec.addresses]
+    return bool(joined) and all(network in node.lost_networks for network in joined)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +282,7 @@ class _Arrays:
     def eligible(self, spec: InstanceSpec) -> Mask:
         """Nodes that do not refuse it (`refusal`), whatever they carry. Not to be written to, as all masks here."""
         if spec.nodes:
-            key: object = (spec.role, spec.nodes, spec.address.network if spec.address else "")
+            key: object = (spec.role, spec.nodes, reached_by(spec))
             if key not in self._masks:
                 self._masks[key] = self._capable(spec) & self._listed(spec.nodes)
             return self._masks[key]
@@ -314,8 +326,7 @@ class _Arrays:
         return self._masks[key]
 
     def _capable(self, spec: InstanceSpec) -> Mask:
-        network = spec.address.network if spec.address else ""
-        key = (spec.role, network)
+        key = (spec.role, reached_by(spec))
         if key not in self._masks:
             some = _anybody(spec)
             good = [not refusal(some, view, self._timing, self._now) for view in self._views]
@@ -324,6 +335,5 @@ class _Arrays:
 
 
 def _anybody(spec: InstanceSpec) -> InstanceSpec:
-    """An instance of the same role and network that may run on any node."""
-    address = ServiceAddress("", spec.address.network) if spec.address else None
-    return InstanceSpec(spec.id, spec.kind, spec.service, spec.exclusivity, spec.role, address=address)
+    """An instance of the same role and networks that may run on any node."""
+    return InstanceSpec(spec.id, spec.kind, spec.service, spec.exclusivity, spec.role, networks=reached_by(spec))

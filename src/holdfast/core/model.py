@@ -198,6 +198,8 @@ class InstanceSpec:
     """False: after its node's death it waits for that node's return instead of being recovered elsewhere."""
     preemptible: bool = False
     """Its owner allows that it is stopped, and waits, where something of higher priority needs the room."""
+    networks: tuple[str, ...] = ()
+    """Without an address of its own: where clients reach it at the nodes' addresses. Each of these will do."""
 
 
 @dataclass(frozen=True, slots=True)

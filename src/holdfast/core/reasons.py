@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.batch import Batch, counters_of
-from holdfast.core.capacity import refusal
+from holdfast.core.capacity import lost_networks, refusal
 from holdfast.core.model import BeatPhase, InstanceState
 from holdfast.core.placement import better_node, misplaced, moves_without_claim
 from holdfast.core.view import InstanceView, NodeView
@@ -49,7 +49,7 @@ def reasons_to_leave(batch: Batch, instance: InstanceView, node: NodeView) -> It
         return
     unfit = refusal(instance.spec, node, view.timing, batch.now, staying=True)
     if unfit:
-        yield Leave(unfit, planned=not _lost_network(instance, node))
+        yield Leave(unfit, planned=not lost_networks(instance.spec, node))
     if instance.id in batch.rules.groups:
         yield from _by_rules(batch, instance, node)
     if restarts_used_up(instance):
@@ -57,11 +57,6 @@ def reasons_to_leave(batch: Batch, instance: InstanceView, node: NodeView) -> It
     silent = instance.unhealthy_since is not None and batch.now - instance.unhealthy_since > UNHEALTHY_MOVE_S
     if silent and moves_without_claim(instance.spec):
         yield Leave("it does not answer", planned=False)
-
-
-def _lost_network(instance: InstanceView, node: NodeView) -> bool:
-    address = instance.spec.address
-    return address is not None and address.network in node.lost_networks
 
 
 def _by_rules(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[Leave]:

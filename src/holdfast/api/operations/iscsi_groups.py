@@ -61,6 +61,7 @@ async def create(store: Store, actor: Actor, reports: Reports, wish: NewGroup) -
                 "With fewer no path would be left when its node dies.",
             )
         portals = iscsi_nodes.portals(draft, specs, wish.portals, wish.networks)
+        networks = iscsi_nodes.networks(specs, portals)
         group = TargetGroup(
             wish.name,
             wish.iqn or f"{AUTHORITY}:{draft.cluster.name}:{wish.name}",
@@ -69,6 +70,7 @@ async def create(store: Store, actor: Actor, reports: Reports, wish: NewGroup) -
             iscsi_nodes.tags(others.values(), wish.nodes),
             f"{AUTHORITY}:probe:{secrets.token_hex(16)}",
             initiators,
+            networks=networks,
         )
         _check(group, others.values())
         _give_role(draft, specs)
@@ -89,7 +91,6 @@ async def add_nodes(
     nodes: Sequence[str],
     *,
     portals: Mapping[str, Sequence[str]],
-    networks: Sequence[str],
 ) -> Outcome:
     """They get standby paths to all its volumes."""
     if not nodes:
@@ -104,7 +105,8 @@ async def add_nodes(
         if there:
             raise Conflict(f"node `{there[0]}` is of the target group `{name}` already", "Leave it out.")
         others = [other for other in known.values() if other.name != name]
-        added = iscsi_nodes.portals(draft, specs, portals, networks)
+        added = iscsi_nodes.portals(draft, specs, portals, group.networks)
+        iscsi_nodes.networks([*checks.nodes(draft, group.nodes), *specs], {**group.portals, **added})
         iscsi_nodes.engine(specs, said, group.engine, others, added)
         tags = iscsi_nodes.tags(known.values(), nodes)
         larger = replace(group, portals={**group.portals, **added}, tags={**group.tags, **tags})

@@ -51,6 +51,23 @@ def _default(draft: Draft, spec: NodeSpec, networks: Sequence[str]) -> tuple[str
     return tuple(dict.fromkeys(str(parse_portal(spec.addresses[network])) for network in networks))
 
 
+def networks(specs: Sequence[NodeSpec], listening: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Where the nodes listen. The same for each: where clients reach one path they reach all, and a node that has lost these
+    networks serves nobody. Raises InvalidInput."""
+    found: dict[str, set[str]] = {}
+    for spec in specs:
+        there = {parse_portal(portal).address for portal in listening[spec.id]}
+        found[spec.id] = {network for network, address in spec.addresses.items() if address in there}
+    first = next(iter(found.values()))
+    other = next((node for node, there in found.items() if there != first), "")
+    if other:
+        raise InvalidInput(
+            f"`{other}` would listen on other networks ({', '.join(sorted(found[other]))}) than `{specs[0].id}`",
+            f"Give it portals on the same ones: {', '.join(sorted(first))}.",
+        )
+    return tuple(sorted(first))
+
+
 def tags(others: Iterable[TargetGroup], nodes: Sequence[str]) -> dict[str, int]:
     """A node has the same number in all its groups, and keeps it."""
     known = {node: tag for group in others for node, tag in group.tags.items()}

@@ -70,7 +70,7 @@ async def add_nodes(request: Request, caller: Caller, name: str, body: requests.
     """More nodes that serve it."""
     context = context_of(request)
     outcome = await iscsi_groups.add_nodes(
-        context.store, caller, _files(context), name, body.nodes, portals=body.portals, networks=body.networks
+        context.store, caller, _files(context), name, body.nodes, portals=body.portals
     )
     return await done(context, outcome)
 

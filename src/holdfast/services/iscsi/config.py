@@ -47,6 +47,8 @@ class TargetGroup:
     chap: ChapAccount | None = None
     mutual: ChapAccount | None = None
     started: bool = True
+    networks: tuple[str, ...] = ()
+    """Where its clients are: every node listens on each of them."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -119,6 +121,7 @@ def instance_spec(record: VolumeRecord, group: TargetGroup) -> InstanceSpec:
         nodes=group.nodes,
         desired=Desired.STARTED if group.started else Desired.STOPPED,
         config=config,
+        networks=group.networks,
     )
 
 
