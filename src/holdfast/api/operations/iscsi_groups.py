@@ -206,9 +206,11 @@ async def set_chap(
         _check(changed, [other for other in groups(draft).values() if other.name != name])
         draft.put(keys.iscsi_group(name), changed)
         if chap is None:
-            return f"{name} asks for no CHAP any more"
+            return f"target group {name} asks for no CHAP any more"
         draft.warn("Who is logged in must log in again with it.")
-        return f"{name} asks for CHAP as {chap.user}" + (f", and proves itself as {mutual.user}" if mutual else "")
+        return f"target group {name} asks for CHAP as {chap.user}" + (
+            f", and proves itself as {mutual.user}" if mutual else ""
+        )
 
     return await transact(store, actor, operation)
 
