@@ -65,6 +65,21 @@ def test_rebalance_shows_and_does(cluster: Cluster) -> None:
     assert done.status == 0 and "evens out the load" in done.out
 
 
+def test_rebalance_of_what_is_counted(cluster: Cluster) -> None:
+    values: dict[str, object] = {}
+    for name in "xy":
+        spec = InstanceSpec(f"iscsi/{name}", "iscsi", name, Exclusivity.STRICT, Role.COMPUTE, ("n1", "n2"))
+        values[keys.instance(spec.id)] = spec
+        values[keys.placement(spec.id)] = Placement("n1", 7, 1)
+        values[keys.status(spec.id)] = InstanceStatus("n1", "s1", 7, InstanceState.RUNNING, healthy=True)
+    cluster.put(values)
+    shown = cluster.run("rebalance", "--dry-run", "--live-only")
+    assert "iscsi/x" in shown.out and "2 and 0 become 1 and 1" in shown.out
+    assert cluster.run("rebalance", "--live-only", "--no-wait").status == 0
+    asked = cluster.do(cluster.context.store.get(keys.move("iscsi/x")))
+    assert asked is not None and cluster.do(cluster.context.store.get(keys.move("iscsi/y"))) is None
+
+
 def test_a_maintenance_is_checked_beforehand_and_called_off(cluster: Cluster) -> None:
     shown = cluster.run("node", "maintenance", "enter", "n2", "--precheck")
     assert shown.status == 0 and "live" in shown.out and "During the maintenance" in shown.out

@@ -76,7 +76,7 @@ def rebalance(
     timeout: Timeout = TIMEOUT_S,
     as_json: Json = False,
 ) -> None:
-    """Even out the load of the nodes, as far as it is worth the moves."""
+    """Even out the load of the nodes, as far as it is worth the moves, and the numbers of what is only counted."""
     api = connection.api()
     if dry_run:
         found = api.get("/planner/rebalance", limit=limit, restarts=str(not live_only).lower())
@@ -113,7 +113,9 @@ def _table(moves: list[dict[str, Any]]) -> None:
     rows = []
     for move in moves:
         how = HOW["live" if move["live"] else "restart"]
-        rows.append(
-            (move["instance"], move["source"], move["target"], how, f"{move['gain']:.3f}", f"{move['cost']:.3f}")
-        )
+        worth = (f"{move['gain']:.3f}", f"{move['cost']:.3f}")
+        if move["counts"]:
+            here, there = move["counts"]
+            worth = (f"{here} and {there} become {here - 1} and {there + 1}", "-")
+        rows.append((move["instance"], move["source"], move["target"], how, *worth))
     output.table(("Instance", "From", "To", "How", "Gain", "Cost"), rows, empty="No move gains more than it costs.")
