@@ -1,8 +1,11 @@
-"""The LIO engine against a real kernel: `.venv/bin/python tests/lio`, minutes under software emulation, no root.
+"""LIO, accepted: `make test-lio`, or `.venv/bin/python tests/lio [engine | cluster [FAULT…]]`. Exit code 0: all was kept.
 
-This machine's kernel may have no LIO. So Debian's boots in QEMU with an initramfs that holds this Python, `holdfast`,
-libiscsi and the modules, and runs inside.py: the engine and an initiator of it, on one small machine. Exit code 0: all that
-was promised was kept. The kernel's last words are shown after a failure.
+This machine's kernel may have no LIO. So Debian's boots in QEMU, under software emulation.
+
+*engine*, no root: an initramfs that holds this Python, `holdfast`, libiscsi and the modules runs inside.py: the engine and
+an initiator of it, on one small machine. The kernel's last words are shown after a failure.
+*cluster*, root: a lab whose storage nodes are such machines, with the same agent and guard as any (lio_acceptance.py).
+HOLDFAST_LAB_LOGS: a directory that keeps the nodes' logs.
 """
 
 import os
@@ -47,6 +50,21 @@ poweroff -f
 
 
 def main() -> int:
+    part, faults = (sys.argv[1:2] or [""])[0], sys.argv[2:]
+    if part not in ("", "engine", "cluster"):
+        sys.exit(__doc__)
+    if part != "cluster" and engine():
+        return 1
+    if part == "engine":
+        return 0
+    from lio_acceptance import accept  # here: others use parts of this file
+
+    logs = os.environ.get("HOLDFAST_LAB_LOGS")
+    return accept(faults, Path(logs, "lio") if logs else None)
+
+
+def engine() -> int:
+    """The engine alone."""
     image = build()
     modules = next((image.kernel.parents[1] / "lib/modules").iterdir()) / "kernel"
     with tempfile.NamedTemporaryFile(prefix="holdfast-lio-", dir="/var/tmp") as initrd:

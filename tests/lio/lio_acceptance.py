@@ -200,7 +200,7 @@ def read_back(world: World) -> list[str]:
     return problems
 
 
-def main(chosen: Container[str] = (), logs: Path | None = None) -> int:
+def accept(chosen: Container[str] = (), logs: Path | None = None) -> int:
     """0: everything was kept. `chosen`: names of faults (methods of Acceptance); none: all of them."""
     began = time.monotonic()
     try:
