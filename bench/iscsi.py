@@ -3,9 +3,11 @@
 
     .venv/bin/python bench/iscsi.py throughput --rounds 5
     .venv/bin/python bench/iscsi.py stalls --runs 10 --fault all --out build/iscsi-stalls.json
+    .venv/bin/python bench/iscsi.py report build/iscsi-stalls*.json
 
 `throughput`: 4 KiB random and 1 MiB sequential, through the tgt engine against the volume's own file, in one run with
 interleaved rounds. `stalls`: a real cluster in a lab of its own; the node with the active path fails, and one client counts.
+`report`: several runs of `stalls` as one table.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from failover import say
-from failover_report import markdown, summarise
+from failover_report import Run, markdown, summarise
 from iscsi_stalls import FAULTS, StallBench
 from iscsi_throughput import measure
 
@@ -70,6 +72,17 @@ def stalls(options: argparse.Namespace) -> None:
         sys.exit(f"Error: {failed}")
 
 
+def report(options: argparse.Namespace) -> None:
+    kept = [json.loads(path.read_text()) for path in options.files]
+    runs = [Run(**run) for each in kept for run in each["runs"]]
+    loads = [run.load for run in runs]
+    times = f"{kept[0]['when']} to {kept[-1]['when']}"
+    machine = f"{kept[0]['machine'].rpartition(',')[0]}, load {min(loads):.0f} to {max(loads):.0f}"
+    print(markdown({"when": times, "machine": machine, "command": kept[0]["command"]}, summarise(runs)))
+    for each in kept:
+        print(f"\nA client, through all of it: {json.dumps(each['journal'])}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True)
@@ -86,6 +99,9 @@ def main() -> None:
     other.add_argument("--out", type=Path, help="write every run as JSON")
     other.add_argument("--logs", type=Path, help="keep the nodes' logs in this directory")
     other.set_defaults(run=stalls)
+    last = kinds.add_parser("report")
+    last.add_argument("files", type=Path, nargs="+", metavar="FILE", help="what --out wrote")
+    last.set_defaults(run=report)
     options = parser.parse_args()
     options.run(options)
 

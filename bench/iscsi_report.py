@@ -47,17 +47,15 @@ def markdown(records: Sequence[Record]) -> str:
     """Counts per family, then what did not pass and was not skipped, by reason; then reservations."""
     lines = _counts(records)
     for record in records:
-        lines += ["", f"### {record.target}", "", *_failures(record)]
+        lines += ["", f"### {record.target}", "", *_failures(record), "", *_skipped(record)]
     if any(record.reservations for record in records):
         lines += ["", "### Reservations", "", *_reservations(records)]
     return "\n".join(lines)
 
 
 def _counts(records: Sequence[Record]) -> list[str]:
-    """Each cell: passed / failed / hung / skipped."""
     families = sorted({outcome.family for record in records for outcome in record.outcomes})
-    lines = ["| family | " + " | ".join(f"{r.target}: {' / '.join(RESULTS)}" for r in records) + " |"]
-    lines.append("|---|" + "--:|" * len(records))
+    lines = ["| family | " + " | ".join(record.target for record in records) + " |", "|---|" + "---|" * len(records)]
     for family in families:
         cells = (_cell([o for o in record.outcomes if o.family == family]) for record in records)
         lines.append(f"| {family} | " + " | ".join(cells) + " |")
@@ -66,7 +64,7 @@ def _counts(records: Sequence[Record]) -> list[str]:
 
 def _cell(outcomes: Sequence[Outcome]) -> str:
     count = collections.Counter(outcome.result for outcome in outcomes)
-    return " / ".join(str(count[result]) for result in RESULTS)
+    return ", ".join(f"{count[result]} {result}" for result in RESULTS if count[result])
 
 
 def _failures(record: Record) -> list[str]:
@@ -79,6 +77,16 @@ def _failures(record: Record) -> list[str]:
         names = ", ".join(f"{outcome.test} ({outcome.result})" for outcome in found)
         lines.append(f"| {names} | {found[0].said} | {reason} |")
     return lines
+
+
+def _skipped(record: Record) -> list[str]:
+    """By the suite's reason."""
+    reasons = collections.Counter(
+        outcome.said.rstrip(".") for outcome in record.outcomes if outcome.result == "skipped"
+    )
+    return ["Skipped: " + "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common()) + "."] * bool(
+        reasons
+    )
 
 
 def _reservations(records: Sequence[Record]) -> list[str]:
