@@ -156,6 +156,14 @@ def test_the_engine_fits_the_port(rig: Rig, tmp_path: Path) -> None:
     assert "iscsi_target_mod" in without.available()
 
 
+def test_it_does_not_serve_where_the_boot_would_bring_paths_back_as_they_were(rig: Rig, tmp_path: Path) -> None:
+    engine = LioEngine(MemoryRunner(rig.host), SystemClock(), rig.fs, units=tmp_path)
+    assert engine.available() == ""
+    (tmp_path / "multi-user.target.wants").mkdir()
+    (tmp_path / "multi-user.target.wants" / "rtslib-fb-targetctl.service").symlink_to("/gone")
+    assert "systemctl disable rtslib-fb-targetctl.service" in engine.available()
+
+
 async def test_a_unit_is_standby_before_anybody_can_see_it(rig: Rig) -> None:
     await rig.ready()
     rig.order(

@@ -30,6 +30,8 @@ DRAIN_S = 10.0
 _KINDS = {Backing.DEVICE: "iblock", Backing.FILE: "fileio"}
 _IMPLICIT = "1"
 """Transitions are made by Holdfast alone; an initiator that asks for one is refused."""
+_RESTORERS = {"rtslib-fb-targetctl.service", "target.service"}
+"""Of python3-rtslib-fb (targetcli), as Debian and as Red Hat call it."""
 _SETTINGS = {
     "emulate_write_cache": "0",
     "emulate_3pc": "0",
@@ -45,12 +47,20 @@ class LioEngine:
     name = "lio"
 
     def __init__(
-        self, runner: Runner, clock: Clock, configfs: Configfs | None = None, *, drain_s: float = DRAIN_S
+        self,
+        runner: Runner,
+        clock: Clock,
+        configfs: Configfs | None = None,
+        *,
+        drain_s: float = DRAIN_S,
+        units: Path = Path("/etc/systemd/system"),
     ) -> None:
+        """`units`: where systemd notes what is started at boot."""
         self._runner = runner
         self._clock = clock
         self._fs = configfs or Configfs()
         self._drain_s = drain_s
+        self._units = units
 
     def available(self) -> str:
         """See the port."""
@@ -58,6 +68,11 @@ class LioEngine:
             return (
                 f"the kernel has no LIO at {self._fs.root}: mount configfs and load the module iscsi_target_mod; a kernel "
                 "without it (as in most clouds and containers) needs the engine tgt."
+            )
+        for restorer in _RESTORERS & {unit.name for unit in self._units.glob("*.wants/*")}:
+            return (
+                f"{restorer} would restore LIO's configuration when this node boots, with paths that are active before the "
+                f"manager allows it: systemctl disable {restorer}"
             )
         return ""
 
