@@ -22,6 +22,7 @@ from holdfast.services.iscsi.initiator import NoSuchUnit, open_path
 from holdfast.services.iscsi.initiator import Path as IscsiPath
 from holdfast.services.iscsi.probe import IscsiProbe
 from holdfast.services.iscsi.reporter import Reporter
+from holdfast.services.iscsi.scsi import ReservationType, Reserve
 from holdfast.services.iscsi.session import Chap, Login, LoginRefused
 from holdfast.services.iscsi.tgt import UNIT
 from holdfast.services.storage import MARKER
@@ -116,6 +117,19 @@ async def test_a_path_is_standby_until_it_is_started_and_after_it_was_stopped() 
                     await path.identify()
             await here.driver.stop(volume, 5.0)
             assert await here.driver.running() == []
+
+
+async def test_a_volume_that_an_initiator_has_reserved_is_healthy() -> None:
+    """Else a cluster of initiators would make it move, again and again."""
+    async with world() as w:
+        n1, volume = w.nodes["n1"], w.volume()
+        await n1.start(volume)
+        async with n1.path() as path:
+            await path.reserve(Reserve.REGISTER, new_key=0xA)
+            await path.reserve(Reserve.RESERVE, key=0xA, kind=ReservationType.EXCLUSIVE_ACCESS)
+            assert await n1.probe.check(volume, timeout=5) == ""
+            await n1.driver.stop(volume, 5.0)
+            assert await n1.probe.check(volume, timeout=5)
 
 
 async def test_keeping_warm_does_not_touch_what_serves() -> None:

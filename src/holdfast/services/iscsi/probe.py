@@ -7,6 +7,7 @@ from holdfast.core.model import InstanceSpec
 from holdfast.errors import HoldfastError
 from holdfast.services.iscsi.config import KIND, Attached, ChapAccount, TargetGroup, from_instance, parse_portal
 from holdfast.services.iscsi.initiator import Path
+from holdfast.services.iscsi.scsi import STATUS_RESERVATION_CONFLICT, ScsiError
 from holdfast.services.iscsi.session import Chap, Login, Session
 
 
@@ -75,7 +76,11 @@ class IscsiProbe:
             if previous is not None:
                 await previous.close()
         path = Path(session, lun, timeout)
-        await path.read(0, 1, (await path.capacity()).block_bytes)
+        try:
+            await path.read(0, 1, (await path.capacity()).block_bytes)
+        except ScsiError as error:
+            if error.status != STATUS_RESERVATION_CONFLICT:  # it serves whoever has reserved it
+                raise
 
 
 def _login(group: TargetGroup) -> Login:
