@@ -1,22 +1,18 @@
-"""Builds guests: Debian's kernel as it is, and an initramfs of the modules it needs and one static program of ours.
-
-Kept in HOLDFAST_CACHE (default /var/cache/holdfast) and built again only if a source changed. Packages for the guest (its
-kernel, the QEMU guest agent) are downloaded once, by apt-get, and not installed: nothing of them may run on this machine.
+"""Builds guests: Debian's kernel as it is, and an initramfs of the modules it needs, a program or two of ours, and for some
+guests software of Debian's (`debian.py`). Kept in HOLDFAST_CACHE (default /var/cache/holdfast), built again only if a source
+changed.
 """
 
 import fcntl
 import hashlib
 import os
 import re
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.errors import HoldfastError
 from holdfast.lab.guest.cpio import Member, archive
+from holdfast.lab.guest.debian import GuestError, Software, fetch, members, run
 
 CACHE = Path("/var/cache/holdfast")
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
@@ -24,7 +20,7 @@ KERNEL_PACKAGE = "linux-image-cloud-amd64"
 FULL_KERNEL_PACKAGE = "linux-image-amd64"
 """Ten times as large: it also has 9p, drivers for watchdogs, and the SCSI device handlers that ALUA needs."""
 
-_VIRTIO = (
+VIRTIO = (
     "drivers/virtio/virtio_ring",
     "drivers/virtio/virtio",
     "drivers/virtio/virtio_pci_legacy_dev",
@@ -35,6 +31,7 @@ _VIRTIO = (
     "drivers/net/virtio_net",
     "drivers/char/virtio_console",
 )
+"""For every guest that has a network and a port."""
 _HERE = Path(__file__).parent
 
 
@@ -44,23 +41,24 @@ class Recipe:
 
     name: str
     source: str
-    """Its program, a C file beside this one."""
+    """What it runs first, a file beside this one: C, or a shell script for busybox."""
     modules: tuple[str, ...]
     """In the order in which they are loaded (each after those it depends on)."""
-    agent: bool = False
-    """With Debian's QEMU guest agent, and this machine's libraries for it; its program starts it."""
+    software: Software | None = None
+    programs: tuple[str, ...] = ()
+    """More C files beside this one; each becomes a program in /bin."""
     kernel: str = KERNEL_PACKAGE
 
     def fingerprint(self) -> bytes:
-        sources = b"".join((_HERE / file).read_bytes() for file in (self.source, "machine.h"))
-        return sources + repr((self.modules, self.agent)).encode()
+        sources = b"".join((_HERE / file).read_bytes() for file in (self.source, "machine.h", *self.programs))
+        return sources + repr((self.modules, self.software)).encode()
 
 
 NFS_CLIENT = Recipe(
     "nfs",
     "guest.c",
     (
-        *_VIRTIO,
+        *VIRTIO,
         "net/sunrpc/sunrpc",
         "fs/nfs_common/grace",
         "fs/lockd/lockd",
@@ -71,20 +69,14 @@ NFS_CLIENT = Recipe(
         "fs/nfs/nfsv4",
     ),
 )
-VM = Recipe("vm", "vm.c", (*_VIRTIO, "drivers/block/virtio_blk", "drivers/input/evdev", "drivers/acpi/button"))
+VM = Recipe("vm", "vm.c", (*VIRTIO, "drivers/block/virtio_blk", "drivers/input/evdev", "drivers/acpi/button"))
 """A machine for the kind `vm`: boots by kernel and initrd, needs 96 MiB and a disk of 4 MiB or more."""
-VM_WITH_AGENT = replace(VM, name="vm-agent", agent=True)
-AGENT_PACKAGE = "qemu-guest-agent"
-AGENT = "usr/sbin/qemu-ga"
+VM_WITH_AGENT = replace(VM, name="vm-agent", software=Software(("qemu-guest-agent",), ("usr/sbin/qemu-ga",)))
+"""Its program starts the agent."""
 VM_COMMAND_LINE = (
     "console=ttyS0 quiet loglevel=4 tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on"
 )
 """To it belong hvm.name=NAME hvm.ip=ADDRESS/PREFIX (see vm.c)."""
-_TIMEOUT_S = 300
-
-
-class GuestError(HoldfastError):
-    """The guest cannot be built, started or heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +95,8 @@ def build(cache: Path | None = None, recipe: Recipe = NFS_CLIENT) -> GuestImage:
         key = hashlib.sha256(kernel.name.encode() + recipe.fingerprint()).hexdigest()[:16]
         initrd = directory / f"initrd-{recipe.name}-{key}"
         if not initrd.exists():
-            agent = _agent(directory) if recipe.agent else None
-            _write(initrd, _initrd(kernel, recipe, agent))
+            software = members(recipe.software, directory) if recipe.software else []
+            _write(initrd, archive([*_own(kernel, recipe), *software]))
         return GuestImage(_vmlinuz(kernel), initrd)
 
 
@@ -133,39 +125,11 @@ def _kernel(directory: Path, wanted: str) -> Path:
     kept = sorted(p for p in directory.iterdir() if re.fullmatch(rf"linux-image-[\d.]+-\d+{flavour}\.unpacked", p.name))
     if kept:
         return kept[-1]
-    package = _package_name(wanted)
-
-    def check(unpacked: Path) -> None:
-        modules = next((unpacked / "lib/modules").iterdir(), None)
-        if modules is None or not (modules / "kernel/fs/nfs/nfsv4.ko").exists():
-            raise GuestError(f"the package {package} has no NFS client", "Use another kernel package.")
-
-    return _download(package, directory, check)
-
-
-def _agent(directory: Path) -> Path:
-    """The guest agent's program."""
-    kept = directory / f"{AGENT_PACKAGE}.unpacked"
-    return (kept if kept.exists() else _download(AGENT_PACKAGE, directory)) / AGENT
-
-
-def _download(package: str, directory: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
-    """The package, unpacked and kept. `check` raises where it is not what is needed."""
-    with tempfile.TemporaryDirectory(dir=directory) as temporary:
-        _run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], cwd=temporary)
-        files = list(Path(temporary).glob("*.deb"))
-        if len(files) != 1:
-            raise GuestError(f"apt-get downloaded {len(files)} files for {package}", "Try `apt-get update`.")
-        unpacked = Path(temporary) / "unpacked"
-        _run(["dpkg-deb", "-x", str(files[0]), str(unpacked)])
-        check(unpacked)
-        final = directory / f"{package}.unpacked"
-        unpacked.rename(final)
-    return final
+    return fetch(_package_name(wanted), directory)
 
 
 def _package_name(wanted: str) -> str:
-    listing = _run(["apt-cache", "depends", wanted])
+    listing = run(["apt-cache", "depends", wanted])
     found = re.search(r"Depends: (linux-image-\S+)", listing)
     if not found:
         raise GuestError(f"apt knows no package {wanted}", "Run `apt-get update`; the guest needs Debian on amd64.")
@@ -176,12 +140,12 @@ def _vmlinuz(kernel: Path) -> Path:
     return next((kernel / "boot").glob("vmlinuz-*"))
 
 
-def _initrd(kernel: Path, recipe: Recipe, agent: Path | None) -> bytes:
+def _own(kernel: Path, recipe: Recipe) -> list[Member]:
+    """What the guest runs first, our programs, the kernel's modules and the order in which they are loaded."""
     modules = next((kernel / "lib/modules").iterdir()) / "kernel"
     with tempfile.TemporaryDirectory() as temporary:
-        program = Path(temporary) / "init"
-        _run(["gcc", "-static", "-O2", "-Wall", "-s", "-o", str(program), str(_HERE / recipe.source), "-lpthread"])
-        members = [Member("init", program.read_bytes()), Member("modules")]
+        found = [Member("init", _program(recipe.source, temporary)), Member("modules"), Member("bin")]
+        found += [Member(f"bin/{Path(each).stem}", _program(each, temporary)) for each in recipe.programs]
         names = []
         for module in recipe.modules:
             source, stripped = modules / f"{module}.ko", Path(temporary) / "module.ko"
@@ -189,36 +153,21 @@ def _initrd(kernel: Path, recipe: Recipe, agent: Path | None) -> bytes:
                 raise GuestError(
                     f"the kernel {kernel.name} has no module {module}", "Remove it from the cache and try again."
                 )
-            _run(["strip", "--strip-debug", "-o", str(stripped), str(source)])
+            run(["strip", "--strip-debug", "-o", str(stripped), str(source)])
             names.append(source.name)
-            members.append(Member(f"modules/{source.name}", stripped.read_bytes()))
-    members.append(Member("modules/order", "\n".join(names).encode() + b"\n"))
-    return archive([*members, *(_with_libraries(agent) if agent else [])])
+            found.append(Member(f"modules/{source.name}", stripped.read_bytes()))
+    return [*found, Member("modules/order", "\n".join(names).encode() + b"\n")]
 
 
-def _with_libraries(agent: Path) -> list[Member]:
-    """The agent and, under the names that its loader looks for, this machine's libraries, which QEMU itself needs too."""
-    listing = _run(["ldd", str(agent)])
-    if "not found" in listing:
-        raise GuestError(f"a library of {agent} is missing here: {listing}", "Run scripts/setup.")
-    files = {path: Path(path) for path in re.findall(r"(/\S+) \(0x", listing)} | {f"/{AGENT}": agent}
-    directories = {str(parent) for path in files for parent in Path(path).parents} - {"/"}
-    members = [Member(each[1:]) for each in sorted(directories)]
-    return members + [Member(path[1:], source.read_bytes()) for path, source in files.items()]
+def _program(source: str, temporary: str) -> bytes:
+    if not source.endswith(".c"):
+        return (_HERE / source).read_bytes()
+    program = Path(temporary) / "program"
+    run(["gcc", "-static", "-O2", "-Wall", "-s", "-o", str(program), str(_HERE / source), "-lpthread"])
+    return program.read_bytes()
 
 
 def _write(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(data)
     temporary.replace(path)
-
-
-def _run(command: list[str], cwd: str | None = None) -> str:
-    if shutil.which(command[0]) is None:
-        raise GuestError(
-            f"`{command[0]}` is not installed", "Run scripts/setup, which lists the Debian packages needed."
-        )
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    if done.returncode != 0:
-        raise GuestError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}", "See the message.")
-    return done.stdout

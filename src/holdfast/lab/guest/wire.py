@@ -10,7 +10,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from holdfast.lab.guest.image import GuestError
+from holdfast.lab.guest.debian import GuestError
 
 _TIMEOUT_S = 20
 
