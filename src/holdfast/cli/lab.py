@@ -53,6 +53,9 @@ def up(
     size: Annotated[
         list[str] | None, typer.Option(help="NODE=CORES:MIB it believes to have, e.g. n1=4:4096. Repeatable.")
     ] = None,
+    emulated: Annotated[
+        list[str] | None, typer.Option(help="NODE that is an emulated machine with Debian's kernel. Repeatable.")
+    ] = None,
     panel_port: Annotated[int, typer.Option(help="Port of 127.0.0.1 that leads to the panel; 0: none.")] = 0,
     as_json: output.Json = False,
 ) -> None:
@@ -67,6 +70,7 @@ def up(
         password=password,
         clock_offsets=dict(parse_clock_offset(text) for text in clock_offset or ()),
         sizes=dict(parse_size(text) for text in size or ()),
+        emulated=emulated or [],
         panel_port=panel_port,
     )
     lab = _client()
