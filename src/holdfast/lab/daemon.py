@@ -183,9 +183,8 @@ class _Request(socketserver.StreamRequestHandler):
 
 
 def main() -> None:
-    os.closerange(
-        3, os.sysconf("SC_OPEN_MAX")
-    )  # what its starter left open, such as a lock, would live as long as the lab
+    # What its starter left open, such as a lock, would live as long as the lab.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     name, state_dir = sys.argv[1], Path(sys.argv[2])
     saved = json.loads((state_dir / "lab.json").read_text())
