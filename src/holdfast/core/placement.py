@@ -187,10 +187,10 @@ class _Search:
 
     def _fewest(self, label: Callable[[InstanceSpec], Label], carried: Callable[[Label], Amounts]) -> Amounts:
         """Where each of the party finds fewest others of its own label, over all of the party."""
+        if len(self._party) == 1:
+            return self._after(-carried(label(self._spec)), (1,))
         labels = Counter(map(label, self._party))
-        there: Iterable[Amounts] = (
-            -carried(of) if times == 1 else -times * carried(of) for of, times in labels.items()
-        )
+        there = (-times * carried(of) for of, times in labels.items())
         return self._after(reduce(np.add, there), [labels[label(member)] for member in self._party])
 
     def _after(self, free: Amounts, needs: Iterable[int]) -> Amounts:
