@@ -179,13 +179,15 @@ def _stalls(row: Row) -> str:
 
 
 def table(rows: list[Row]) -> str:
-    head = f"| {'fault':34} | {'stall, file':>11} | {'stall, device':>13} | claim | boots | all paths after |"
-    lines = [head, "|---|---:|---:|---|---:|---:|"]
+    heads = "".join(f" {volume:>6} |" for volume in VOLUMES)
+    lines = [
+        f"| {'longest stall in s':34} |{heads} claim | boots | all paths after |",
+        "|---|---:|---:|---:|---|---:|---:|",
+    ]
     for row in rows:
-        lines.append(
-            f"| {row.fault:34} | {row.stalls['files']:9.1f} s | {row.stalls['disk']:11.1f} s | {row.claim or '–':5} | "
-            f"{row.resets:5} | {row.redundant_s:13.0f} s |"
-        )
+        stalls = "".join(f" {row.stalls[volume]:6.1f} |" for volume in VOLUMES)
+        claim = f" {row.claim or '–':5} | {row.resets:5} | {row.redundant_s:13.0f} s |"
+        lines.append(f"| {row.fault:34} |{stalls}{claim}")
     return "\n".join(lines)
 
 

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.lab import LabClient, LabOptions
 from holdfast.lab.bringup import cluster_status, holdfast, wait_nodes_up
+from holdfast.lab.guest import GuestError
+from holdfast.lab.guest.iscsi import GuestIscsiClient
 from holdfast.lab.kernel import boottime
+from holdfast.lab.layout import CLIENT, netns_prefix
+from holdfast.services.iscsi.engine import Account
 
 HERE = Path(__file__).parent
 STORAGE = ("n4", "n5")
@@ -23,8 +27,12 @@ GROUP = "g1"
 CLIENT_IQN, WATCH_IQN = "iqn.2026-01.test.holdfast:client", "iqn.2026-01.test.holdfast:watch"
 USER, SECRET, MUTUAL_USER, MUTUAL_SECRET = "acceptance", "secret-of-the-clients", "storage", "secret-of-the-target"
 CHAP_FILE = "/root/chap"
-VOLUMES = {"files": 1, "disk": 2}
-"""Volume → LUN: a file on the shared storage (fileio), a block device that both storage nodes see (iblock)."""
+VOLUMES = {"files": 1, "disk": 2, "linux": 3}
+"""Volume → LUN: a file on the shared storage (fileio), a block device that both storage nodes see (iblock), and a file whose
+client is Linux's own, with multipathd."""
+LINUX = "linux"
+LINUX_ADDRESS = "10.78.0.210"
+LINUX_IQN = "iqn.2026-01.test.holdfast:linux"
 SIZE_MIB = 64
 DEVICE = "/dev/disk/by-id/virtio-disk"
 BOUND_S = 240.0
@@ -61,6 +69,22 @@ class Watch:
                 self.states[said["lun"]] = said["states"]
 
 
+class Writes(Protocol):
+    """A client that writes to one volume, from the first fault to the last."""
+
+    def last(self) -> float:
+        """When a write was acknowledged last (CLOCK_BOOTTIME, s); 0: none yet."""
+        ...
+
+    def stall(self, since: float) -> float:
+        """Longest time without an acknowledgement that ended after `since`, in seconds."""
+        ...
+
+    def stop(self) -> dict[str, Any]:
+        """End it; what it found when it read everything back."""
+        ...
+
+
 @dataclass
 class Writer:
     """`holdfast.services.iscsi.journal` on one volume, in the lab's client host."""
@@ -76,7 +100,7 @@ class Writer:
         return [json.loads(line)["acked"] for line in lines if line.endswith("\n") and '"n":' in line]
 
     def last(self) -> float:
-        """When the last write was acknowledged; 0: none yet."""
+        """See Writes."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, self.log.stat().st_size - 4096))
@@ -86,13 +110,13 @@ class Writer:
         return max((json.loads(line)["acked"] for line in whole if '"n":' in line), default=0.0)
 
     def stall(self, since: float) -> float:
-        """Longest time without an acknowledgement that ended after `since`."""
+        """See Writes."""
         times = [t for t in self.acked() if t >= since - 5]
         gaps = [b - a for a, b in itertools.pairwise(times) if b >= since]
         return max(gaps, default=0.0)
 
     def stop(self) -> dict[str, Any]:
-        """End it; what it found when it read everything back."""
+        """See Writes."""
         self.process.send_signal(signal.SIGTERM)
         out, error = self.process.communicate(timeout=120)
         said = out.strip().splitlines()
@@ -100,10 +124,34 @@ class Writer:
 
 
 @dataclass
+class LinuxWriter:
+    """The kernel's initiator with multipathd, in an emulated machine."""
+
+    guest: GuestIscsiClient
+
+    def last(self) -> float:
+        """See Writes. It is told every 0.2 s, if there was one."""
+        said = [event for event in self.guest.events() if event.get("run") == LINUX and "stall" in event]
+        return float(said[-1]["host_t"]) if said else 0.0
+
+    def stall(self, since: float) -> float:
+        """See Writes. Shorter ones than 0.2 s are not told."""
+        return max((lasted for ended, lasted in self.guest.stalls(0.2, LINUX) if ended >= since), default=0.0)
+
+    def stop(self) -> dict[str, Any]:
+        """See Writes."""
+        try:
+            return dict(self.guest.stop_writing(LINUX, 120))
+        except GuestError as error:
+            return {"error": str(error), "logs": self.guest.logs()}
+
+
+@dataclass
 class World:
     lab: LabClient
+    linux: GuestIscsiClient
     watch: Watch = field(init=False)
-    writers: dict[str, Writer] = field(default_factory=dict)
+    writers: dict[str, Writes] = field(default_factory=dict)
 
     # --- as an operator
 
@@ -136,12 +184,13 @@ class World:
             self.lab.exec(node, ["mkdir", "-p", str(Path(DEVICE).parent)], check=True)
             self.lab.exec(node, ["ln", "-sf", loop, DEVICE], check=True)
         say(self.create_group())
-        self.do("iscsi", "volume", "create", "files", "--size", f"{SIZE_MIB}MiB")
+        for volume in ("files", LINUX):
+            self.do("iscsi", "volume", "create", volume, "--size", f"{SIZE_MIB}MiB")
         self.do("iscsi", "volume", "create", "disk", "--device", DEVICE)
         chap = ["--user", USER, "--secret-file", "/root/s1", "--mutual-user", MUTUAL_USER]
         self.lab.exec("n1", ["sh", "-c", f"echo {SECRET} >/root/s1; echo {MUTUAL_SECRET} >/root/s2"], check=True)
         self.do("iscsi", "target-group", "chap", "set", GROUP, *chap, "--mutual-secret-file", "/root/s2")
-        self.do("iscsi", "target-group", "acl", "add", GROUP, CLIENT_IQN, WATCH_IQN)
+        self.do("iscsi", "target-group", "acl", "add", GROUP, CLIENT_IQN, WATCH_IQN, LINUX_IQN)
         for volume, lun in VOLUMES.items():
             self.do("iscsi", "volume", "attach", volume, GROUP, "--lun", str(lun), "--timeout", "120")
         accounts = "\\n".join((USER, SECRET, MUTUAL_USER, MUTUAL_SECRET))
@@ -170,6 +219,8 @@ class World:
             self.lab.popen("client", [*program, "--initiator", WATCH_IQN, *words], stdout=subprocess.PIPE, text=True)
         )
         for volume, lun in VOLUMES.items():
+            if volume == LINUX:
+                continue
             name = f"journal-{volume}.jsonl"
             program = [sys.executable, "-m", "holdfast.services.iscsi.journal", "--target", iqn, "--lun", str(lun)]
             program += [w for portal in self.portals.values() for w in ("--portal", portal)]
@@ -179,6 +230,12 @@ class World:
                 "client", [*program, "--patience", str(PATIENCE_S)], stdout=pipe, stderr=pipe, text=True
             )
             self.writers[volume] = Writer(process, self.lab.host("client").disk / "upper/root" / name)
+
+        self.linux.start()
+        chap, mutual = Account(USER, SECRET), Account(MUTUAL_USER, MUTUAL_SECRET)
+        self.linux.login(self.portals.values(), iqn, LINUX_IQN, engine="lio", chap=chap, mutual=mutual)
+        self.linux.write(json.loads(self.do("iscsi", "volume", "show", LINUX, "--json"))["wwid"], name=LINUX)
+        self.writers[LINUX] = LinuxWriter(self.linux)
 
     # --- between faults
 
@@ -207,6 +264,7 @@ def cluster(logs: Path | None = None) -> Iterator[World]:
     options = LabOptions(nodes=5, emulated=list(STORAGE), shared_disks={"disk": SIZE_MIB})
     began = time.monotonic()
     loop = ""
+    linux = GuestIscsiClient(f"/run/netns/{netns_prefix(lab.name)}{CLIENT}", LINUX_ADDRESS)
     try:
         lab.up(options, lambda step: say(f"{time.monotonic() - began:5.1f} s  {step}"))
         say(f"{time.monotonic() - began:5.1f} s  the cluster is up")
@@ -214,11 +272,12 @@ def cluster(logs: Path | None = None) -> Iterator[World]:
         loop = subprocess.run(
             ["losetup", "--find", "--show", "--read-only", str(disk)], check=True, capture_output=True, text=True
         ).stdout.strip()
-        world = World(lab)
+        world = World(lab, linux)
         world.serve(loop)
         world.start_clients()
         yield world
     finally:
+        linux.kill()
         if loop:
             subprocess.run(["losetup", "--detach", loop], check=False)
         lab.down(save_logs=logs)
