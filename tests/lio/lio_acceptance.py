@@ -12,6 +12,7 @@ from typing import Any
 
 from lio_world import STORAGE, VOLUMES, Failed, World, cluster, say
 
+from holdfast.errors import HoldfastError
 from holdfast.lab import cgroups
 from holdfast.lab.kernel import boottime
 
@@ -79,13 +80,15 @@ class Acceptance:
         self._serve_again()
 
     def agent_killed(self, node: str) -> None:
-        """What it left in the kernel is adopted by the next one."""
-        before = {volume: self._placed(volume) for volume in VOLUMES}
+        """What it left in the kernel is adopted by the next one, if that comes in time."""
+        before, boots = {volume: self._placed(volume) for volume in VOLUMES}, self._boots(node)
+        known = self._incidents()
         pid = self._inside(node, f"cat {AGENT}")
         self._inside(node, f"kill -KILL {pid}")
         self.world.until(lambda: self._inside(node, f"cat {AGENT}") not in ("", pid), "the agent is started again")
         self._serve_again()
-        if before != {volume: self._placed(volume) for volume in VOLUMES}:
+        in_time = self._boots(node) == boots and self._incidents() == known
+        if in_time and before != {volume: self._placed(volume) for volume in VOLUMES}:
             raise Failed(f"placements changed: {before}")
 
     def agent_hangs_without_fencing(self, node: str) -> None:
@@ -197,7 +200,7 @@ def read_back(world: World) -> list[str]:
     for volume, writer in world.writers.items():
         found = writer.stop()
         say(f"{volume}: {json.dumps(found)}")
-        if "error" in found or found["lost"] or found["torn"] or found["stale"]:
+        if "error" in found or found["lost"] or found["torn"] or found["stale"] or found.get("errors"):
             problems.append(f"{volume}: {found}")
     return problems
 
@@ -215,7 +218,7 @@ def accept(chosen: Container[str] = (), logs: Path | None = None) -> int:
             finally:
                 print(table(acceptance.rows), flush=True)
             problems = read_back(world)
-    except Failed as failure:
+    except (Failed, HoldfastError) as failure:
         problems = [str(failure)]
     for problem in problems:
         say(f"FAILED: {problem}")

@@ -16,7 +16,7 @@ from holdfast.lab.host import BootFailed, Host, hosts_file
 
 MEMORY_MIB = 640
 _KEPT = ("etc/holdfast", "var/lib/holdfast", "var/log/holdfast")
-_QEMU_UP_S = 10.0
+_QEMU_UP_S = 30.0
 _KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=4 tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on panic=-1"
 )
