@@ -219,6 +219,21 @@ async def test_the_end_of_the_daemon_is_noticed_and_mended() -> None:
         assert await n1.probe.check(volume, timeout=3) == ""
 
 
+async def test_what_has_just_been_started_has_not_ended() -> None:
+    """The agent asks before it starts, too: that look must not count after the start."""
+    async with world() as w:
+        first, second, n1 = w.volume(1), w.volume(2), w.nodes["n1"]
+        await n1.start(first)
+        for _ in range(3):
+            assert await n1.driver.wait_exit(second) is False
+            await n1.start(second)
+            ended = asyncio.create_task(n1.driver.wait_exit(second))
+            await asyncio.wait([ended], timeout=0.1)
+            assert not ended.done()
+            await n1.driver.stop(second, 5.0)
+            assert await asyncio.wait_for(ended, HANG_S) is False
+
+
 async def test_a_hung_daemon_counts_as_running_and_is_replaced() -> None:
     async with world() as w:
         volume, n1 = w.volume(), w.nodes["n1"]

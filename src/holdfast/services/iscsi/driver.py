@@ -17,7 +17,7 @@ from holdfast.errors import DriverError, HoldfastError, InvalidInput
 from holdfast.ports import Clock, StepRecorder
 from holdfast.services.cold import ColdDriver
 from holdfast.services.iscsi.config import KIND, Attached, TargetGroup, from_instance
-from holdfast.services.iscsi.engine import Engine, EngineStatus, PathState, Target
+from holdfast.services.iscsi.engine import Engine, EngineStatus, PathState, Target, Volume
 from holdfast.services.iscsi.known import Known
 from holdfast.services.iscsi.report import Guest
 from holdfast.services.iscsi.reporter import Reporter
@@ -284,9 +284,15 @@ class IscsiDriver(ColdDriver):
         """Returns when its path is not active any more: its daemon has ended, or somebody changed it by hand."""
         attached = from_instance(instance)
         engine = self._engine(self._group(attached).engine)
-        while (await self._look(engine)).path(attached.volume) in LIVE:
+        while not await self._ended(engine, attached.volume):
             await self._clock.sleep(LOOK_S)
         return False
+
+    async def _ended(self, engine: Engine, volume: Volume) -> bool:
+        """A shared look may be from before the path's start: only another one tells of its end."""
+        if (await self._look(engine)).path(volume) in LIVE:
+            return False
+        return (await self._status_in_time(engine, None)).path(volume) not in LIVE
 
     async def _look(self, engine: Engine) -> EngineStatus:
         """One look serves all who ask within a moment."""
