@@ -46,19 +46,22 @@ def throughput(options: argparse.Namespace) -> None:
 
 
 def stalls(options: argparse.Namespace) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was measured until then is told
     began, failed = about(), ""
     journal: dict[str, Any] = {}
     bench = StallBench(LabClient(options.lab))
     faults = list(FAULTS) if options.fault == "all" else [options.fault]
     try:
-        bench.prepare(options.profile)
-        for number in range(options.runs):
-            for fault in faults:  # one after another, so that all kinds meet the same load
-                say(f"{fault} {number + 1}/{options.runs}: {bench.measure(fault).sentence()}")
+        try:
+            bench.prepare(options.profile)
+            for number in range(options.runs):
+                for fault in faults:  # one after another, so that all kinds meet the same load
+                    say(f"{fault} {number + 1}/{options.runs}: {bench.measure(fault).sentence()}")
+        except HoldfastError as error:
+            failed = str(error)
+        except KeyboardInterrupt:
+            failed = "interrupted"
         journal = bench.end()
-    except HoldfastError as error:
-        failed = str(error)
     finally:
         bench.lab.down(save_logs=options.logs)
     kept = {**began, "journal": journal, "runs": [run.as_json() for run in bench.runs]}
