@@ -4,16 +4,22 @@ Each case brings a world: a driver over a fake Runner, and an instance. Kinds wi
 """
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from memory_engine import MemoryEngine, unit_of
 
 from holdfast.config import NodeConfig
 from holdfast.core.model import Exclusivity, InstanceSpec, Role, ServiceAddress
 from holdfast.errors import DriverError
 from holdfast.ports import Driver, Unit
 from holdfast.services.admin_panel import PanelDriver
+from holdfast.services.iscsi.config import TargetGroup, VolumeRecord, from_instance, instance_spec
+from holdfast.services.iscsi.driver import IscsiDriver
+from holdfast.services.iscsi.reporter import Reporter
 
 
 class FakeClock:
@@ -90,7 +96,7 @@ class World:
     """The unit is shared and stays after `stop`."""
 
 
-def panel_world() -> World:
+def panel_world(_: Path) -> World:
     runner = FakeRunner()
     config = NodeConfig(id="n1", cluster="lab", addresses={"management": "10.77.0.11"}, endpoints=())
     driver = PanelDriver(runner, FakeClock(), config, is_listening=runner.listening)
@@ -105,10 +111,24 @@ def panel_world() -> World:
     return World(driver, instance, runner, "panel", leaves_unit=True)
 
 
-@pytest.fixture(params=[panel_world], ids=["panel"])
-def world(request: pytest.FixtureRequest) -> World:
-    make: Callable[[], World] = request.param
-    return make()
+def iscsi_world(directory: Path) -> World:
+    """Over an engine in memory; with real ones: test_driver_iscsi.py, tests/lio."""
+    runner, clock = FakeRunner(), FakeClock()
+    target = "iqn.2026-01.test.holdfast:g"
+    portals: dict[str, tuple[str, ...]] = {"n1": ("10.78.0.11:3260",), "n2": ("10.78.0.12:3260",)}
+    group = TargetGroup("g", target, "tgt", portals, {"n1": 1, "n2": 2}, f"{target}.probe")
+    engine = MemoryEngine(runner, lambda: runner.serves)
+    reporter = Reporter("n1", str(directory), clock)
+    driver = IscsiDriver("n1", {"tgt": engine}, lambda: {"g": group}, str(directory), reporter, clock)
+    record = VolumeRecord("v1", str(uuid.uuid4()), str(directory / "v1.img"), 1 << 20, group="g", lun=1)
+    instance = instance_spec(record, group)
+    return World(driver, instance, runner, unit_of(from_instance(instance).volume))
+
+
+@pytest.fixture(params=[panel_world, iscsi_world], ids=["panel", "iscsi"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    make: Callable[[Path], World] = request.param
+    return make(tmp_path)
 
 
 def yes() -> bool:
