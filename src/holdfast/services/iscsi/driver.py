@@ -130,18 +130,26 @@ class IscsiDriver(ColdDriver):
 
     async def _put_away(self, engine: Engine, volumes: Sequence[Attached], target: str) -> None:
         """These volumes, and the target if one is named; what is active stays, and with it its target."""
-        live = {place for place, state in (await engine.status()).paths.items() if state in LIVE}
         for known in volumes:
-            if (known.volume.target, known.volume.lun) not in live:
+            async with self._locks[known.instance]:  # it may be wanted again by now, and what serves is never forgotten
+                if (await engine.status()).path(known.volume) in LIVE:
+                    continue
                 await engine.remove(known.volume)
                 self._warm.pop(known.instance, None)
                 self._known.forget(known.instance)
-        if target and all(name != target for name, _ in live):
-            await engine.withdraw(target)
-            self._configured.pop(target, None)
-            self._known.forget_target(target)
-            if engine.name not in self._known.targets.values():
-                await self._halt(engine)
+        if target:
+            async with self._locks[target]:
+                await self._withdraw(engine, target)
+
+    async def _withdraw(self, engine: Engine, target: str) -> None:
+        paths = (await engine.status()).paths
+        if any(name == target and state in LIVE for (name, _), state in paths.items()):
+            return
+        await engine.withdraw(target)
+        self._configured.pop(target, None)
+        self._known.forget_target(target)
+        if engine.name not in self._known.targets.values():
+            await self._halt(engine)
 
     async def put_away(self) -> None:
         """End the engines: every path was demoted before."""
@@ -228,23 +236,27 @@ class IscsiDriver(ColdDriver):
 
     async def stop(self, instance: InstanceSpec, grace_s: float) -> None:
         """Demote it, with what is under way. What cannot be demoted in time takes every path of this node with it: the
-        other volumes' workers start theirs again."""
-        attached = self._known.volumes.get(instance.id)
-        if attached is None:  # never told, or the file was lost: then nothing less will do
-            if instance.id in await self.running():
-                await self.put_away()
-            return
-        engine = self._engine(self._known.targets[attached.volume.target])
+        other volumes' workers start theirs again. Any engine may have it, also where nobody remembers its start."""
         async with self._locks[instance.id]:
             try:
-                async with self._clock.timeout(max(grace_s, 1.0)):
-                    await engine.demote(attached.volume)
-            except (DriverError, TimeoutError) as error:
-                log.warning("not demoted: ending all paths", instance=instance.id, error=str(error))
-                await self._halt(engine)
-            state = (await engine.status()).path(attached.volume)
-            if state in LIVE:
-                raise DriverError(f"{instance.id} is {state} though it was demoted", "Its node must be reset.")
+                attached = self._known.volumes.get(instance.id) or from_instance(instance)
+            except InvalidInput:  # a path of whatever volume, found here: nothing less will do
+                if instance.id in await self.running():
+                    await self.put_away()
+                return
+            for engine in self._in_use():
+                await self._demote(engine, attached, max(grace_s, 1.0))
+
+    async def _demote(self, engine: Engine, attached: Attached, limit_s: float) -> None:
+        try:
+            async with self._clock.timeout(limit_s):
+                await engine.demote(attached.volume)
+        except (DriverError, TimeoutError) as error:
+            log.warning("not demoted: ending all paths", instance=attached.instance, error=str(error))
+            await self._halt(engine)
+        state = (await engine.status()).path(attached.volume)
+        if state in LIVE:
+            raise DriverError(f"{attached.instance} is {state} though it was demoted", "Its node must be reset.")
 
     async def restart_hung(self, instance: InstanceSpec) -> None:
         """End all paths of the node and start this one. Raises DriverError."""
