@@ -16,23 +16,12 @@ _spaces = itertools.count(1)
 _HERE = Path(__file__).parent
 
 
-ALONE = "test_driver_vm"
-"""Each of these tests makes all that it needs, and takes long. Those of any other file share what is slow to make."""
-STORES = "test_store"
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests stay together in one process when several share the stage (`--dist=loadgroup`), and one event loop for all
-    tests of stores: gRPC ends a call some time after it was cancelled and its channel closed, in the loop that began it; one
-    that is closed by then is an error in the log of whatever test runs at that moment."""
+    """One event loop for all tests of stores in a process. gRPC ends a call some time after it was cancelled and its channel
+    closed, in the loop that began it: one that is closed by then is an error in the log of whatever test runs just then."""
     for item in items:
-        if item.path.parent != _HERE:
-            continue
-        of_stores = item.path.name.startswith(STORES)
-        if not item.path.name.startswith(ALONE):
-            item.add_marker(pytest.mark.xdist_group(STORES if of_stores else item.path.stem))
-        if of_stores and pytest_asyncio.is_async_test(item):
+        if item.path.parent == _HERE and item.path.name.startswith("test_store") and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 

@@ -146,17 +146,21 @@ class Bench:
                 writer.close()
         return found
 
-    async def answers(self, instance: InstanceSpec) -> dict[str, Any]:
+    async def answers(self, instance: InstanceSpec, path: str = "/", timeout: float = 0.5) -> dict[str, Any]:
         """Wait until the guest answers; its word."""
         found: list[dict[str, Any]] = []
 
         async def answered() -> bool:
-            word = await self.ask(instance, timeout=0.5)
+            word = await self.ask(instance, path, timeout)
             found.extend([word] if word else [])
             return bool(found)
 
         await until(answered)
         return found[-1]
+
+    async def tell(self, instance: InstanceSpec, path: str) -> dict[str, Any]:
+        """Have the guest do something: it has heard it when this returns, however slow it is. Its word from before."""
+        return await self.answers(instance, path, timeout=HANG_S)
 
 
 @asynccontextmanager
