@@ -9,6 +9,7 @@ HOLDFAST_LAB_LOGS: a directory that keeps the nodes' logs.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -57,6 +58,7 @@ def main() -> int:
         return 1
     if part == "engine":
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the lab is taken down
     from lio_acceptance import accept  # here: others use parts of this file
 
     logs = os.environ.get("HOLDFAST_LAB_LOGS")

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -150,6 +151,8 @@ class LinuxWriter:
 class World:
     lab: LabClient
     linux: GuestIscsiClient
+    booted: "Future[None]"
+    """It has, in the background."""
     watch: Watch = field(init=False)
     writers: dict[str, Writes] = field(default_factory=dict)
 
@@ -231,7 +234,7 @@ class World:
             )
             self.writers[volume] = Writer(process, self.lab.host("client").disk / "upper/root" / name)
 
-        self.linux.start()
+        self.booted.result()
         chap, mutual = Account(USER, SECRET), Account(MUTUAL_USER, MUTUAL_SECRET)
         self.linux.login(self.portals.values(), iqn, LINUX_IQN, engine="lio", chap=chap, mutual=mutual)
         self.linux.write(json.loads(self.do("iscsi", "volume", "show", LINUX, "--json"))["wwid"], name=LINUX)
@@ -272,9 +275,10 @@ def cluster(logs: Path | None = None) -> Iterator[World]:
         loop = subprocess.run(
             ["losetup", "--find", "--show", "--read-only", str(disk)], check=True, capture_output=True, text=True
         ).stdout.strip()
-        world = World(lab, linux)
-        world.serve(loop)
-        world.start_clients()
+        with ThreadPoolExecutor(1) as pool:
+            world = World(lab, linux, pool.submit(linux.start))
+            world.serve(loop)
+            world.start_clients()
         yield world
     finally:
         linux.kill()
