@@ -56,7 +56,7 @@ def stalls(options: argparse.Namespace) -> None:
             bench.prepare(options.profile)
             for number in range(options.runs):
                 for fault in faults:  # one after another, so that all kinds meet the same load
-                    say(f"{fault} {number + 1}/{options.runs}: {bench.measure(fault).sentence()}")
+                    say(f"{fault} {number + 1}/{options.runs}: {bench.measure(fault)}")
         except HoldfastError as error:
             failed = str(error)
         except KeyboardInterrupt:
@@ -64,15 +64,21 @@ def stalls(options: argparse.Namespace) -> None:
         journal = bench.end()
     finally:
         bench.lab.down(save_logs=options.logs)
-    kept = {**began, "journal": journal, "runs": [run.as_json() for run in bench.runs]}
+    kept = {**began, "journal": journal, "failures": bench.failures, "runs": [run.as_json() for run in bench.runs]}
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(kept, indent=1) + "\n")
     print(markdown(began, summarise(bench.runs)))
-    if journal:
-        print(f"\nThe client, through all of it: {json.dumps(journal)}")
-    if failed:
-        sys.exit(f"Error: {failed}")
+    _tell(kept)
+    if failed or bench.failures:
+        sys.exit(f"Error: {failed or bench.failures[-1]}")
+
+
+def _tell(kept: dict[str, Any]) -> None:
+    for failure in kept["failures"]:
+        print(f"\nNot measured: {failure}")
+    if kept["journal"]:
+        print(f"\nThe client, through all of it: {json.dumps(kept['journal'])}")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -83,7 +89,7 @@ def report(options: argparse.Namespace) -> None:
     machine = f"{kept[0]['machine'].rpartition(',')[0]}, load {min(loads):.0f} to {max(loads):.0f}"
     print(markdown({"when": times, "machine": machine, "command": kept[0]["command"]}, summarise(runs)))
     for each in kept:
-        print(f"\nA client, through all of it: {json.dumps(each['journal'])}")
+        _tell(each)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from failover import say, wait
 from failover_report import Run
 
+from holdfast.errors import HoldfastError
 from holdfast.lab import kernel
 from holdfast.lab.client import LabClient, LabError
 from holdfast.lab.demo import stage, story
@@ -28,6 +29,7 @@ INITIATOR = "iqn.2026-01.test.holdfast:bench"
 SIZE_BYTES = 16 << 20
 INTERVAL_S = 0.02
 CALM_S = 2.0
+MOST_FAILURES = 3
 
 Strike = Callable[[LabClient, str], float]
 """Does the fault to a node; CLOCK_BOOTTIME just before."""
@@ -71,6 +73,8 @@ class StallBench:
     lab: LabClient
     client: BlockClient | None = None
     runs: list[Run] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """Runs after which the volume did not serve in time, or the cluster did not become whole."""
 
     def prepare(self, profile: str) -> None:
         self.lab.up(LabOptions(nodes=4, profile=profile), say)
@@ -102,8 +106,19 @@ class StallBench:
         except LabError as error:
             raise LabError(f"{error.message}: {refused[-1] if refused else ''}", error.advice) from error
 
-    def measure(self, fault: str) -> Run:
-        """One run. Raises HoldfastError if the volume does not come back."""
+    def measure(self, fault: str) -> str:
+        """One run, in a sentence. One that fails is kept in `failures`; raises HoldfastError at the third."""
+        try:
+            return self._measure(fault).sentence()
+        except HoldfastError as error:
+            self.failures.append(f"{fault}: {error}")
+            if len(self.failures) == MOST_FAILURES:
+                raise
+            for node in self.lab.nodes:
+                self.lab.heal(node)
+            return str(error)
+
+    def _measure(self, fault: str) -> Run:
         assert self.client is not None
         self.cluster.avoid.clear()
         self.cluster.close()
