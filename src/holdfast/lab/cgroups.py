@@ -114,6 +114,18 @@ def make_cpu_groups(name: str) -> Path | None:
     return top
 
 
+def cpu_group_of_network(netns: Path) -> Path | None:
+    """The version-1 cpu group of the host whose network namespace this is, by one of its processes; None if it has none."""
+    with suppress(OSError, CgroupError):
+        wanted, mount = netns.stat(), _mount_point("cgroup", "cpu")
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if os.path.samestat((process / "ns/net").stat(), wanted):
+                    groups = [line.split(":", 2) for line in (process / "cgroup").read_text().splitlines()]
+                    return next((mount / path[1:] for _, held, path in groups if "cpu" in held.split(",")), None)
+    return None
+
+
 def cpu_group(name: str) -> Path | None:
     """The lab's version-1 cpu group if it exists."""
     try:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from holdfast.lab import cgroups
 from holdfast.lab.guest.debian import GuestError
 from holdfast.lab.guest.image import GuestImage
 from holdfast.lab.guest.wire import Wire
@@ -58,6 +59,9 @@ class Machine:
         self._process = subprocess.Popen(
             self.wire.command(*self._qemu(image, append)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+        # As much of the processors as its host has: outside of a lab's group the lab's nodes leave it next to nothing.
+        if group := cgroups.cpu_group_of_network(self.wire.netns):
+            (group / "cgroup.procs").write_text(str(self._process.pid))
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
