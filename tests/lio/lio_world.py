@@ -237,8 +237,16 @@ class World:
         self.booted.result()
         chap, mutual = Account(USER, SECRET), Account(MUTUAL_USER, MUTUAL_SECRET)
         self.linux.login(self.portals.values(), iqn, LINUX_IQN, engine="lio", chap=chap, mutual=mutual)
-        self.linux.write(json.loads(self.do("iscsi", "volume", "show", LINUX, "--json"))["wwid"], name=LINUX)
+        wwid = json.loads(self.do("iscsi", "volume", "show", LINUX, "--json"))["wwid"]
+        self.until(lambda: self._has_disk(wwid), f"Linux has the disk {wwid}")
+        self.linux.write(wwid, name=LINUX)
         self.writers[LINUX] = LinuxWriter(self.linux)
+
+    def _has_disk(self, wwid: str) -> bool:
+        try:
+            return "there" in self.linux.run(f"test -b /dev/mapper/3{wwid} && echo there", check=False)
+        except GuestError:  # it is slow: all three machines are emulated
+            return False
 
     # --- between faults
 
