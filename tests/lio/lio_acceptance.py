@@ -154,9 +154,14 @@ class Acceptance:
     # --- looks ----------------------------------------------------------------------------------------------------------
 
     def _moved_from(self, node: str) -> None:
-        self.world.until(
-            lambda: all(self.world.active(volume) == other(node) for volume in VOLUMES), f"{other(node)} serves"
-        )
+        """Each volume was seen on the other node; a node that is back may soon get some again."""
+        left = set(VOLUMES)
+
+        def gone() -> bool:
+            left.difference_update([volume for volume in left if self.world.active(volume) == other(node)])
+            return not left
+
+        self.world.until(gone, f"{other(node)} serves")
 
     def _serve_again(self) -> None:
         self.world.until(self.world.settled, "every path is back")

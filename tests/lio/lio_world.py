@@ -159,7 +159,7 @@ class World:
     # --- as an operator
 
     def do(self, *words: str, stdin: str = "") -> str:
-        return holdfast(self.lab, "n1", *words, stdin=stdin)
+        return holdfast(self.lab, "n1", *words, stdin=stdin, timeout=BOUND_S)
 
     def instance(self, volume: str) -> dict[str, Any]:
         status = cluster_status(self.lab) or {"instances": []}
