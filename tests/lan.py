@@ -255,6 +255,6 @@ class Client:
 
 
 def run(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
     return done.stdout

@@ -22,7 +22,7 @@ from holdfast.config import NodeConfig
 from holdfast.services.iscsi.engine import Portal, Target, Volume
 from holdfast.services.iscsi.tgt import TgtEngine
 
-HANG_S = 30.0
+HANG_S = 90.0
 TARGET = "iqn.2026-01.org.holdfast.test:group1"
 CLIENT = "iqn.2026-01.org.holdfast.test:client"
 SIZE_BYTES = 4 << 20

@@ -14,7 +14,7 @@ from holdfast.net.memory import MemoryAddresses, MemoryNetwork, hardware_of
 from holdfast.ports import Addresses
 from lan import Client, Lan
 
-HANG_S = 20.0
+HANG_S = 90.0
 PREFIXES = ("10.78.0.0/24", "fd78::/64")
 
 

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0 or not Path(GANESHA).exists(), reason="needs root and nfs-ganesha"),
 ]
 
-HANG_S = 30.0
+HANG_S = 90.0
 ADDRESS = "10.99.0.1"
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -17,7 +17,7 @@ from holdfast.config import NodeConfig
 from holdfast.errors import DriverError
 from holdfast.ports import Runner, Unit
 
-HANG_S = 20.0
+HANG_S = 90.0
 
 
 class Machine:

@@ -13,7 +13,7 @@ from holdfast.errors import StoreError, StoreUnavailable, StoreUnknownOutcome
 from holdfast.ports import Compare, Entry, Put
 from holdfast.store.etcd import EtcdAdmin, EtcdStore
 
-HANG_S = 30.0
+HANG_S = 90.0
 
 MakeStore = Callable[..., EtcdStore]
 
@@ -246,7 +246,7 @@ async def test_a_member_on_this_node_is_preferred(trio: Members, make: MakeStore
     written = 0
     async with asyncio.timeout(HANG_S):
         while store.endpoint != trio.endpoints[1] or written < 100:
-            await store.txn([], [Put("a", b"%d" % written)])
+            await store.txn([], [Put("a", b"%d" % written)], timeout=HANG_S)
             written += 1
             await asyncio.sleep(0.01)
         seen = 0

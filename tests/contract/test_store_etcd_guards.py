@@ -15,7 +15,7 @@ from holdfast.errors import ConfigError, StoreRejected, StoreUnknownOutcome
 from holdfast.ports import Put
 from holdfast.store.etcd import EtcdStore
 
-HANG_S = 30.0
+HANG_S = 90.0
 
 
 async def refused(store: EtcdStore, text: str) -> None:

@@ -9,7 +9,7 @@ from holdfast.ports import WatchBatch
 from holdfast.store.etcd import EtcdStore
 from holdfast.store.etcd.methods import RANGE, STATUS, WATCH
 
-HANG_S = 30.0
+HANG_S = 90.0
 SPACE = "/silence/"
 
 

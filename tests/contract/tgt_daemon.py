@@ -14,7 +14,7 @@ from pathlib import Path
 
 TARGET = "iqn.2026-01.test.holdfast:disk"
 INITIATOR = "iqn.2026-01.test.holdfast:client"
-HANG_S = 30.0
+HANG_S = 90.0
 WWID = "600140500000000000000000000000aa"
 _CONTROL = "1"
 
