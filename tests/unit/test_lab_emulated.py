@@ -30,6 +30,11 @@ def test_modules_come_after_what_they_depend_on(tmp_path: Path) -> None:
     assert names == ["9pnet", "9p", "virtio_ring", "9pnet_virtio"]
 
 
+def test_what_a_node_runs_first_is_shell() -> None:
+    init = Path(shell.__file__).with_name("init.sh")
+    assert subprocess.run(["busybox", "sh", "-n", init], timeout=30).returncode == 0
+
+
 def test_only_nodes_that_are_named_are_emulated(tmp_path: Path) -> None:
     layout = make_layout("x", tmp_path, 3, ["n3"])
     assert [name for name, host in layout.hosts.items() if host.shell_port] == ["n3"]
