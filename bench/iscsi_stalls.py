@@ -139,9 +139,18 @@ class StallBench:
 
     def _whole(self) -> None:
         """Nodes die often here: those that were put into quarantine for it return."""
-        for node in self.cluster.get("/status")["nodes"]:
-            if node["state"] == "quarantined":
-                self.cluster.post(f"/nodes/{node['id']}/return", {})
+
+        def back() -> bool:
+            try:
+                nodes = self.cluster.get("/status")["nodes"]
+                for node in nodes:
+                    if node["state"] == "quarantined":
+                        self.cluster.post(f"/nodes/{node['id']}/return", {})
+            except Silent:
+                return False
+            return all(node["state"] == "up" for node in nodes)
+
+        wait(back, "every node to be up")
         wait_for_nodes(self.lab, self.cluster)
 
     def _move(self, run: Run) -> None:
