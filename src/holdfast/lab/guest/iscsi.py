@@ -18,10 +18,11 @@ BOOT_TIMEOUT_S = 90.0
 COMMAND_TIMEOUT_S = 60.0
 _LOGS = "/run/{}.log"
 _PATHS = "multipathd show paths raw format '%d %i %t %T %p %w'"
-_SESSIONS = """for s in /sys/class/iscsi_session/session*; do
-    h=$(readlink -f $s/device); h=${h%/session*}; c=$(echo $h/session*/connection*/iscsi_connection/*)
-    echo "${h##*/host} $(cat $s/state $c/persistent_address $c/persistent_port | tr '\\n' ' ')"
-done"""
+_SESSIONS = (
+    "for s in /sys/class/iscsi_session/session*; do h=$(readlink -f $s/device); h=${h%/session*}; "
+    "c=$(echo $h/session*/connection*/iscsi_connection/*); "
+    "echo ${h##*/host} $(cat $s/state $c/persistent_address $c/persistent_port); done"
+)
 
 ISCSI_CLIENT = Recipe(
     "iscsi",
@@ -96,9 +97,10 @@ class GuestIscsiClient(Machine):
     # --- commands
 
     def spawn(self, command: str) -> int:
-        """Start a shell command there; its number. Lines that it prints as JSON objects of its own go to `>&3`."""
+        """Start a shell command of one line there; its number. Lines of JSON that it says itself go to `>&3`."""
+        assert "\n" not in command, command
         number = next(self._numbers)
-        self.say(f"{number} {' '.join(command.splitlines())}")
+        self.say(f"{number} {command}")
         return number
 
     def run(self, command: str, timeout: float = COMMAND_TIMEOUT_S, *, check: bool = True) -> str:
