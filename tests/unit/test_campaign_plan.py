@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from holdfast.errors import InvalidInput
+from holdfast.lab.campaign import disks
 from holdfast.lab.campaign.alphabet import ALPHABET, OPERATIONS, Role, Until
 from holdfast.lab.campaign.cast import Cast
 from holdfast.lab.campaign.clients import Readback, missing
@@ -16,6 +17,7 @@ from holdfast.lab.campaign.plan import Planned, Step, draw
 from holdfast.lab.campaign.record import TOGETHER, Outcome, Turn
 from holdfast.lab.demo.clients import Stall
 from holdfast.lab.fault import HOWS, Fault
+from holdfast.services.iscsi.journal import BLOCK_BYTES, stamp
 from holdfast.services.nfs.journal import RECORD_BYTES, record
 
 VOLUMES = 3
@@ -163,9 +165,26 @@ def test_records_that_are_gone_torn_or_swapped_are_missing() -> None:
     assert missing(b"".join([whole[1], whole[0], *whole[2:]]), sent) == [0, 1]
 
 
+def test_blocks_that_are_gone_torn_or_stale_are_missing() -> None:
+    run, acked = b"ourselve", {0: 5, 1: 6, 2: 7}
+    whole = [stamp(run, block, number) for block, number in acked.items()]
+    assert disks.missing(b"".join(whole), run, acked) == []
+    assert disks.missing(b"".join(whole[:2]), run, acked) == [7], "the file is too short"
+    assert disks.missing(whole[0] + stamp(run, 1, 3) + whole[2], run, acked) == [6], "stale"
+    torn = whole[0][: BLOCK_BYTES // 2] + stamp(run, 0, 2)[BLOCK_BYTES // 2 :]
+    assert disks.missing(torn + whole[1] + whole[2], run, acked) == [5]
+    assert disks.missing(b"".join(stamp(b"another.", b, n) for b, n in acked.items()), run, acked) == [5, 6, 7]
+    assert disks.missing(b"".join(whole), b"", acked) == [5, 6, 7], "its client has not said who it is"
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
+        ({"acked": 10, "lost": 0, "torn": 0, "stale": 0}, []),
+        (
+            {"acked": 10, "lost": 0, "torn": 0, "stale": 2},
+            ["vol1: its client read 0 records lost and 0 torn and 2 stale"],
+        ),
         ({"acked": 10, "lost": 0, "torn": 0, "lock_kept": True}, []),
         ({"acked": 10, "lost": 1, "torn": 0, "lock_kept": True}, ["vol1: its client read 1 records lost and 0 torn"]),
         ({"acked": 10, "lost": 0, "torn": 0, "lock_kept": False}, ["vol1: its client lost its lock: somebody else"]),
@@ -183,6 +202,12 @@ def test_a_record_that_the_storage_has_not_fails_the_campaign_though_the_client_
     outcome = Outcome(1, wanted=1, turns=[turn(1, 100.0)], readbacks=[found])
     assert outcome.problems == ["vol1: 1 of 10 acknowledged records are not there"]
     assert [row.lost for row in outcome.rows()] == [1]
+
+
+def test_the_server_of_an_iscsi_volume_is_its_nodes_daemon() -> None:
+    for instance, unit in (("nfs/vol1", "nfs/vol1"), ("iscsi/disk1", "iscsi-tgtd")):
+        (killed,) = Cast(steps(1, only=("server-kill",))[0].first, ("n2",), instance).strikes(EVERYBODY)
+        assert (killed.how, killed.details["unit"]) == ("kill", unit)
 
 
 def test_a_role_that_names_a_volume_says_which() -> None:

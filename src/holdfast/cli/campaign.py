@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from holdfast.cli import output
 from holdfast.lab.campaign import plan, report
+from holdfast.lab.campaign.disks import DISKS
 from holdfast.lab.campaign.record import Outcome
 from holdfast.lab.campaign.run import Campaign, offsets
 from holdfast.lab.client import LabClient
@@ -17,7 +18,7 @@ def run(
 ) -> int:
     """The exit status: 0 it passed, 1 it failed, 130 it was ended (by Ctrl-C or SIGTERM) before anything was found. A lab
     that is up is used and left up; else one is made for the campaign and taken down."""
-    steps = plan.draw(seed, volumes, only)
+    steps = plan.draw(seed, volumes + DISKS, only)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: everything is taken down
     tell = report.Lines(as_json, faults)
     own = not lab.running()

@@ -14,8 +14,8 @@ from holdfast.lab import LabClient
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 HOLDFAST = str(Path(sys.executable).parent / "holdfast")
-SEED, FAULTS = "6", "4"
-"""Reboot, killed server, packet loss, frozen node."""
+SEED, FAULTS = "31", "4"
+"""Killed agent, clean shutdown, killed daemon of the iSCSI volume, hung guard."""
 
 
 def campaign(lab: LabClient, *words: str) -> "subprocess.Popen[str]":
@@ -42,6 +42,7 @@ def test_a_short_campaign_loses_nothing_and_runs_nothing_twice(make_lab: Callabl
     assert outcome["ok"] and outcome["problems"] == []
     assert [fault["number"] for fault in outcome["faults"]] == list(range(1, int(FAULTS) + 1))
     assert all(fault["whole_s"] > 0 for fault in outcome["faults"])
+    assert {journal["volume"] for journal in outcome["journals"]} == {"vol1", "vol2", "vol3", "disk1"}
     assert all(journal["acked"] > 100 and journal["lost"] == 0 for journal in outcome["journals"])
     assert outcome["watcher"]["looks"] > 100
     assert f"{FAULTS}/{FAULTS}" in told, "a line for every fault"

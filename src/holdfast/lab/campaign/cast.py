@@ -1,6 +1,6 @@
 """Finding the victims of a fault when its turn comes, and the strikes that it means for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from holdfast.lab.campaign.plan import Planned
 from holdfast.lab.client import LabClient
 from holdfast.lab.demo import stage
 from holdfast.lab.demo.talk import Cluster
+from holdfast.services.iscsi.tgt import UNIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ class Cast:
     def _is_between_two(self) -> bool:
         return any("{other}" in map(str, strike.details.values()) for strike in self.planned.kind.strikes)
 
+    @property
+    def _unit(self) -> str:
+        """What runs the instance: an iSCSI volume shares its server with others."""
+        return UNIT if self.instance.startswith("iscsi/") else self.instance
+
     def strikes(self, everybody: list[str]) -> list["Blow"]:
         """All that is to be done, in order."""
         return [blow for node in self.nodes for blow in self._on(node, [n for n in everybody if n != node])]
@@ -52,7 +58,7 @@ class Cast:
     def _on(self, node: str, others: list[str]) -> Iterator["Blow"]:
         for strike in self.planned.kind.strikes:
             details = {
-                key: value.format(instance=self.instance, other=self.other) if isinstance(value, str) else value
+                key: value.format(instance=self._unit, other=self.other) if isinstance(value, str) else value
                 for key, value in {**strike.details, **self.planned.details}.items()
             }
             if strike.how in OPERATIONS:
@@ -79,10 +85,10 @@ def _fitting(how: str, details: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in details.items() if key != "mode" or how == "bmc"}
 
 
-def choose(planned: Planned, lab: LabClient, cluster: Cluster) -> Cast:
-    """Who it is now. Raises Silent, LabError."""
+def choose(planned: Planned, lab: LabClient, cluster: Cluster, volumes: Sequence[str]) -> Cast:
+    """Who it is now. `volumes` are instances. Raises Silent, LabError."""
     status = cluster.get("/status")
-    instance = {Role.PANEL: stage.PANEL, Role.VOLUME: f"nfs/{volume_name(planned.volume)}"}.get(planned.role, "")
+    instance = {Role.PANEL: stage.PANEL, Role.VOLUME: volumes[planned.volume - 1]}.get(planned.role, "")
     nodes = _nodes(planned, status, lab, cluster, instance)
     fit = status["management"]["nodes"] if planned.role is Role.PANEL else lab.nodes
     other = next((node for node in _turn(fit, planned.pick) if node not in nodes), "")

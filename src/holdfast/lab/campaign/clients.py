@@ -4,8 +4,9 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from holdfast.lab.campaign.disks import Disk, DiskClient
 from holdfast.lab.client import LabClient
-from holdfast.lab.demo.clients import ClientProcess, PanelClient, Stall, VolumeClient, wait_first
+from holdfast.lab.demo.clients import ClientProcess, PanelClient, Stall, VolumeClient, Writer, wait_first
 from holdfast.lab.layout import PANEL_ADDRESS
 from holdfast.services.nfs.journal import RECORD_BYTES, record
 
@@ -54,9 +55,10 @@ class Readback:
             found.append(
                 f"{self.volume}: its client did not read its journal back: {said.get('error', 'it ended early')}"
             )
-        elif said["lost"] or said["torn"]:
-            found.append(f"{self.volume}: its client read {said['lost']} records lost and {said['torn']} torn")
-        elif not said["lock_kept"]:
+        elif said["lost"] or said["torn"] or said.get("stale"):
+            stale = f" and {said['stale']} stale" if "stale" in said else ""
+            found.append(f"{self.volume}: its client read {said['lost']} records lost and {said['torn']} torn{stale}")
+        elif not said.get("lock_kept", True):
             found.append(
                 f"{self.volume}: its client lost its lock: {said.get('problem', 'somebody else could take it')}"
             )
@@ -66,7 +68,9 @@ class Readback:
 class Clients:
     """All of them."""
 
-    def __init__(self, lab: LabClient, authority: str, volumes: dict[str, str], file: str) -> None:
+    def __init__(
+        self, lab: LabClient, authority: str, volumes: dict[str, str], file: str, disks: Sequence[Disk]
+    ) -> None:
         """`volumes`: name → address. `file`: name of the journals."""
         self._lab, self._file = lab, file
         self.panel = PanelClient(lab, PANEL_ADDRESS, authority, interval_s=ASK_S)
@@ -74,23 +78,25 @@ class Clients:
             name: VolumeClient(lab, address, name, file, OPEN_S, interval_s=WRITE_S, patience_s=PATIENCE_S)
             for name, address in volumes.items()
         }
+        self.disks = {disk.name: DiskClient(lab, disk, interval_s=WRITE_S, patience_s=PATIENCE_S) for disk in disks}
+        self._writers: dict[str, Writer] = {**self.volumes, **self.disks}
 
     @property
     def acked(self) -> int:
         """Writes acknowledged so far."""
-        return sum(len(client.writes) for client in self.volumes.values())
+        return sum(len(client.writes) for client in self._writers.values())
 
     def wait_first(self) -> None:
         """Wait until every client has an answer. Raises LabError."""
-        for client in self.volumes.values():
+        for client in self._writers.values():
             wait_first(self.panel, client)
 
     def ended(self) -> str:
         """A client that ended though it should not have, and why; empty if none did."""
-        everybody: dict[str, ClientProcess] = {PANEL: self.panel, **self.volumes}
+        everybody: dict[str, ClientProcess] = {PANEL: self.panel, **self._writers}
         for name, client in everybody.items():
             if not client.running:
-                summary = client.summary if isinstance(client, VolumeClient) else {}
+                summary = client.summary if isinstance(client, Writer) else {}
                 return f"{name}: {summary.get('error') or summary.get('problem') or client.complaint() or 'no reason'}"
         return ""
 
@@ -98,7 +104,7 @@ class Clients:
         """A client whose service has not answered a question that was asked after `since`; empty if all have."""
         if not self.panel.asked or self.panel.asked[-1] < since:
             return PANEL
-        return next((n for n, client in self.volumes.items() if not client.sent or client.sent[-1] < since), "")
+        return next((n for n, client in self._writers.items() if not client.sent or client.sent[-1] < since), "")
 
     def no_opens(self, since: float) -> str:
         """A volume that has not opened a new file since: its server may be in its grace period."""
@@ -107,15 +113,19 @@ class Clients:
     def stalls(self, since: float) -> dict[str, list[Stall]]:
         """Client → when it was without its service; without those who never were."""
         seen = {PANEL: gaps(sorted(self.panel.answers), since)}
-        seen |= {name: gaps(client.writes, since) for name, client in self.volumes.items()}
+        seen |= {name: gaps(client.writes, since) for name, client in self._writers.items()}
         return {name: found for name, found in seen.items() if found}
 
     def stop(self) -> list[Readback]:
         """End them; what each volume's client and the campaign itself find when they read back."""
         self.panel.stop()
-        for client in self.volumes.values():
+        for client in self._writers.values():
             client.stop()
-        return [self._read_back(name, client) for name, client in self.volumes.items()]
+        disks = [
+            Readback(name, len(client.writes), tuple(client.lost(self._lab)), client.summary)
+            for name, client in self.disks.items()
+        ]
+        return [self._read_back(name, client) for name, client in self.volumes.items()] + disks
 
     def _read_back(self, name: str, client: VolumeClient) -> Readback:
         path = self._lab.layout.shared_dir / "nfs" / name / "data" / self._file
@@ -125,5 +135,5 @@ class Clients:
 
     def kill(self) -> None:
         """End them without a word. Idempotent."""
-        for client in (self.panel, *self.volumes.values()):
+        for client in (self.panel, *self._writers.values()):
             client.kill()

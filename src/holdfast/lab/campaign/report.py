@@ -1,7 +1,7 @@
 """How a campaign is told: a line per fault while it runs, and a table at the end."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from rich.console import Console, RenderableType
@@ -122,9 +122,7 @@ def verdict(outcome: Outcome) -> Iterable[RenderableType]:
         said = readback.client
         yield (
             f"{readback.volume}: {readback.acked} writes acknowledged, {len(readback.lost)} not on the shared storage; "
-            f"read through the volume: {said.get('lost', '?')} lost, {said.get('torn', '?')} torn; "
-            f"lock kept: {said.get('lock_kept', '?')}; "
-            f"{said.get('opens', '?')} files opened, {said.get('servers_met', '?')} servers met"
+            f"read through the volume: {said.get('lost', '?')} lost, {said.get('torn', '?')} torn; " + _more(said)
         )
     yield f"INV-1: {outcome.samples} looks at all processes, at most {outcome.longest_gap_s * 1000:.0f} ms apart"
     count, bystanders = len(outcome.turns), sum(len(turn.bystanders) for turn in outcome.turns)
@@ -141,6 +139,14 @@ def verdict(outcome: Outcome) -> Iterable[RenderableType]:
         if outcome.ok
         else Text("FAILED", "bold red")
     )
+
+
+def _more(said: Mapping[str, object]) -> str:
+    """What only clients of its kind can tell."""
+    if "stale" in said:
+        return f"{said['stale']} stale; {said['switches']} changes of path"
+    opens, met = said.get("opens", "?"), said.get("servers_met", "?")
+    return f"lock kept: {said.get('lock_kept', '?')}; {opens} files opened, {met} servers met"
 
 
 def show(outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ from holdfast.lab import kernel
 from holdfast.lab.campaign.alphabet import Until
 from holdfast.lab.campaign.cast import Blow, Cast, choose, volume_name
 from holdfast.lab.campaign.clients import Clients
+from holdfast.lab.campaign.disks import DISKS, make_disk
 from holdfast.lab.campaign.health import Health, services_missing
 from holdfast.lab.campaign.plan import Step
 from holdfast.lab.campaign.record import TOGETHER, Outcome, Turn
@@ -63,6 +64,8 @@ class Campaign:
         self._cluster = Cluster(lab)
         self._health = Health(lab, self._cluster)
         self._watcher = Watcher(lab)
+        self._volumes: list[str] = []
+        """Instances, in the order of the numbers that a fault has for them."""
         self._began = 0.0
         self._acked = 0
         """Writes acknowledged up to the end of the last turn."""
@@ -102,18 +105,20 @@ class Campaign:
         return outcome
 
     def _set_up(self, ending: ExitStack, volumes: int) -> None:
-        self._tell.step(f"creating {volumes} volumes")
+        self._tell.step(f"creating {volumes + DISKS} volumes")
         for host in self._lab.status():
             if host["faults"] or host["power"] != "on":
                 self._lab.heal(host["name"])
         names = [volume_name(number + 1) for number in range(volumes)]
         addresses = {name: stage.make_volume(self._lab, self._cluster, name) for name in names}
+        disks = [make_disk(self._lab, self._cluster, f"disk{number + 1}") for number in range(DISKS)]
+        self._volumes = [f"nfs/{name}" for name in names] + [f"iscsi/{disk.name}" for disk in disks]
         if missing := self._wait(self._health.missing, WHOLE_S):
             raise HoldfastError(f"the cluster is not whole: still waiting for {missing}", "See `holdfast lab status`.")
         self._tell.step("clients begin to ask, and a watcher reads the processes of all nodes")
         ending.enter_context(self._watcher)
         file = f"campaign-{self._seed}-{time.time_ns()}"
-        self._clients = Clients(self._lab, stage.authority(self._lab), addresses, file)
+        self._clients = Clients(self._lab, stage.authority(self._lab), addresses, file, disks)
         ending.callback(self._clients.kill)
         self._clients.wait_first()
 
@@ -122,7 +127,7 @@ class Campaign:
     def _turn(self, step: Step, outcome: Outcome) -> None:
         time.sleep(step.pause_s)
         drawn = [planned for planned in (step.first, step.second) if planned is not None]
-        casts = self._answered(lambda: [choose(planned, self._lab, self._cluster) for planned in drawn])
+        casts = self._answered(lambda: [choose(one, self._lab, self._cluster, self._volumes) for one in drawn])
         before = self._answered(self._before)
         offset = story.wall_offset(time.time(), kernel.boottime())
         turn = Turn(

@@ -117,7 +117,32 @@ class PanelClient(ClientProcess):
             self.connections.append(line["got"])
 
 
-class VolumeClient(ClientProcess):
+class Writer(ClientProcess):
+    """A client that writes, and reads everything back at its end."""
+
+    def __init__(self, lab: LabClient, argv: Sequence[str]) -> None:
+        self.sent: list[float] = []
+        """When each acknowledged record was written; its index is its number."""
+        self.writes: list[float] = []
+        """When each was acknowledged."""
+        self.summary: dict[str, Any] = {}
+        """After the end: acked, lost, torn, max_stall_s …, or error."""
+        super().__init__(lab, argv)
+
+    def take(self, line: dict[str, Any]) -> None:
+        if "sent" in line:
+            self.sent.append(line["sent"])
+            self.writes.append(line["acked"])
+        elif "wrong" not in line:
+            self.summary = line
+
+    @property
+    def began(self) -> bool:
+        """It has had its first answers."""
+        return bool(self.writes)
+
+
+class VolumeClient(Writer):
     """Writes a journal to a volume, a record each 20 ms, under a lock, and opens new files (services.nfs.journal)."""
 
     def __init__(
@@ -132,14 +157,8 @@ class VolumeClient(ClientProcess):
         patience_s: float = 120.0,
     ) -> None:
         """`patience_s`: it gives up when it had no server for so long."""
-        self.sent: list[float] = []
-        """When each acknowledged record was written; its index is its number."""
-        self.writes: list[float] = []
-        """When each was acknowledged."""
         self.opens: list[tuple[float, float]] = []
         """(asked for, done) of each new file."""
-        self.summary: dict[str, Any] = {}
-        """After the end: acked, lost, torn, lock_kept, max_stall_s, max_open_s …, or error."""
         argv = ["-m", "holdfast.services.nfs.journal", "--host", host, "--volume", volume, "--file", file]
         argv += ["--interval", str(interval_s), "--patience", str(patience_s)]
         super().__init__(lab, [*argv, "--opens", str(opens_s), "--out", "/proc/self/fd/1"])
@@ -147,11 +166,12 @@ class VolumeClient(ClientProcess):
     def take(self, line: dict[str, Any]) -> None:
         if "open" in line:
             self.opens.append((line["sent"], line["sent"] + line["took"]))
-        elif "sent" in line:
-            self.sent.append(line["sent"])
-            self.writes.append(line["acked"])
         else:
-            self.summary = line
+            super().take(line)
+
+    @property
+    def began(self) -> bool:
+        return bool(self.writes and self.opens)
 
     def open_times(self) -> list[float]:
         """When each new open was done. Between two of them lie also the close and the removal of the first, which a server
@@ -167,7 +187,7 @@ class VolumeClient(ClientProcess):
         return any(sent > since for sent, _ in list(self.opens))
 
 
-def wait_first(panel: PanelClient | None, volume: VolumeClient | None, timeout: float = FIRST_S) -> None:
+def wait_first(panel: PanelClient | None, volume: Writer | None, timeout: float = FIRST_S) -> None:
     """Wait until the clients have their first answers. Raises LabError."""
     end = kernel.boottime() + timeout
     waiting = threading.Event()
@@ -175,7 +195,7 @@ def wait_first(panel: PanelClient | None, volume: VolumeClient | None, timeout: 
         silent: list[tuple[str, ClientProcess]] = []
         if panel is not None and not panel.answers:
             silent.append(("panel", panel))
-        if volume is not None and not (volume.writes and volume.opens):
+        if volume is not None and not volume.began:
             silent.append(("volume", volume))
         if not silent:
             return

@@ -33,13 +33,15 @@ def make_volume(lab: LabClient, cluster: Cluster, name: str = VOLUME) -> str:
         cluster.post("/nfs/cluster", {"nodes": lab.nodes, "addresses": [ADDRESSES], "network": "public"})
     if not any(i["id"] == f"nfs/{name}" for i in status["instances"]):
         cluster.post("/nfs/volumes", {"name": name, "size": "", "address": "", "access": []})
-    _wait(cluster, lambda s: any(i["id"] == f"nfs/{name}" and i["healthy"] for i in s["instances"]), f"volume {name}")
+    wait_until(
+        cluster, lambda s: any(i["id"] == f"nfs/{name}" and i["healthy"] for i in s["instances"]), f"volume {name}"
+    )
     return str(instance(cluster.get("/status"), f"nfs/{name}")["address"])
 
 
 def leader(cluster: Cluster) -> str:
     """The node whose manager leads. Raises LabError."""
-    _wait(cluster, lambda status: bool(status["manager"]["node"]), "a manager to lead")
+    wait_until(cluster, lambda status: bool(status["manager"]["node"]), "a manager to lead")
     return str(cluster.get("/status")["manager"]["node"])
 
 
@@ -53,7 +55,7 @@ def gather(lab: LabClient, cluster: Cluster, node: str, instances: list[str]) ->
                 found = instance(status, name)
                 return bool(found["node"] == node and found["healthy"] and not found["moving_to"])
 
-            _wait(cluster, arrived, f"{name} to move to {node}")
+            wait_until(cluster, arrived, f"{name} to move to {node}")
     wait_for_nodes(lab, cluster)
 
 
@@ -83,7 +85,8 @@ def authority(lab: LabClient) -> str:
     return lab.exec(lab.nodes[0], ["cat", Tls().ca], check=True).stdout
 
 
-def _wait(cluster: Cluster, reached: Callable[[dict[str, Any]], bool], what: str) -> None:
+def wait_until(cluster: Cluster, reached: Callable[[dict[str, Any]], bool], what: str) -> None:
+    """Until the API's status says so. Raises LabError."""
     end = kernel.boottime() + MOVE_S
     pause = threading.Event()
     while True:

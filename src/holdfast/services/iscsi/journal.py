@@ -158,6 +158,7 @@ class Journal:
 
     def summary(self) -> dict[str, object]:
         return {
+            "run": self.run.hex(),
             "acked": self.written,
             "read_back": self.read_back,
             **{wrong: len(blocks) for wrong, blocks in self.found.items()},
