@@ -119,7 +119,7 @@ class Acceptance:
         """Do it to the node that serves `files`, heal, wait for every path, write down what clients felt."""
         world = self.world
         node = world.active("files")
-        boots, known = self._boots(node), {i["id"] for i in self._incidents()}
+        boots, known = self._boots(node), self._claims()
         began = boottime()
         row = Row(text, node)
         fault(node)
@@ -127,7 +127,7 @@ class Acceptance:
         row.redundant_s = world.settle()
         row.stalls = {volume: writer.stall(began) for volume, writer in world.writers.items()}
         row.resets = self._boots(node) - boots
-        row.claim = ",".join(str(i.get("proof") or "-") for i in self._incidents() if i["id"] not in known)
+        row.claim = ",".join(sorted(proof for _, proof in self._claims() - known))
         self.rows.append(row)
         say(
             f"{text} of {node}: {_stalls(row)}, claim {row.claim or 'none'}, boots {row.resets}, "
@@ -182,6 +182,10 @@ class Acceptance:
 
     def _inside(self, node: str, command: str) -> str:
         return self.lab.exec(node, ["sh", "-c", command], 60).stdout.strip()
+
+    def _claims(self) -> set[tuple[str, str]]:
+        """Incident and proof, of those that had one. An incident may go on through several faults."""
+        return {(found["id"], found["proof"]) for found in self._incidents() if found["proof"]}
 
     def _incidents(self) -> list[dict[str, Any]]:
         return list(json.loads(self.world.do("incident", "list", "--json")))
