@@ -52,7 +52,10 @@ def drivers(
         from holdfast.services.iscsi.reporter import Reporter  # noqa: PLC0415
         from holdfast.services.iscsi.tgt import TgtEngine  # noqa: PLC0415
 
-        engines: dict[str, Engine] = {"lio": LioEngine(runner, clock), "tgt": TgtEngine(Path(config.run_dir), runner, clock)}
+        engines: dict[str, Engine] = {
+            "lio": LioEngine(runner, clock),
+            "tgt": TgtEngine(Path(config.run_dir), runner, clock),
+        }
         reporter = Reporter(config.id, cluster.shared_root, clock)
         return IscsiDriver(config.id, engines, target_groups, config.run_dir, reporter, clock)
 
