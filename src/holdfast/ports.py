@@ -385,8 +385,8 @@ class Driver(Protocol):
         ...
 
     async def wait_exit(self, instance: InstanceSpec) -> bool:
-        """Returns when its main process has ended (at once if it does not run). True: by its own will, and it stays off, like
-        a guest that powered itself off; never after `stop` was asked for. False: it is to be started again."""
+        """Returns when its main process has ended (at once if it does not run). True: by its own will, and it stays off,
+        like a guest that powered itself off; never after `stop` was asked for. False: it is to be started again."""
         ...
 
 
