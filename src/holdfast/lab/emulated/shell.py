@@ -68,10 +68,14 @@ class Session(socketserver.StreamRequestHandler):
         ]
         for thread in threads:
             thread.start()
-        threading.Thread(target=self._input, args=(process, process.stdin), daemon=True).start()
+        reader = threading.Thread(target=self._input, args=(process, process.stdin), daemon=True)
+        reader.start()
         for thread in threads:
             thread.join()
         send(exit=process.wait())
+        with suppress(OSError):  # nobody is there any more
+            self.connection.shutdown(socket.SHUT_RD)  # else `finish` closes the file that the reader waits on
+        reader.join()
 
     def _input(self, process: "subprocess.Popen[bytes]", stdin: IO[bytes]) -> None:
         for line in self.rfile:
