@@ -149,5 +149,6 @@ def test_one_path_left_and_then_none(cluster: Iscsi) -> None:
     time.sleep(2.0)
     assert not any(journal.wrote_since(at + 1.0) for journal in cluster.journals.values())
     back = cluster.lab.heal(first)
+    cluster.wait_up(first)
     cluster.wait_all()
     print(f"all dead, and {first} back after {back - at:.1f} s: writes stalled {cluster.stalls(at)}")
