@@ -200,6 +200,11 @@ class InstanceSpec:
     """Its owner allows that it is stopped, and waits, where something of higher priority needs the room."""
     networks: tuple[str, ...] = ()
     """Without an address of its own: where clients reach it at the nodes' addresses. Each of these will do."""
+    home: str = ""
+    """exclusivity EVERYWHERE: the node whose copy it is. It runs there whenever that node may carry it, elsewhere only
+    meanwhile. Empty for every other exclusivity."""
+    names: tuple[str, ...] = ()
+    """Fully qualified DNS names under which clients find its address."""
 
 
 @dataclass(frozen=True, slots=True)
