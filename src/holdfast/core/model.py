@@ -201,8 +201,7 @@ class InstanceSpec:
     networks: tuple[str, ...] = ()
     """Without an address of its own: where clients reach it at the nodes' addresses. Each of these will do."""
     home: str = ""
-    """exclusivity EVERYWHERE: the node whose copy it is. It runs there whenever that node may carry it, elsewhere only
-    meanwhile. Empty for every other exclusivity."""
+    """Of an EVERYWHERE copy: its own node. It runs there whenever that node may carry it, elsewhere only meanwhile."""
     names: tuple[str, ...] = ()
     """Fully qualified DNS names under which clients find its address."""
 
@@ -256,8 +255,7 @@ class Beat:
     cpu: float = 0.0
     memory_mib: int = 0
     leaving: str = ""
-    """A node that is going down on purpose: `migrate` (its instances are moved off first), `failover` or `freeze` (they wait
-    for its return). Empty: it stays."""
+    """Going down on purpose: `migrate` (its instances move off first), `failover`, `freeze` (they wait). Empty: it stays."""
     paused: bool = False
     """It acknowledged that high availability is paused: no watchdog enforces its deadline (design, section 8: ha-pause)."""
 
