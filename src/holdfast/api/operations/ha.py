@@ -20,6 +20,7 @@ from holdfast.core.model import (
 )
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
+from holdfast.services.gateway_ha import adapted
 from holdfast.store import keys
 
 NETWORK = "management"
@@ -49,8 +50,8 @@ async def enable(
         for spec in wanted:
             await checks.require_up(draft, spec, "management HA")
         address = await checks.free_address(draft, virtual_ip, NETWORK, probe)
-        _write(draft, management, wanted, address)
-        return f"management HA enabled on {', '.join(nodes)} with the address {address.ip}"
+        more = _write(draft, management, wanted, address)
+        return f"management HA enabled on {', '.join(nodes)} with the address {address.ip}{more}"
 
     return await transact(store, actor, operation)
 
@@ -125,11 +126,10 @@ def _check_size(draft: Draft, names: Sequence[str]) -> list[NodeSpec]:
     return wanted
 
 
-def _write(draft: Draft, old: ManagementSpec, wanted: Sequence[NodeSpec], address: ServiceAddress | None) -> None:
+def _write(draft: Draft, old: ManagementSpec, wanted: Sequence[NodeSpec], address: ServiceAddress | None) -> str:
     names = tuple(spec.id for spec in wanted)
-    draft.put(
-        keys.MANAGEMENT, replace(old, nodes=names, virtual_ip=address.ip if address else "")
-    )  # members are the manager's
+    management = replace(old, nodes=names, virtual_ip=address.ip if address else "")  # members are the manager's
+    draft.put(keys.MANAGEMENT, management)
     for spec in wanted:
         if Role.MANAGEMENT not in spec.roles:
             draft.put(keys.node_spec(spec.id), replace(spec, roles=(Role.MANAGEMENT, *spec.roles)))
@@ -141,6 +141,19 @@ def _write(draft: Draft, old: ManagementSpec, wanted: Sequence[NodeSpec], addres
     draft.put(keys.instance(PANEL), replace(panel, nodes=names, address=address))
     if draft.spec(keys.service("panel", "admin"), ServiceSpec) is None:
         draft.put(keys.service("panel", "admin"), ServiceSpec("panel", "admin"))
+    return _adapt_gateways(draft, management)
+
+
+def _adapt_gateways(draft: Draft, management: ManagementSpec) -> str:
+    """High availability of S3 and of backup gateways is on only together with that of the management plane: what is on now
+    and was not, for the sentence."""
+    changed = list(adapted(draft.instances.values(), management))
+    for spec in changed:
+        draft.put(keys.instance(spec.id), spec)
+    off, on = (sorted({f"{spec.kind}/{spec.service}" for spec in changed if spec.ha is ha}) for ha in (False, True))
+    if off:
+        draft.warn(f"High availability of {', '.join(off)} is OFF from now on, until `holdfast ha enable`.")
+    return f", and with it high availability of {', '.join(on)}" if on else ""
 
 
 def panel_instance(nodes: tuple[str, ...]) -> InstanceSpec:
