@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from holdfast.bootstrap import pki, secrets
 from holdfast.errors import ConfigError, InvalidInput
@@ -134,6 +135,31 @@ def test_check_node_finds_what_does_not_belong_together(authority: pki.Authority
         with pytest.raises(InvalidInput) as raised:
             pki.check_node(ca, a_cert, a_key, node)
         assert "new bundle" in raised.value.advice
+
+
+def test_a_servers_certificate_opens_no_door_inside(authority: pki.Authority) -> None:
+    cert, key = pki.issue_server(authority, "backup main", ["backup.example.lan", "10.78.0.151"])
+    certificate = x509.load_pem_x509_certificate(cert)
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority.cert_pem))
+    usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usage) == [ExtendedKeyUsageOID.SERVER_AUTH], "etcd takes no client that shows it"
+    assert pki.names_of(cert) == {"backup.example.lan", "10.78.0.151"}
+    pki.check_server(cert, key, "backup.example.lan")
+
+
+def test_an_operators_own_certificate_is_checked(authority: pki.Authority) -> None:
+    cert, key = pki.issue_server(authority, "x", ["*.example.lan"])
+    _, other = pki.issue_server(authority, "y", ["backup.example.lan"])
+    pki.check_server(cert + authority.cert_pem, key, "backup.example.lan")
+    for a_cert, a_key, name, why in [
+        (cert, other, "backup.example.lan", "not that of"),
+        (cert, key, "a.backup.example.lan", r"good for \*\.example\.lan and not for"),
+        (b"nonsense", key, "backup.example.lan", "cannot be used"),
+        (cert, b"nonsense", "backup.example.lan", "cannot be used"),
+        (authority.cert_pem, authority.key_pem, "backup.example.lan", "good for no name"),
+    ]:
+        with pytest.raises(InvalidInput, match=why):
+            pki.check_server(a_cert, a_key, name)
 
 
 def test_the_authority_key_opens_only_with_its_secret(authority: pki.Authority) -> None:

@@ -65,6 +65,44 @@ def issue_node(ca: Authority, node_id: str, addresses: Iterable[str]) -> tuple[b
     `addresses` are the node's own on every network, and the panel's virtual IP where it is known. The common name is the
     node's id.
     """
+    usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(ca, node_id, _alternative_names([node_id, *LOCAL_NAMES, *addresses]), usage)
+
+
+def issue_server(ca: Authority, common_name: str, names: Iterable[str]) -> tuple[bytes, bytes]:
+    """Certificate and private key (PEM) of a server that clients outside the cluster reach under `names` (DNS names and
+    addresses). It opens no door inside: store and panel take no client that shows it."""
+    return _issue(ca, common_name, _alternative_names(names), [ExtendedKeyUsageOID.SERVER_AUTH])
+
+
+def check_server(cert_pem: bytes, key_pem: bytes, name: str) -> None:
+    """Raise InvalidInput unless an operator's own certificate (the server's first, its authorities' after it) and its key
+    belong together, and it is good for the DNS name, now."""
+    try:
+        certificate = x509.load_pem_x509_certificates(cert_pem)[0]
+        key = serialization.load_pem_private_key(key_pem, password=None)
+    except (ValueError, TypeError, IndexError) as error:
+        raise InvalidInput(
+            f"certificate or key cannot be used: {error}", "Give both as PEM, the key without a password."
+        ) from error
+    if certificate.public_key() != key.public_key():
+        raise InvalidInput("the key is not that of the certificate", "Give the two files that belong together.")
+    if not certificate.not_valid_before_utc <= _now() <= certificate.not_valid_after_utc:
+        raise InvalidInput(
+            f"the certificate is good from {certificate.not_valid_before_utc} to {certificate.not_valid_after_utc}",
+            "Have it renewed.",
+        )
+    names = names_of(cert_pem)
+    if name not in names and f"*.{name.partition('.')[2]}" not in names:
+        raise InvalidInput(
+            f"the certificate is good for {', '.join(sorted(names)) or 'no name'} and not for {name}",
+            "Give one for the domain.",
+        )
+
+
+def _issue(
+    ca: Authority, common_name: str, names: list[x509.GeneralName], usage: list[x509.ObjectIdentifier]
+) -> tuple[bytes, bytes]:
     authority = x509.load_pem_x509_certificate(ca.cert_pem)
     authority_key = serialization.load_pem_private_key(ca.key_pem, password=None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
@@ -72,7 +110,7 @@ def issue_node(ca: Authority, node_id: str, addresses: Iterable[str]) -> tuple[b
     organization = authority.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, node_id)]))
+        .subject_name(x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
         .issuer_name(authority.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -80,10 +118,8 @@ def issue_node(ca: Authority, node_id: str, addresses: Iterable[str]) -> tuple[b
         .not_valid_after(authority.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificate_authority=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
-        )
-        .add_extension(x509.SubjectAlternativeName(_alternative_names(node_id, addresses)), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
@@ -112,15 +148,18 @@ def check_node(ca_pem: bytes, cert_pem: bytes, key_pem: bytes, node_id: str) -> 
 def names_of(cert_pem: bytes) -> set[str]:
     """Every address and host name the certificate is good for."""
     certificate = x509.load_pem_x509_certificate(cert_pem)
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return set()
     return {str(address) for address in names.get_values_for_type(x509.IPAddress)} | set(
         names.get_values_for_type(x509.DNSName)
     )
 
 
-def _alternative_names(node_id: str, addresses: Iterable[str]) -> list[x509.GeneralName]:
+def _alternative_names(texts: Iterable[str]) -> list[x509.GeneralName]:
     names: list[x509.GeneralName] = []
-    for name in dict.fromkeys([node_id, *LOCAL_NAMES, *addresses]):
+    for name in dict.fromkeys(texts):
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(name)))
         except ValueError:

@@ -7,6 +7,9 @@ from holdfast.core.model import InstanceSpec, ManagementSpec
 
 LEAST_NODES = {"s3": 3, "backup": 2}
 """Kind → how many nodes its cluster needs for high availability."""
+NEEDS_MANAGEMENT_HA = ("s3",)
+"""Kinds that wait for the high availability of the management plane. A backup cluster has none but gateways, which its
+clients find without it."""
 
 
 def ha_off(kind: str, nodes: int, management: ManagementSpec) -> str:
@@ -15,7 +18,7 @@ def ha_off(kind: str, nodes: int, management: ManagementSpec) -> str:
     if nodes < least:
         have = "1 node" if nodes == 1 else f"{nodes} nodes"
         return f"it has {have} of the {least} that are needed; add some with `holdfast {kind} node add`"
-    if not management.virtual_ip:
+    if kind in NEEDS_MANAGEMENT_HA and not management.virtual_ip:
         return "that of the management plane is; enable it with `holdfast ha enable`"
     return ""
 
