@@ -108,6 +108,35 @@ def iscsi_volume(name: str) -> str:
     return f"{ISCSI_VOLUMES}{name}"
 
 
+BACKUP_CLUSTERS = "spec/backup/clusters/"
+BACKUP_USERS = "spec/backup/users/"
+
+
+def backup_cluster(name: str) -> str:
+    return f"{BACKUP_CLUSTERS}{name}"
+
+
+def backup_users(cluster: str) -> str:
+    """Prefix of all users of a cluster."""
+    return f"{BACKUP_USERS}{cluster}/"
+
+
+def backup_user(cluster: str, name: str) -> str:
+    return f"{backup_users(cluster)}{name}"
+
+
+S3_CLUSTERS = "spec/s3/clusters/"
+S3_USERS = "spec/s3/users/"
+
+
+def s3_cluster(name: str) -> str:
+    return f"{S3_CLUSTERS}{name}"
+
+
+def s3_user(cluster: str, user: str) -> str:
+    return f"{S3_USERS}{cluster}/{user}"
+
+
 PAUSE = "spec/pause"
 RULES = "spec/rules/"
 LOCKS = "spec/locks/"
