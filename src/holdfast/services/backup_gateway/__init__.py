@@ -1,0 +1,1 @@
+"""Backup gateways: restic's REST protocol in front of file systems and object stores."""
