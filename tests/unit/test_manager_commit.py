@@ -9,8 +9,8 @@ from decide_world import N1, N2, NOW, T, vm
 from holdfast.clock import ManualClock
 from holdfast.core.decide import decide
 from holdfast.core.history import Event
-from holdfast.core.intents import EndMove, KeepOff, Place
-from holdfast.core.model import Desired, InstanceSpec, InstanceState, MoveRequest, Placement
+from holdfast.core.intents import EndMove, KeepOff, Place, Remove
+from holdfast.core.model import Desired, InstanceSpec, InstanceState, MoveRequest, Placement, ServiceSpec
 from holdfast.core.view import InstanceView, View
 from holdfast.manager.commit import Committer, EventLog
 from holdfast.ports import Compare, Op, Put, TxnResult
@@ -147,3 +147,24 @@ async def test_a_power_off_is_written_into_what_is_wanted_unless_somebody_change
     assert spec == replace(bench.view.instances["vm/a"].spec, desired=Desired.STOPPED)
     assert bench.events() == ["instance-powered-off"]
     assert not await bench.committer.commit(intent, bench.view), "it rests on what has changed"
+
+
+async def test_a_service_is_forgotten_with_its_last_instance() -> None:
+    """Both are removed in one pass: the view still shows the first one when the second goes."""
+    bench = Bench(vm(spec={"desired": Desired.STOPPED}))
+    seen = bench.view.instances["vm/a"]
+    assert seen.spec.service == "a"
+    second = replace(seen.spec, id="vm/a/2")
+    revision = bench.cluster.txn((), (Put(keys.instance(second.id), encode(second)),), ()).revision
+    view = replace(
+        bench.view,
+        instances={"vm/a": seen, second.id: InstanceView(second, revision)},
+    )
+    key = keys.service("vm", "a")
+    bench.cluster.txn((), (Put(key, encode(ServiceSpec("vm", "a", {"deleting": True}))),), ())
+    assert await bench.committer.commit(Remove("vm/a", seen.placement_revision, seen.spec_revision), view)
+    assert bench.cluster.get(key) is not None
+    assert not await bench.committer.commit(Remove(second.id, 0, revision + 99), view), "it changed meanwhile"
+    assert await bench.committer.commit(Remove(second.id, 0, revision), view)
+    assert bench.cluster.get(key) is None
+    assert not bench.cluster.list(keys.INSTANCES).entries

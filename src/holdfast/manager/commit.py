@@ -49,6 +49,8 @@ class Committer:
     def __init__(self, election: Election, events: EventLog) -> None:
         self._election = election
         self._events = events
+        self._removed: dict[str, int] = {}
+        """Instance → revision of the record that was deleted: a view may still show it."""
 
     async def commit(self, intent: Intent, view: View) -> int:
         """Raises LostLeadership and StoreError."""
@@ -178,10 +180,21 @@ class Committer:
             Delete(keys.status(intent.instance)),
             Delete(keys.move(intent.instance)),
             Delete(keys.instance(intent.instance)),
-            Delete(keys.service(spec.kind, spec.service)),
             self._events.put("instance-removed", f"{intent.instance} is deleted", instance=intent.instance),
         ]
-        return await self._write(compare, ops)
+        left = [
+            other
+            for name, other in view.instances.items()
+            if (other.spec.kind, other.spec.service) == (spec.kind, spec.service)
+            and name != intent.instance
+            and self._removed.get(name) != other.spec_revision
+        ]
+        if not left:
+            ops.append(Delete(keys.service(spec.kind, spec.service)))
+        revision = await self._write(compare, ops)
+        if revision:
+            self._removed[intent.instance] = intent.spec_revision
+        return revision
 
     async def _write(self, compare: list[Compare], ops: list[Op]) -> int:
         # A pause holds from the moment it is written, also for a manager that has not seen it yet.

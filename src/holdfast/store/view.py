@@ -118,6 +118,12 @@ def node_view(source: Source, name: str) -> NodeView | None:
     )
 
 
+def to_be_removed(service: ServiceSpec, instance: str) -> bool:
+    """Its operator has deleted the whole service (`deleting`), or taken this part from it (`leaving`): it is stopped and
+    then forgotten."""
+    return bool(service.config.get("deleting")) or instance in service.config.get("leaving", ())
+
+
 def instance_view(source: Source, key: str, *, placed_at: float = float("-inf")) -> InstanceView:
     """An instance by its records alone; `placed_at` is the observer's."""
     spec = source.read(key, InstanceSpec)
@@ -127,7 +133,7 @@ def instance_view(source: Source, key: str, *, placed_at: float = float("-inf"))
     return InstanceView(
         spec=spec,
         spec_revision=source.revision_of(key),
-        deleting=bool(service and service.config.get("deleting")),
+        deleting=service is not None and to_be_removed(service, spec.id),
         placement=placement,
         placement_revision=source.revision_of(keys.placement(spec.id)),
         status=_status(source, spec.id, placement),
