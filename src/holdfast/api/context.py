@@ -1,5 +1,6 @@
 """What API and panel work with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class ApiContext:
     """None: this process cannot make disks."""
     files: Files | None = None
     """None: this process cannot make iSCSI volumes."""
+    cluster_secret: Callable[[], bytes] | None = None
+    """What secrets in the store are locked with (bootstrap/secrets.py). Raises ConfigError."""
     log_dir: Path = Path("/var/log/holdfast")
     """Logs of this node, the consoles of its machines among them."""
     creations: Creations = field(default_factory=Creations)
@@ -46,9 +49,24 @@ def make_context(
     make_bundle: MakeBundle | None = None,
     images: Images | None = None,
     files: Files | None = None,
+    cluster_secret: Callable[[], bytes] | None = None,
     log_dir: Path = Path("/var/log/holdfast"),
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
     auth = Authenticator(store, clock)
     cache = StatusCache(store, clock, sessions=auth.sessions)
-    return ApiContext(node, session, store, clock, cache, auth, fences, probe, make_bundle, images, files, log_dir)
+    return ApiContext(
+        node,
+        session,
+        store,
+        clock,
+        cache,
+        auth,
+        fences,
+        probe,
+        make_bundle,
+        images,
+        files,
+        cluster_secret,
+        log_dir,
+    )

@@ -49,6 +49,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         make_bundle=_make_bundle,
         images=QemuImages(),
         files=VolumeFiles(clock),
+        cluster_secret=_cluster_secret,
         log_dir=Path(config.log_dir),
     )
     app = create_app(context)
@@ -180,6 +181,13 @@ async def _make_bundle(store: Store, spec: NodeSpec) -> bytes:
     from holdfast.bootstrap.bundle import make_bundle
 
     return await make_bundle(store, spec)
+
+
+def _cluster_secret() -> bytes:
+    from holdfast.bootstrap import files
+    from holdfast.bootstrap.secrets import read_secret
+
+    return read_secret(files.PKI_DIR / files.CLUSTER_SECRET)
 
 
 def _mount_panel(app: FastAPI, context: ApiContext) -> None:
