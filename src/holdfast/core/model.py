@@ -204,6 +204,8 @@ class InstanceSpec:
     """Of an EVERYWHERE copy: its own node. It runs there whenever that node may carry it, elsewhere only meanwhile."""
     names: tuple[str, ...] = ()
     """Fully qualified DNS names under which clients find its address."""
+    spread: str = ""
+    """Those of its service with the same word are spread evenly over the nodes, by number before weight, e.g. `os`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +288,7 @@ class Placement:
     node: str
     epoch: int
     fence_epoch: int
-    """The node's fence epoch when this was written. A claim of the node raises its fence epoch and thereby voids every
-    placement on it at once: the agent acts only on placements that carry the epoch it acknowledged."""
+    """The node's when this was written. The agent acts only on the one it acknowledged, so a claim voids all at once."""
     goal: Goal = Goal.RUN
     reason: str = ""
     """One sentence for people: why here, why now."""
@@ -344,8 +345,7 @@ class InstanceStatus:
     stable: bool = False
     """It ran for a stable time under this placement: earlier failures count no more."""
     powered_off: bool = False
-    """STOPPED (or MIGRATED) after it had ended by its own will: a guest that was shut down from inside, which is no failure.
-    It is not started again under this placement."""
+    """STOPPED (or MIGRATED) after its own end, as a guest shut down from inside: no failure, and no start under this epoch."""
     migrate_error: str = ""
     """Why the live migration that this placement asks for failed: it still runs here, and certainly not on the target."""
 

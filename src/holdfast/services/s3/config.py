@@ -256,7 +256,7 @@ def gateway_part(node: str) -> str:
 def instance_specs(cluster: S3Cluster, *, ha: bool) -> tuple[InstanceSpec, ...]:
     """Every instance of the cluster: name servers, object servers, background, gateways."""
     servers = [
-        _spec(cluster, part, ha, address=server.address, cpu=0.2, memory_mib=128)
+        _spec(cluster, part, ha, spread=part.partition("-")[0], address=server.address, cpu=0.2, memory_mib=128)
         for part, server in cluster.servers.items()
     ]
     background = _spec(cluster, BACKGROUND, ha, cpu=0.1, memory_mib=192)
@@ -267,6 +267,7 @@ def instance_specs(cluster: S3Cluster, *, ha: bool) -> tuple[InstanceSpec, ...]:
             ha,
             exclusivity=Exclusivity.EVERYWHERE,
             home=node,
+            spread=_GATEWAY.rstrip("-"),
             address=address,
             names=(cluster.domain, f"*.{cluster.domain}"),
             cpu=0.3,
