@@ -4,13 +4,13 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.lab import cgroups
+from holdfast.lab import cgroups, kernel
 from holdfast.lab.layout import cgroup_name, netns_prefix
 from holdfast.lab.network import delete_namespace, namespaces
 
 _OURS = (
     *("nodes", "shared", "emulated", "disks", "bmc"),
-    *("control.sock", "lab.json", "events.jsonl", "labd.log", "watch.jsonl"),
+    *("control.sock", "shared.img", "lab.json", "events.jsonl", "labd.log", "watch.jsonl"),
 )
 
 
@@ -28,7 +28,8 @@ def _groups(name: str) -> list[Path]:
 
 def sweep(name: str, state_dir: Path, *, keep_disks: bool = False) -> None:
     """Kill the lab's processes (its daemon too), then remove groups, namespaces and, unless kept, its files. Mounts are
-    in the hosts' own mount namespaces and end with their processes. Idempotent. Raises CgroupError if something stays."""
+    in the hosts' own mount namespaces and end with their processes, but for that of a shared storage with a size of its own.
+    Idempotent. Raises CgroupError if something stays."""
     group = cgroups.mount_point() / cgroup_name(name)
     cgroups.kill(group)
     cgroups.wait_empty(group)
@@ -44,6 +45,8 @@ def remove_files(state_dir: Path) -> None:
     """Only what the lab itself makes is deleted: the directory may have been named by mistake."""
     for entry in _OURS:
         path = state_dir / entry
+        if path.is_mount():
+            kernel.umount(path, kernel.MNT_DETACH)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, InvalidInput
-from holdfast.lab import cgroups, kernel
+from holdfast.lab import cgroups, kernel, storage
 from holdfast.lab.bmc import RedfishBmc, listening_socket, make_certificate
 from holdfast.lab.emulated.host import EmulatedHost
 from holdfast.lab.eventlog import EventLog
@@ -83,6 +83,8 @@ class LabDaemon:
             self._weights = MachineWeights(group.parent, cpu / "machines")
             self._weights.start()
         self._layout.shared_dir.mkdir(exist_ok=True)
+        if self._options.shared_mib:
+            storage.make_small(self._layout.shared_dir, self._layout.shared_image, self._options.shared_mib)
         self._switch.build(h.layout.bmc_address for h in self._hosts.values() if h.layout.bmc_address)
         for host in self._hosts.values():
             if host.layout.bmc_address:

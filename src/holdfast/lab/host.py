@@ -22,6 +22,8 @@ from holdfast.lab.options import LabOptions
 from holdfast.lab.watchdog import FuseWatchdog
 
 _DEATH_S = 15.0
+_MOST_RESOLVERS = 3
+"""The C library asks no more."""
 _INIT = Path(__file__).with_name("init.sh")
 
 
@@ -218,7 +220,7 @@ class Host:
             init=init,
             environment=environment,
             hosts_file=hosts_file(lab),
-            resolv_conf="# There is no name server in the lab.\n",
+            resolv_conf=_resolvers(lab) if layout.name == CLIENT else "# Nodes know each other by /etc/hosts.\n",
             binds=checkout_directories(),
             watchdog_data=self._watchdog.mount_data() if self._watchdog else "",
             clock_offset_s=int(self._options.clock_offsets.get(layout.name, 0)),
@@ -277,6 +279,12 @@ def hosts_file(lab: Layout) -> str:
         management = next(p for p in host.ports if p.network.name == "management")
         lines += [f"{address.partition('/')[0]} {host.name}" for address in management.addresses]
     return "\n".join(lines) + "\n"
+
+
+def _resolvers(lab: Layout) -> str:
+    """/etc/resolv.conf of the client host: it asks the cluster's own name servers."""
+    servers = [lab.hosts[node].address("management") for node in lab.nodes[:_MOST_RESOLVERS]]
+    return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:1 attempts:3\n"
 
 
 def _bmc_certificates(lab: Layout) -> dict[str, str]:

@@ -131,6 +131,11 @@ class Layout:
         return self.state_dir / "shared"
 
     @property
+    def shared_image(self) -> Path:
+        """What the shared storage is made of if it has a size of its own."""
+        return self.state_dir / "shared.img"
+
+    @property
     def emulated_dir(self) -> Path:
         """What the emulated nodes boot."""
         return self.state_dir / "emulated"

@@ -33,6 +33,8 @@ class LabOptions:
     """Nodes that are machines of their own with Debian's kernel, under software emulation (see `emulated`). Storage only."""
     shared_disks: dict[str, int] = field(default_factory=dict)
     """Name → MiB of a block device that all emulated nodes see."""
+    shared_mib: int = 0
+    """The shared storage is a file system of its own of so many MiB, which can be full; 0: a directory of the machine's."""
     watchdog_reset: str = "reboot"
     """What a fired watchdog does after the reset: `reboot` the node, or leave it `off`."""
     reboot_delay_s: float = 2.0

@@ -3,16 +3,27 @@
 It is a FUSE mount whose server is gone, laid over the real directory. What a process opened before stays usable, so a
 service that holds its files open notices only when it opens the next one.
 
+A shared storage that can be full is an ext4 file system in a file.
+
 Run as `python -m holdfast.lab.storage PID lose|restore` to do it in the mount namespace of a process.
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from holdfast.lab import kernel
 
 MOUNT_POINT = Path("/shared")
+
+
+def make_small(directory: Path, image: Path, mib: int) -> None:
+    """Mount a file system of so many MiB on the directory; `cleanup` takes it away. Raises CalledProcessError."""
+    with image.open("wb") as file:
+        file.truncate(mib << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True, timeout=60)
+    subprocess.run(["mount", "-o", "loop", str(image), str(directory)], check=True, timeout=60)
 
 
 def lose(mount_point: Path, fuse: int | None = None) -> None:
