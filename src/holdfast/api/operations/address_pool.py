@@ -30,8 +30,8 @@ async def choose(
         asked = list(islice(candidates, min(count - len(free), AT_ONCE)))
         if not asked:
             raise Conflict(
-                f"{', '.join(ranges)} {'has' if len(free) == 1 else 'have'} {len(free)} free addresses of the {count} that "
-                f"are needed{': ' + '; '.join(taken[:5]) if taken else ''}",
+                f"only {len(free)} of the {count} addresses that are needed are free in {', '.join(ranges)}"
+                f"{': ' + '; '.join(taken[:5]) if taken else ''}",
                 "Give a larger range, or another one, with --addresses.",
             )
         answers = await asyncio.gather(*(checks.ask(draft, candidate, probe) for candidate in asked))
