@@ -33,6 +33,7 @@ from holdfast.core.policy import (
 from holdfast.errors import StoreError
 from holdfast.ports import Entry
 from holdfast.services.iscsi.config import TargetGroup, VolumeRecord
+from holdfast.services.s3.config import S3Cluster, S3User
 from holdfast.store import codec, keys
 
 T = TypeVar("T")
@@ -46,7 +47,8 @@ class ManagerInfo:
     term: int = 0
 
 
-# Prefix (or whole key) → what its value is. Users, sessions and secrets are deliberately never decoded.
+# Prefix (or whole key) → what its value is. Accounts, sessions and secrets are deliberately never decoded; what of the rest
+# holds secrets is shown without them (`TargetGroupView`, `s3_view.py`).
 _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.CLUSTER, ClusterSpec),
     (keys.MANAGEMENT, ManagementSpec),
@@ -68,6 +70,8 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.COMPUTE, ComputeSpec),
     (keys.ISCSI_GROUPS, TargetGroup),
     (keys.ISCSI_VOLUMES, VolumeRecord),
+    (keys.S3_CLUSTERS, S3Cluster),
+    (keys.S3_USERS, S3User),
 )
 _NODE_KINDS: dict[str, type[Any]] = {
     "beat": Beat,

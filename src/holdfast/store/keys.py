@@ -133,8 +133,13 @@ def s3_cluster(name: str) -> str:
     return f"{S3_CLUSTERS}{name}"
 
 
+def s3_users(cluster: str) -> str:
+    """Prefix of all users of a cluster."""
+    return f"{S3_USERS}{cluster}/"
+
+
 def s3_user(cluster: str, user: str) -> str:
-    return f"{S3_USERS}{cluster}/{user}"
+    return f"{s3_users(cluster)}{user}"
 
 
 PAUSE = "spec/pause"
