@@ -204,7 +204,7 @@ PLANNER_MUTANTS = (
         "spread-over-strangers",
         "what is counted goes where fewest of any kind are, whatever the node carries of its own group",
         "spreading",
-        (PLACEMENT, "        yield self._fewest(spread_set, arrays.counts.of_set)\n", ""),
+        (PLACEMENT, "        yield self._fewest(spread_set, counts.of_set)\n", ""),
         by=(
             "test property/test_spreading_properties.py::test_the_choice_goes_by_the_set_then_by_the_kind_then_by_all",
         ),

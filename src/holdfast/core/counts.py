@@ -1,7 +1,8 @@
 """What is counted, because it cannot be weighed: how many instances of a kind each node carries.
 
-A *spread set* are the instances of one kind that may run on the same nodes, e.g. all volumes of an iSCSI target group: of
-these each node is to carry as many as the others.
+A *spread set* are the instances of one kind that may run on the same nodes, e.g. all volumes of an iSCSI target group; or
+what a service of several parts says (`InstanceSpec.spread`), e.g. the object servers of one S3 cluster. Of these each node
+is to carry as many as the others.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,12 +13,12 @@ import numpy.typing as npt
 from holdfast.core.model import InstanceSpec
 
 Amounts = npt.NDArray[np.int64]
-SpreadSet = tuple[str, frozenset[str]]
-"""Kind, and the only nodes that are eligible (none: any)."""
+SpreadSet = tuple[str, str, frozenset[str]]
+"""Kind; service and word, where it says one; and the only nodes that are eligible (none: any)."""
 
 
 def spread_set(spec: InstanceSpec) -> SpreadSet:
-    return spec.kind, frozenset(spec.nodes)
+    return spec.kind, f"{spec.service} {spec.spread}" if spec.spread else "", frozenset(spec.nodes)
 
 
 def kind_of(spec: InstanceSpec) -> str:
@@ -25,8 +26,8 @@ def kind_of(spec: InstanceSpec) -> str:
 
 
 def counted(spec: InstanceSpec) -> bool:
-    """It needs nothing of what nodes have, so that only its number says how much a node carries of it."""
-    return not (spec.memory_mib or spec.cpu)
+    """Its number says how much a node carries of it: it needs nothing of what nodes have, or is to be spread by number."""
+    return bool(spec.spread) or not (spec.memory_mib or spec.cpu)
 
 
 class Counts:
@@ -43,7 +44,7 @@ class Counts:
                 places.setdefault(spread_set(spec), []).append(index[node])
         self._sets = {key: np.bincount(numbers, minlength=self._size) for key, numbers in places.items()}
         self._kinds: dict[str, Amounts] = {}
-        for (kind, _), there in self._sets.items():
+        for (kind, _, _), there in self._sets.items():
             self._kinds[kind] = self.of_kind(kind) + there
 
     def of_set(self, key: SpreadSet) -> Amounts:

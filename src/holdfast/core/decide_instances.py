@@ -6,7 +6,7 @@ from holdfast.core.batch import Batch, counters_of
 from holdfast.core.fencing import waiting_for_proof
 from holdfast.core.intents import EndMove, Intent, KeepOff, Place, Remove
 from holdfast.core.migration import migration_intents
-from holdfast.core.model import Desired, Goal, InstanceState
+from holdfast.core.model import Desired, Exclusivity, Goal, InstanceSpec, InstanceState
 from holdfast.core.placement import Choice, moves_without_claim
 from holdfast.core.reasons import LIVE_KINDS, Leave, reasons_to_leave, restarts_used_up, times
 from holdfast.core.start_order import OPEN, gate, queued
@@ -73,7 +73,10 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
         why = f"{_unplaceable(batch, nodes)} can take it: {choice.why_not()}"
         yielded = placement.yields_to if placement and placement.goal is Goal.STOP else ""
         batch.waiting[instance.id] = f"it was stopped to make room for {yielded}; {why}" if yielded else why
-        homeless = not batch.executors(instance) and not choice.waits
+        everywhere = (
+            instance.spec.exclusivity is Exclusivity.EVERYWHERE
+        )  # the other copies are there: nobody makes room
+        homeless = not batch.executors(instance) and not choice.waits and not everywhere
         if homeless and batch.choose(instance.spec, nodes, weightless=True).node:
             batch.cramped.append(instance.id)
             keep_what_is_freed(batch, instance)
@@ -89,17 +92,30 @@ def _place(batch: Batch, instance: InstanceView, *, avoid: str = "") -> Iterator
         instance,
         choice.node,
         Goal.RUN,
-        f"moved from {source}" if moved else "chosen by free resources",
+        _why_there(instance.spec, choice) or (f"moved from {source}" if moved else "chosen by free resources"),
         event="instance-relocated" if relocated else "",
         counters=counters,
         finishes_move=move is not None,
     )
 
 
+def _why_there(spec: InstanceSpec, choice: Choice) -> str:
+    """In words, of a copy with a home; "" for every other instance."""
+    if choice.node == spec.home:
+        return "its home"
+    why = choice.reasons.get(spec.home, "")
+    return f"in place of its home {spec.home}{f', which {why}' if why else ''}" if spec.home else ""
+
+
 def _unplaceable(batch: Batch, nodes: Mapping[str, NodeView]) -> str:
     """Begin of the sentence that says why an instance is nowhere; `nodes` are those that come into question."""
     only = len(nodes) < len(batch.view.nodes)
-    return f"its high availability is off, and only {next(iter(nodes))}" if only else "no node"
+    return f"its high availability is off, and only {' or '.join(nodes)}" if only else "no node"
+
+
+def _follows_suspicion(batch: Batch, instance: InstanceView) -> bool:
+    """It is started elsewhere as soon as its node is down, without a claim."""
+    return moves_without_claim(instance.spec) and batch.view.recovers(instance.spec)
 
 
 def _rest(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
@@ -152,7 +168,7 @@ def _stopping(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     placement = instance.placement
     assert placement is not None
     node = batch.view.nodes[placement.node]
-    if node.down(batch.view.timing, batch.now) and moves_without_claim(instance.spec):
+    if node.down(batch.view.timing, batch.now) and _follows_suspicion(batch, instance):
         yield from _place(batch, instance)
         return
     stays = placement.next_node == node.id and node.up(batch.view.timing, batch.now)
@@ -184,9 +200,12 @@ def _reconsider(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
     assert placement is not None
     node = batch.view.nodes[placement.node]
     # A node that is frozen keeps what is strict: its return is waited for.
-    if node.down(batch.view.timing, batch.now) or (node.frozen and moves_without_claim(instance.spec)):
-        if moves_without_claim(instance.spec):
+    follows = _follows_suspicion(batch, instance)
+    if node.down(batch.view.timing, batch.now) or (node.frozen and follows):
+        if follows:
             yield from _place(batch, instance)
+        elif moves_without_claim(instance.spec):
+            batch.waiting[instance.id] = f"its high availability is off, so it waits for {node.id}"
         else:
             batch.waiting[instance.id] = waiting_for_proof(node, batch.view.timing, batch.now)
         return

@@ -5,7 +5,7 @@ again, each time without the node that was chosen before; so the order of the an
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.batch import Batch, counters_of
@@ -138,6 +138,7 @@ class _Traits:
     wanted: bool
     last_resort: bool
     well: bool
+    home: bool
     preference: int
     mates: int
     company: int
@@ -150,6 +151,8 @@ class _Traits:
     carries: int
     needs_memory: bool
     needs_cpu: bool
+    spread: str
+    """The word that it is spread by; empty: by its weight, if it has one."""
 
 
 def _traits(batch: Batch, instance: InstanceView, node: NodeView) -> _Traits:
@@ -166,6 +169,7 @@ def _traits(batch: Batch, instance: InstanceView, node: NodeView) -> _Traits:
         wanted=node.id == wanted,
         last_resort=node.id == avoid or node.id in counters_of(instance)[1],
         well=node.well(batch.view.timing, batch.now),
+        home=node.id == spec.home,
         preference=group.preference(node.id),
         mates=sum(node.id in batch.where.get(name, ()) for name in group.members),
         company=group.company(batch.where).get(node.id, 0),
@@ -176,6 +180,7 @@ def _traits(batch: Batch, instance: InstanceView, node: NodeView) -> _Traits:
         carries=int(arrays.count[number]) + len(to_come),
         needs_memory=any(member.memory_mib for member in party),
         needs_cpu=any(member.cpu for member in party),
+        spread=spec.spread,
     )
 
 
@@ -193,10 +198,14 @@ def _count(
 def _for(traits: _Traits) -> str:
     if traits.wanted:
         return "is the first choice: it was asked for"
+    if traits.home:
+        return "is the first choice: it is its home"
     if traits.preference > 0:
         return "is the first choice: its rules prefer it"
     if traits.company > 0:
         return "is the first choice: those that it prefers to be with are there"
+    if traits.spread:
+        return f"is the first choice: it carries fewest {traits.spread} of its service ({traits.like_it} with it)"
     if traits.needs_memory:
         return f"is the first choice: most memory stays free with it there ({traits.memory_free_mib} MiB)"
     if traits.needs_cpu:
@@ -206,13 +215,15 @@ def _for(traits: _Traits) -> str:
 
 def _after(traits: _Traits, better: _Traits) -> str:
     """The first thing in the order of the ranking in which the two differ."""
-    for differs, text in (
+    differences: Iterable[tuple[bool, str]] = (
         (traits.wanted != better.wanted, "that one was asked for"),
         (traits.last_resort != better.last_resort, "it is to leave this one, or failed to start there"),
         (traits.well != better.well, "this one is up for too short a time to be believed"),
+        (traits.home != better.home, "that one is its home"),
         (traits.preference != better.preference, "its rules prefer it less"),
         (traits.mates != better.mates, "fewer of those that share its node are there"),
         (traits.company != better.company, "its rules prefer the company there less"),
+        *(_by_number(traits, better) if traits.spread else ()),
         (
             traits.needs_memory and traits.memory_free_mib != better.memory_free_mib,
             f"less memory would stay free ({traits.memory_free_mib} MiB, there {better.memory_free_mib})",
@@ -221,19 +232,22 @@ def _after(traits: _Traits, better: _Traits) -> str:
             traits.needs_cpu and traits.cpu_free != better.cpu_free,
             f"fewer cores would stay free ({traits.cpu_free:g}, there {better.cpu_free:g})",
         ),
-        (
-            traits.like_it != better.like_it,
-            f"it would carry more of this kind for the same nodes ({traits.like_it}, there {better.like_it})",
-        ),
-        (
-            traits.of_kind != better.of_kind,
-            f"it would carry more of this kind ({traits.of_kind}, there {better.of_kind})",
-        ),
+        *_by_number(traits, better),
         (traits.carries != better.carries, f"it would carry more ({_instances(traits.carries)})"),
-    ):
-        if differs:
-            return text
-    return "all else is equal, and its name comes later"
+    )
+    return next((text for differs, text in differences if differs), "all else is equal, and its name comes later")
+
+
+def _by_number(traits: _Traits, better: _Traits) -> Iterator[tuple[bool, str]]:
+    alike = f"{traits.spread} of its service" if traits.spread else "of this kind for the same nodes"
+    yield (
+        traits.like_it != better.like_it,
+        f"it would carry more {alike} ({traits.like_it}, there {better.like_it})",
+    )
+    yield (
+        traits.of_kind != better.of_kind,
+        f"it would carry more of this kind ({traits.of_kind}, there {better.of_kind})",
+    )
 
 
 def _instances(count: int) -> str:

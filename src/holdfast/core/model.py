@@ -345,7 +345,7 @@ class InstanceStatus:
     stable: bool = False
     """It ran for a stable time under this placement: earlier failures count no more."""
     powered_off: bool = False
-    """STOPPED (or MIGRATED) after its own end, as a guest shut down from inside: no failure, and no start under this epoch."""
+    """STOPPED (or MIGRATED) after its own end, as a guest shut down from inside: no failure, no start under this epoch."""
     migrate_error: str = ""
     """Why the live migration that this placement asks for failed: it still runs here, and certainly not on the target."""
 

@@ -36,12 +36,13 @@ def takes_part(view: View, node: NodeView, now: float) -> bool:
 
 
 def undisturbed(batch: Batch, instance: InstanceView) -> bool:
-    """It runs well on one node, in no group of strict affinity; nothing is under way with it, and no lock holds it."""
+    """It runs well on one node, in no group of strict affinity, and has no home; nothing is under way with it, and no lock
+    holds it."""
     spec, placement = instance.spec, instance.placement
     if placement is None or placement.goal is not Goal.RUN or spec.desired is not Desired.STARTED:
         return False
     held = instance.lock is not None or instance.move is not None or bool(instance.bound_for) or instance.deleting
-    alone = spec.id not in batch.rules.blocked and len(batch.rules.group(spec.id).members) == 1
+    alone = not spec.home and spec.id not in batch.rules.blocked and len(batch.rules.group(spec.id).members) == 1
     return not held and alone and len(batch.executors(instance)) == 1 and runs_well(instance)
 
 

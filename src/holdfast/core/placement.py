@@ -51,9 +51,9 @@ def choose(
     weightless: bool = False,
 ) -> Choice:
     """The best of the nodes (of those in `among`, if it is given) that hard rules permit, in this order: `wanted`; not
-    `avoid` and not `tried` (only if there is no other); up for a while already (`NodeView.well`); preferred by node
-    affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances of its spread set, then of its kind,
-    then of all; lowest name.
+    `avoid` and not `tried` (only if there is no other); up for a while already (`NodeView.well`); its home; preferred by
+    node affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances of its spread set, then of its
+    kind (these two before memory, if it is to be spread by number); fewest of all; lowest name.
 
     A group of strict affinity that runs nowhere goes only where all its members that are to run fit together. If members
     run, the instance joins them or waits. Members in `leaving` (their placement says stop, so that they can be placed anew)
@@ -171,19 +171,28 @@ class _Search:
     def _values(self) -> Iterator[Amounts]:
         """For each node how good it is; the first is the most important."""
         arrays, group, where = self.fleet.arrays, self._group, self.fleet.where
+        if self._spec.home in arrays.index:
+            yield arrays.numbers({self._spec.home: 1})
         if group.preferred:
             yield arrays.preference(group)
         if len(group.members) > 1:
             yield arrays.numbers(Counter(node for name in group.members for node in where.get(name, ())))
         if group.likes:
             yield arrays.numbers(group.company(where))
+        if self._spec.spread:
+            yield from self._fewest_of_its_own()
         if any(need.memory_mib for need in self._needs):
             yield self._after(arrays.memory, [need.memory_mib for need in self._needs])
         if any(need.micro_cores for need in self._needs):
             yield self._after(arrays.cores, [need.micro_cores for need in self._needs])
-        yield self._fewest(spread_set, arrays.counts.of_set)
-        yield self._fewest(kind_of, arrays.counts.of_kind)
+        if not self._spec.spread:
+            yield from self._fewest_of_its_own()
         yield self._after(-arrays.count, [1] * len(self._needs))
+
+    def _fewest_of_its_own(self) -> Iterator[Amounts]:
+        counts = self.fleet.arrays.counts
+        yield self._fewest(spread_set, counts.of_set)
+        yield self._fewest(kind_of, counts.of_kind)
 
     def _fewest(self, label: Callable[[InstanceSpec], Label], carried: Callable[[Label], Amounts]) -> Amounts:
         """Where each of the party finds fewest others of its own label, over all of the party."""

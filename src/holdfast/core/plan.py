@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from holdfast.core.batch import counters_of
 from holdfast.core.capacity import Fleet
 from holdfast.core.make_room import RoomSolution, Solver
-from holdfast.core.model import Desired, InstanceSpec
+from holdfast.core.model import Desired, Exclusivity, InstanceSpec
 from holdfast.core.neighbourhood import room_problem
 from holdfast.core.placement import Choice, choose, placement_order, rules_of
 from holdfast.core.view import InstanceView, View
@@ -32,7 +32,8 @@ class Plan:
     homes: Mapping[str, str] = field(default_factory=dict)
     """Instance that is off and stays off → the node where it would be started."""
     shortfall: tuple[str, ...] = ()
-    """Of `unplaced`, what there should be room for: all but those that wait for their own node by their owner's wish."""
+    """Of `unplaced`, what there should be room for: all but those that wait for their own node by their owner's wish, and
+    copies of what runs everywhere."""
 
 
 def evacuate(view: View, failed: Collection[str], solver: Solver | None = None, *, now: float | None = None) -> Plan:
@@ -133,6 +134,8 @@ class _Attempt:
         """There is no room for them."""
         self._bound: list[InstanceView] = []
         """They wait for their own nodes."""
+        self._spare: list[InstanceView] = []
+        """Copies of what runs everywhere: there is no room for them, and none is made."""
         self._homes: dict[str, str] = {}
         self._solution = RoomSolution()
 
@@ -143,7 +146,12 @@ class _Attempt:
         while any(self._put(instance) for instance in left if len(self._group(instance)) > 1):
             left = [instance for instance in left if instance.id not in self.placements]
         for instance in left:
-            (self.short if self._among(instance) is None else self._bound).append(instance)
+            if self._among(instance) is not None:
+                self._bound.append(instance)
+            elif instance.spec.exclusivity is Exclusivity.EVERYWHERE:
+                self._spare.append(instance)
+            else:
+                self.short.append(instance)
 
     def _put(self, instance: InstanceView) -> bool:
         node = self._choice(instance).node
@@ -198,8 +206,9 @@ class _Attempt:
         for name, node in solution.placed.items():
             self.placements[name] = node
             self._fleet.place(self._spec(name), node)
-        waiting = {*asked, *(instance.id for instance in (*self.short, *self._bound))} - self.placements.keys()
-        self.short, self._bound = [], []
+        left = {instance.id for instance in (*self.short, *self._bound, *self._spare)}
+        waiting = {*asked, *left} - self.placements.keys()
+        self.short, self._bound, self._spare = [], [], []
         ordered = placement_order(map(self._spec, waiting), self._fleet.rules)
         self.place(self._view.instances[spec.id] for spec in ordered)
 
@@ -221,10 +230,10 @@ class _Attempt:
                 self._homes[instance.id] = node
 
     def plan(self) -> Plan:
-        unplaced = {instance.id: self._reasons(instance) for instance in self.short}
+        unplaced = {instance.id: self._reasons(instance) for instance in (*self.short, *self._spare)}
         for instance in self._bound:
-            assert instance.placement is not None
-            unplaced[instance.id] = {instance.placement.node: ITS_NODE}
+            its = instance.placement.node if instance.placement is not None else instance.spec.home
+            unplaced[instance.id] = {its: ITS_NODE}
         moves = self._solution.moves
         moved: dict[str, tuple[str, str]] = {}
         for move in moves:

@@ -1,6 +1,6 @@
 """Why an instance that is placed to run on a living node should go elsewhere."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.batch import Batch, counters_of
@@ -14,8 +14,9 @@ UNHEALTHY_MOVE_S = 0.5
 """An advisory instance whose agent said for so long that it runs but does not answer is moved to another node."""
 LIVE_KINDS = frozenset({"vm"})
 """Kinds whose drivers can hand over what runs (ports.Driver.migrate)."""
-QUICK_KINDS = frozenset({"iscsi"})
-"""Kinds whose stop and start are a change of state on nodes that are prepared for it, in less than a second."""
+QUICK_KINDS = frozenset({"iscsi", "s3"})
+"""Kinds whose move their clients hardly notice: a change of state on prepared nodes (iSCSI), or a start that gateways wait
+for (S3). They are evened out without being asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,12 @@ def reasons_to_leave(batch: Batch, instance: InstanceView, node: NodeView) -> It
         yield Leave(unfit, planned=not lost_networks(instance.spec, node))
     if instance.id in batch.rules.groups:
         yield from _by_rules(batch, instance, node)
+    if instance.spec.home not in ("", node.id):
+        yield from _homecoming(batch, instance)
     if restarts_used_up(instance):
         yield from _relocation(batch, instance, node)
     silent = instance.unhealthy_since is not None and batch.now - instance.unhealthy_since > UNHEALTHY_MOVE_S
-    if silent and moves_without_claim(instance.spec):
+    if silent and moves_without_claim(instance.spec) and not instance.spec.home:
         yield Leave("it does not answer", planned=False)
 
 
@@ -74,15 +77,31 @@ def _failback(batch: Batch, instance: InstanceView, node: NodeView) -> Iterator[
     interruption: not where its starts failed, and not cold after a live migration that failed."""
     view, placement = batch.view, instance.placement
     assert placement is not None
-    if not view.settled or not instance.spec.failback:
+    if not view.settled or not instance.spec.failback or instance.spec.home:
         return
     if not all(_may_fail_back(member) for member in (instance, *batch.mates(instance))):
         return
-    forgiven = instance.spec_revision > instance.placement_revision
-    tried = () if forgiven else [name for name in placement.tried if name not in joined_since(batch, instance)]
-    better = better_node(instance.spec, node.id, batch.fleet, tried=tried)
+    better = better_node(instance.spec, node.id, batch.fleet, tried=_unforgiven(batch, instance))
     if better and not somebody_could_use(batch, better):
         yield Leave(f"{better} is preferred by its rules and is back", better, only=True, event="failback")
+
+
+def _homecoming(batch: Batch, instance: InstanceView) -> Iterator[Leave]:
+    """A copy returns to its own node as soon as that is well and may carry it, however well it runs elsewhere. Not where its
+    starts failed, for that would be tried for ever."""
+    home = batch.view.nodes.get(instance.spec.home)
+    if home is None or not batch.view.settled or not home.well(batch.view.timing, batch.now):
+        return
+    if home.id not in _unforgiven(batch, instance) and batch.choose(instance.spec, {home.id: home}, moving=True).node:
+        yield Leave(f"its home {home.id} is back", home.id, only=True, nodes={home.id: home}, event="failback")
+
+
+def _unforgiven(batch: Batch, instance: InstanceView) -> Collection[str]:
+    """Where it failed to start; not if an operator has changed it since, and not nodes that have been away since."""
+    placement = instance.placement
+    if placement is None or not placement.tried or instance.spec_revision > instance.placement_revision:
+        return ()
+    return set(placement.tried) - joined_since(batch, instance).keys()
 
 
 def _may_fail_back(member: InstanceView) -> bool:

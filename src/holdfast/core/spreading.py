@@ -28,7 +28,7 @@ def automatic(view: View, now: float, *, without: Collection[tuple[str, str]] = 
     """The one move to be made now. Only kinds that move by a change of state, one instance at a time, while all is calm, and
     none that its owner wants to stay where a failure has put it (`failback: false`). `without`: none of these (instance,
     target)."""
-    quick = [one for one in view.instances.values() if one.spec.kind in QUICK_KINDS and counted(one.spec)]
+    quick = [one for one in view.instances.values() if one.spec.kind in QUICK_KINDS and _takes_part_by_number(one)]
     targets = (
         {name for name in _taking_part(view, now) if now - view.nodes[name].up_since >= QUIET_S} if quick else set()
     )
@@ -49,7 +49,7 @@ def automatic(view: View, now: float, *, without: Collection[tuple[str, str]] = 
 def by_hand(batch: Batch, *, limit: int, restarts: bool, without: Collection[tuple[str, str]] = ()) -> list[Proposal]:
     """At most so many moves, of all that is counted, made in the batch. `restarts`: also what is interrupted by it."""
     view, moves = batch.view, list[Proposal]()
-    asked = [one for one in view.instances.values() if counted(one.spec) and (restarts or _seamless(one))]
+    asked = [one for one in view.instances.values() if _takes_part_by_number(one) and (restarts or _seamless(one))]
     nodes = set(_taking_part(view, batch.now))
     for members in _in_order(_sets(asked)):
         movable = {one.id: one for one in members if undisturbed(batch, one)}
@@ -65,6 +65,11 @@ def moments(view: View) -> Iterator[float]:
     """When time alone may let a move be made (core/horizon.py)."""
     for node in view.nodes.values():
         yield node.up_since + QUIET_S
+
+
+def _takes_part_by_number(instance: InstanceView) -> bool:
+    """A copy with a home does not: it is there, or on its way back."""
+    return counted(instance.spec) and not instance.spec.home
 
 
 def _seamless(instance: InstanceView) -> bool:
@@ -127,19 +132,23 @@ def _best(
     targets: Collection[str],
     without: Collection[tuple[str, str]],
 ) -> Proposal | None:
-    """From the node that carries most of this spread set, as far as something there may go to one that carries at least two
-    fewer: to the one of these that the planner would choose."""
+    """From the node that carries most of this spread set (of equals, most of the kind), as far as something there may go to
+    one that carries at least two fewer: to the one of these that the planner would choose."""
     on: dict[str, list[InstanceView]] = {}
     for instance in movable:
         on.setdefault(min(batch.executors(instance)), []).append(instance)
     if not on:
         return None
     some, arrays = next(iter(movable)).spec, batch.fleet.arrays
-    counts = arrays.counts.of_set(spread_set(some))
+    counts, of_kind = arrays.counts.of_set(spread_set(some)), arrays.counts.of_kind(some.kind)
     able = [name for name in some.nodes or arrays.names if name in targets]
     taking_part = set(_taking_part(batch.view, batch.now))
     carried = {name: int(counts[arrays.index[name]]) for name in {*on, *able}}
-    for source in sorted(on.keys() & taking_part, key=lambda name: (-carried[name], name)):
+
+    def fullest_first(name: str) -> tuple[int, int, str]:
+        return -carried[name], -int(of_kind[arrays.index[name]]), name
+
+    for source in sorted(on.keys() & taking_part, key=fullest_first):
         fewer = [name for name in able if carried[source] - carried[name] >= 2]
         for instance in on[source] if fewer else ():
             spec = instance.spec

@@ -297,11 +297,13 @@ class View:
         return spec.ha and not off
 
     def candidates(self, instance: InstanceView, lost: Collection[str] = ()) -> Mapping[str, NodeView]:
-        """The nodes that come into question for an instance that runs nowhere: all, or only the one it was lost with. An
-        operator's request to move it, and a move that its node had stopped it for, still lead elsewhere. `lost`: nodes that
-        are taken for claimed, besides those that are."""
-        placement = instance.placement
+        """The nodes that come into question for an instance that runs nowhere: all, or only the one it was lost with (and
+        its home). An operator's request to move it, and a move that its node had stopped it for, still lead elsewhere.
+        `lost`: nodes that are taken for claimed, besides those that are."""
+        placement, home = instance.placement, self.nodes.get(instance.spec.home)
         former = self.nodes.get(placement.node) if placement else None
+        if home is not None and instance.move is None and not self.recovers(instance.spec):
+            return {node.id: node for node in (former, home) if node is not None}
         if placement is None or former is None:
             return self.nodes
         if former.fence.epoch == placement.fence_epoch and former.id not in lost:
