@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from holdfast.core.model import KINDS, Desired, Role, ShutdownPolicy
+from holdfast.core.model import KINDS, Desired, Exclusivity, Role, ShutdownPolicy
 from holdfast.core.timing import PROFILES
 from holdfast.sim.document import MAX_SECONDS, Cursor, memory_text
 
@@ -90,6 +90,13 @@ INSTANCE_FIELDS = (
     Field("failback", Kind.FLAG, "It returns to a node that its rules prefer.", True),
     Field("ha", Kind.FLAG, "Recovered on another node when its own dies; else it waits for that one's return.", True),
     Field("preemptible", Kind.FLAG, "It may be stopped where something of higher priority needs the room.", False),
+    Field(
+        "exclusivity",
+        Kind.CHOICE,
+        "What two copies of it would mean. Default: that of its kind; gateways (s3/…/gw-NODE, backup) run everywhere.",
+        choices=tuple(Exclusivity),
+    ),
+    Field("home", Kind.NODE, "Of a copy of what runs everywhere: its own node. Default: NODE in gw-NODE, else `node`."),
 )
 PROFILE = Field("profile", Kind.CHOICE, "Timing profile.", "default", choices=tuple(PROFILES))
 

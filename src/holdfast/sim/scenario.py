@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.model import Role, ShutdownPolicy
+from holdfast.core.model import Exclusivity, InstanceSpec, Role, ShutdownPolicy
 from holdfast.core.policy import RuleKind, RuleSpec, Scope
 from holdfast.core.timing import Timing, profile
 from holdfast.sim.document import MAX_SECONDS, Cursor, parse, read
@@ -137,27 +137,33 @@ def _instance(cursor: Cursor, name: str, values: dict[str, Value], nodes: Mappin
         raise cursor.error(
             "is no id of an instance", "Write it as KIND/NAME or KIND/NAME/PART, e.g. vm/101 or s3/main/os-1."
         )
-    kind, part = found[1], found[3] or ""
-    if kind == "backup" or (kind == "s3" and part.startswith("/gw")):
-        raise cursor.error(
-            "runs on every node with its role at once, which cannot be simulated yet",
-            f"Use instances with one place: {', '.join(KINDS)} (of s3 its account, container and object servers).",
-        )
-    if kind not in KINDS:
-        raise cursor.unknown("kind of instance", kind, tuple(KINDS))
+    if found[1] not in KINDS:
+        raise cursor.unknown("kind of instance", found[1], tuple(KINDS))
     priority = values["priority"]
     if not isinstance(priority, int) or priority > 1000:
         raise cursor.child("priority", None).error(f"is {priority}", "Allowed: 0 to 1000.")
     setup = instance_setup(name, values)
-    if setup.node and setup.spec.role not in nodes[setup.node].roles:
-        able = [node.name for node in nodes.values() if setup.spec.role in node.roles]
-        raise cursor.child("node", None).error(
-            f"{setup.node} does not have the role {setup.spec.role}", f"These have: {', '.join(able) or 'none'}."
+    everywhere = setup.spec.exclusivity is Exclusivity.EVERYWHERE
+    if everywhere and setup.spec.home not in nodes:
+        raise cursor.error(
+            f"is the copy of {setup.spec.home or 'no node'}" + (", which does not exist" if setup.spec.home else ""),
+            "What runs everywhere has a copy for each node: call its part gw-NODE, or name its home.",
         )
-    if setup.node and setup.spec.nodes and setup.node not in setup.spec.nodes:
-        listed = ", ".join(setup.spec.nodes)
-        raise cursor.child("node", None).error(f"{setup.node} is not one of its nodes", f"These are: {listed}.")
+    if setup.spec.home and not everywhere:
+        raise cursor.child("home", None).error("belongs to exclusivity everywhere", "Only such copies have a home.")
+    _may_be_on(cursor, "node", setup.node, setup.spec, nodes)
+    _may_be_on(cursor, "home", setup.spec.home, setup.spec, nodes)
     return setup
+
+
+def _may_be_on(cursor: Cursor, key: str, node: str, spec: InstanceSpec, nodes: Mapping[str, NodeSetup]) -> None:
+    if node and spec.role not in nodes[node].roles:
+        able = [each.name for each in nodes.values() if spec.role in each.roles]
+        raise cursor.child(key, None).error(
+            f"{node} does not have the role {spec.role}", f"These have: {', '.join(able) or 'none'}."
+        )
+    if node and spec.nodes and node not in spec.nodes:
+        raise cursor.child(key, None).error(f"{node} is not one of its nodes", f"These are: {', '.join(spec.nodes)}.")
 
 
 def read_rules(cursor: Cursor, names: Names) -> tuple[RuleSpec, ...]:

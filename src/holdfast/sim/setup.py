@@ -17,8 +17,11 @@ KINDS = {
     "iscsi": (Exclusivity.STRICT, Role.STORAGE),
     "s3": (Exclusivity.STRICT, Role.S3),
     "panel": (Exclusivity.ADVISORY, Role.MANAGEMENT),
+    "backup": (Exclusivity.EVERYWHERE, Role.BACKUP),
 }
-"""Kind → exclusivity of its instances, and the role a node needs."""
+"""Kind → exclusivity of its instances (of S3's gateways it is another one), and the role a node needs."""
+GATEWAY = "gw-"
+"""Begins the name of a part that is the copy of the node that follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ class Scenario:
 def instance_setup(name: str, values: Mapping[str, Any]) -> InstanceSetup:
     """From the fields of an instance that were read."""
     kind, service = name.split("/")[:2]
-    exclusivity, role = KINDS[kind]
+    exclusivity = Exclusivity(values["exclusivity"] or usual_exclusivity(name))
+    role = KINDS[kind][1]
     spec = InstanceSpec(
         id=name,
         kind=kind,
@@ -130,8 +134,29 @@ def instance_setup(name: str, values: Mapping[str, Any]) -> InstanceSetup:
         failback=values["failback"],
         ha=values["ha"],
         preemptible=values["preemptible"],
+        home=values["home"] or usual_home(name, exclusivity, values["node"]),
+        spread=part_of(name).partition("-")[0].rstrip("0123456789") if kind == "s3" else "",
     )
     return InstanceSetup(spec, values["node"])
+
+
+def part_of(name: str) -> str:
+    """The last of the words of an instance's id."""
+    return name.rpartition("/")[2]
+
+
+def usual_exclusivity(name: str) -> Exclusivity:
+    """Of an instance of that id whose file does not say it."""
+    gateway = name.startswith("s3/") and part_of(name).startswith(GATEWAY)
+    return Exclusivity.EVERYWHERE if gateway else KINDS[name.partition("/")[0]][0]
+
+
+def usual_home(name: str, exclusivity: Exclusivity, node: str) -> str:
+    """Likewise; `node`: where it begins."""
+    if exclusivity is not Exclusivity.EVERYWHERE:
+        return ""
+    part = part_of(name)
+    return part.removeprefix(GATEWAY) if part.startswith(GATEWAY) else node
 
 
 def default_roles(index: int, count: int, cluster: ClusterSetup) -> tuple[Role, ...]:

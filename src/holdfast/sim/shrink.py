@@ -183,6 +183,8 @@ def without_nodes(scenario: Scenario, gone: Sequence[str]) -> Scenario | None:
     nodes = {name: node for name, node in scenario.nodes.items() if name not in gone}
     if not nodes:
         return None
+    copies = [name for name, setup in scenario.instances.items() if setup.spec.home in gone]
+    scenario = without_instances(scenario, copies) if copies else scenario
     rules = []
     for rule in scenario.rules:
         left = {node: priority for node, priority in rule.nodes.items() if node not in gone}
@@ -204,7 +206,7 @@ def _instance_without(setup: InstanceSetup, gone: Sequence[str]) -> InstanceSetu
 
 def _steps_without(steps: Iterable[Step], gone: Sequence[str]) -> Iterator[Step]:
     for step in steps:
-        if any(step.args.get(key) in gone for key in ("node", "from", "to")):
+        if any(step.args.get(key) in gone for key in ("node", "from", "to", "home")):
             continue
         named = step.args.get("nodes", ())
         left = tuple(node for node in named if node not in gone)

@@ -164,6 +164,8 @@ class World:
         spec = setup.spec
         if spec.kind == "panel":
             spec = replace(spec, address=ServiceAddress(PANEL_ADDRESS, "management"))
+        if spec.home:
+            spec = replace(spec, networks=("public",))
         records: dict[str, object] = {
             keys.instance(spec.id): spec,
             keys.service(spec.kind, spec.service): ServiceSpec(spec.kind, spec.service),

@@ -4,7 +4,7 @@ from holdfast.core.policy import RuleSpec, Scope
 from holdfast.sim.document import Switch, write
 from holdfast.sim.expect import write_expectation
 from holdfast.sim.fields import CLUSTER_FIELDS, INSTANCE_FIELDS, NODE_FIELDS, Value, plain_number, write_fields
-from holdfast.sim.setup import InstanceSetup, NodeSetup, Scenario, default_roles
+from holdfast.sim.setup import InstanceSetup, NodeSetup, Scenario, default_roles, usual_exclusivity, usual_home
 from holdfast.sim.verbs import VERBS
 
 
@@ -71,6 +71,8 @@ def _instance_values(setup: InstanceSetup) -> dict[str, Value]:
         "failback": spec.failback,
         "ha": spec.ha,
         "preemptible": spec.preemptible,
+        "exclusivity": "" if spec.exclusivity is usual_exclusivity(spec.id) else spec.exclusivity.value,
+        "home": "" if spec.home == usual_home(spec.id, spec.exclusivity, setup.node) else spec.home,
     }
 
 
