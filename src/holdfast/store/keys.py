@@ -142,6 +142,32 @@ def s3_user(cluster: str, user: str) -> str:
     return f"{s3_users(cluster)}{user}"
 
 
+DNS = "dns/"
+DNS_RECORDS = "dns/records"
+DNS_STATES = "dns/targets/"
+DNS_SPECS = "spec/dns/"
+DNS_ZONES = "spec/dns/zones/"
+DNS_TARGETS = "spec/dns/targets/"
+DNS_SECONDARIES = "spec/dns/secondaries/"
+
+
+def dns_zone(apex: str) -> str:
+    return f"{DNS_ZONES}{apex}"
+
+
+def dns_target(name: str) -> str:
+    return f"{DNS_TARGETS}{name}"
+
+
+def dns_state(target: str) -> str:
+    """What became of the updates of a target."""
+    return f"{DNS_STATES}{target}"
+
+
+def dns_secondary(name: str) -> str:
+    return f"{DNS_SECONDARIES}{name}"
+
+
 PAUSE = "spec/pause"
 RULES = "spec/rules/"
 LOCKS = "spec/locks/"
