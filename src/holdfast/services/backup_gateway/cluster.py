@@ -3,6 +3,7 @@
 A **backup cluster** is the same gateway on several nodes: one back-end, one DNS name, one service address per node.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,10 @@ from holdfast.errors import InvalidInput
 KIND = "backup"
 PORT = 8000
 """That of restic's own rest-server."""
+
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,200}}$){_LABEL}(?:\.{_LABEL})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,16 @@ class _Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     cluster: str
     port: int
+
+
+def check_domain(text: str) -> str:
+    """A fully qualified name, as it is stored. Raises InvalidInput."""
+    domain = text.rstrip(".").lower()
+    if not _DOMAIN.fullmatch(domain):
+        raise InvalidInput(
+            f"`{text}` cannot be the domain of a backup cluster", "Use a full name such as backup.example.lan."
+        )
+    return domain
 
 
 def instance_id(cluster: str, node: str) -> str:
