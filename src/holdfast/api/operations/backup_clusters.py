@@ -104,7 +104,7 @@ def _check_new(draft: Draft, wish: NewCluster) -> list[NodeSpec]:
         raise Conflict(f"the backup cluster `{wish.name}` is being deleted", "Wait until it is gone, then repeat this.")
     domain = check_domain(wish.domain)
     for spec in draft.instances.values():
-        if any(domain == name or name.startswith("*.") and domain.endswith(name[1:]) for name in spec.names):
+        if any(domain == name or (name.startswith("*.") and domain.endswith(name[1:])) for name in spec.names):
             raise Conflict(f"{domain} is a name of `{spec.id}` already", "Choose another domain.")
     if not wish.nodes:
         raise InvalidInput("no node is named", "Name one or more with --nodes; from two on gateways survive a node.")
