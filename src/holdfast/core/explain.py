@@ -137,8 +137,8 @@ class _Traits:
 
     wanted: bool
     last_resort: bool
-    well: bool
     home: bool
+    well: bool
     preference: int
     mates: int
     company: int
@@ -168,8 +168,8 @@ def _traits(batch: Batch, instance: InstanceView, node: NodeView) -> _Traits:
     return _Traits(
         wanted=node.id == wanted,
         last_resort=node.id == avoid or node.id in counters_of(instance)[1],
-        well=node.well(batch.view.timing, batch.now),
         home=node.id == spec.home,
+        well=node.well(batch.view.timing, batch.now),
         preference=group.preference(node.id),
         mates=sum(node.id in batch.where.get(name, ()) for name in group.members),
         company=group.company(batch.where).get(node.id, 0),
@@ -218,8 +218,8 @@ def _after(traits: _Traits, better: _Traits) -> str:
     differences: Iterable[tuple[bool, str]] = (
         (traits.wanted != better.wanted, "that one was asked for"),
         (traits.last_resort != better.last_resort, "it is to leave this one, or failed to start there"),
-        (traits.well != better.well, "this one is up for too short a time to be believed"),
         (traits.home != better.home, "that one is its home"),
+        (traits.well != better.well, "this one is up for too short a time to be believed"),
         (traits.preference != better.preference, "its rules prefer it less"),
         (traits.mates != better.mates, "fewer of those that share its node are there"),
         (traits.company != better.company, "its rules prefer the company there less"),

@@ -51,7 +51,7 @@ def choose(
     weightless: bool = False,
 ) -> Choice:
     """The best of the nodes (of those in `among`, if it is given) that hard rules permit, in this order: `wanted`; not
-    `avoid` and not `tried` (only if there is no other); up for a while already (`NodeView.well`); its home; preferred by
+    `avoid` and not `tried` (only if there is no other); its home; up for a while already (`NodeView.well`); preferred by
     node affinity; preferred by (anti-)affinity; most memory free, then cpu; fewest instances of its spread set, then of its
     kind (these two before memory, if it is to be spread by number); fewest of all; lowest name.
 
@@ -159,6 +159,9 @@ class _Search:
             first = possible.copy()
             first[others] = False
             possible = first if first.any() else possible
+        home = arrays.index.get(self._spec.home)
+        if home is not None and possible[home]:
+            return self._spec.home
         well = possible & arrays.well
         found = np.flatnonzero(well if well.any() else possible)
         for values in self._values() if len(found) > 1 else ():
@@ -171,8 +174,6 @@ class _Search:
     def _values(self) -> Iterator[Amounts]:
         """For each node how good it is; the first is the most important."""
         arrays, group, where = self.fleet.arrays, self._group, self.fleet.where
-        if self._spec.home in arrays.index:
-            yield arrays.numbers({self._spec.home: 1})
         if group.preferred:
             yield arrays.preference(group)
         if len(group.members) > 1:
