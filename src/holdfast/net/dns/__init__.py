@@ -1,0 +1,1 @@
+"""DNS on dnspython's messages: a server for what is published, zone transfers, updates of other servers."""
