@@ -20,6 +20,7 @@ from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import capacity, read_identity
+from holdfast.agent.node_secrets import NodeSecrets
 from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.runner import CgroupRunner
 from holdfast.agent.session import Session
@@ -99,10 +100,19 @@ class Agent:
             deadline=lambda: session.validity.deadline,
             advisory_address_s=ADVISORY_ADDRESS_S,
         )
+        backup = NodeSecrets(self._mirror).backup_records()
         self._executor = Executor(
             context,
-            drivers(self._config, self._runner, self._clock, cluster, self._target_groups, self._management_address),
-            probes(self._config, self._target_groups),
+            drivers(
+                self._config,
+                self._runner,
+                self._clock,
+                cluster,
+                self._target_groups,
+                self._management_address,
+                backup_records=backup,
+            ),
+            probes(self._config, self._target_groups, backup.clusters),
             self._mirror,
             lambda: session.fence_epoch,
         )

@@ -21,6 +21,7 @@ from holdfast.manager.membership import membership_stepper
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import ReportMessage, decode_report
 from holdfast.planning.cpsat import CpSatSolver
+from holdfast.services.backup_gateway.cluster import BackupCluster
 from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.registry import probes
 from holdfast.store import keys
@@ -41,7 +42,11 @@ async def _main(config: NodeConfig) -> None:
         config.id,
         uuid.uuid4().hex,
         PowerFenceRegistry(),
-        probes(config, lambda: manager.stored(keys.ISCSI_GROUPS, TargetGroup)),
+        probes(
+            config,
+            lambda: manager.stored(keys.ISCSI_GROUPS, TargetGroup),
+            lambda: manager.stored(keys.BACKUP_CLUSTERS, BackupCluster),
+        ),
         membership_stepper(config, store, clock),
         solve=lambda problem: asyncio.to_thread(solver.solve, problem),
         assess=lambda view, tolerate, now: asyncio.to_thread(assess, view, tolerate, now, solver),

@@ -13,9 +13,12 @@ from holdfast.config import NodeConfig
 from holdfast.core.model import ClusterSpec, InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Driver, HealthProbe, Runner, StepRecorder
+from holdfast.services.backup_gateway.cluster import BackupCluster
+from holdfast.services.backup_gateway.records import Records as BackupRecords
 from holdfast.services.iscsi.config import TargetGroup
 
 TargetGroups = Callable[[], Mapping[str, TargetGroup]]
+BackupClusters = Callable[[], Mapping[str, BackupCluster]]
 
 
 def drivers(
@@ -25,9 +28,12 @@ def drivers(
     cluster: ClusterSpec,
     target_groups: TargetGroups,
     address_of: Callable[[str], str] = str,
+    *,
+    backup_records: BackupRecords,
 ) -> dict[str, Driver]:
     """Kind → driver, for every kind Holdfast knows. `target_groups` are iSCSI's as they are stored, by name; `address_of`
-    gives the management address of a node, for live migrations. (Imports inside: see the text of this module.)"""
+    gives the management address of a node, for live migrations; `backup_records` is what backup gateways read. (Imports
+    inside: see the text of this module.)"""
 
     def panel() -> Driver:
         from holdfast.services.admin_panel import PanelDriver  # noqa: PLC0415
@@ -59,10 +65,16 @@ def drivers(
         reporter = Reporter(config.id, cluster.shared_root, clock)
         return IscsiDriver(config.id, engines, target_groups, config.run_dir, reporter, clock)
 
-    return load_drivers({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi}, runner)
+    def backup() -> Driver:
+        from holdfast.services.backup_gateway.driver import BackupDriver  # noqa: PLC0415
+        from holdfast.services.backup_gateway.probe import answers  # noqa: PLC0415
+
+        return BackupDriver(runner, clock, backup_records, cluster.shared_root, config.run_dir, answers=answers)
+
+    return load_drivers({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup}, runner)
 
 
-def probes(config: NodeConfig, target_groups: TargetGroups) -> dict[str, HealthProbe]:
+def probes(config: NodeConfig, target_groups: TargetGroups, backup_clusters: BackupClusters) -> dict[str, HealthProbe]:
     """Kind → health probe, for every kind Holdfast knows."""
 
     def panel() -> HealthProbe:
@@ -85,7 +97,12 @@ def probes(config: NodeConfig, target_groups: TargetGroups) -> dict[str, HealthP
 
         return IscsiProbe(config.id, target_groups)
 
-    return load_probes({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi})
+    def backup() -> HealthProbe:
+        from holdfast.services.backup_gateway.probe import BackupProbe  # noqa: PLC0415
+
+        return BackupProbe(config.tls.ca, backup_clusters)
+
+    return load_probes({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup})
 
 
 def load_drivers(makers: dict[str, Callable[[], Driver]], runner: Runner) -> dict[str, Driver]:

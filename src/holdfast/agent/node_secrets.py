@@ -1,0 +1,52 @@
+"""What this node can do with the secrets it holds: open what the store keeps locked, and certify servers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from holdfast.bootstrap import files, pki, secrets
+from holdfast.errors import ConfigError
+from holdfast.services.backup_gateway.cluster import BackupCluster, BackupUser
+from holdfast.services.backup_gateway.records import Records
+from holdfast.store import keys
+from holdfast.store.mirror import Mirror
+
+
+class NodeSecrets:
+    """Reads the files anew each time: they are small, and may be restored by an operator meanwhile."""
+
+    def __init__(self, mirror: Mirror, pki_dir: Path = files.PKI_DIR) -> None:
+        self._mirror = mirror
+        self._pki_dir = pki_dir
+
+    def cluster_secret(self) -> bytes:
+        """Raises ConfigError."""
+        return secrets.read_secret(self._pki_dir / files.CLUSTER_SECRET)
+
+    def unlock(self, locked: str) -> bytes:
+        """Raises ConfigError."""
+        return secrets.unlock_key(locked, self.cluster_secret())
+
+    def certify(self, common_name: str, names: Sequence[str]) -> tuple[bytes, bytes]:
+        """Certificate and key of a server, by the cluster's authority. Raises ConfigError."""
+        locked = self._mirror.read(keys.CA_KEY, str)
+        if locked is None:
+            raise ConfigError(
+                f"the store holds no key of the cluster's authority, so nothing certifies {names[0]}",
+                "Restore the store from a backup, or give certificates of your own.",
+            )
+        try:
+            certificate = (self._pki_dir / files.CA_CERT).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"{error.filename} cannot be read: {error.strerror}", "Copy it from another member."
+            ) from error
+        return pki.issue_server(pki.Authority(certificate, self.unlock(locked)), common_name, names)
+
+    def backup_records(self) -> Records:
+        return Records(self._backup_clusters, self._backup_users, self.unlock, self.certify)
+
+    def _backup_clusters(self) -> Mapping[str, BackupCluster]:
+        return self._mirror.all(keys.BACKUP_CLUSTERS, BackupCluster)
+
+    def _backup_users(self, cluster: str) -> Mapping[str, BackupUser]:
+        return self._mirror.all(keys.backup_users(cluster), BackupUser)
