@@ -10,6 +10,7 @@ from holdfast.api.creations import Creations
 from holdfast.api.operations.checks import Probe
 from holdfast.api.operations.iscsi_volumes import Files
 from holdfast.api.operations.nodes import MakeBundle
+from holdfast.api.operations.s3_clusters import Files as S3Files
 from holdfast.api.operations.vm import Images
 from holdfast.ports import Clock, PowerFences, Store
 
@@ -33,6 +34,8 @@ class ApiContext:
     """None: this process cannot make iSCSI volumes."""
     cluster_secret: Callable[[], bytes] | None = None
     """What secrets in the store are locked with (bootstrap/secrets.py). Raises ConfigError."""
+    s3_files: S3Files | None = None
+    """None: this process cannot make S3 clusters."""
     log_dir: Path = Path("/var/log/holdfast")
     """Logs of this node, the consoles of its machines among them."""
     creations: Creations = field(default_factory=Creations)
@@ -50,6 +53,7 @@ def make_context(
     images: Images | None = None,
     files: Files | None = None,
     cluster_secret: Callable[[], bytes] | None = None,
+    s3_files: S3Files | None = None,
     log_dir: Path = Path("/var/log/holdfast"),
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
@@ -68,5 +72,6 @@ def make_context(
         images,
         files,
         cluster_secret,
+        s3_files,
         log_dir,
     )

@@ -23,6 +23,7 @@ from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
 from holdfast.errors import ConfigError
 from holdfast.ports import PowerFence, Store
 from holdfast.services.iscsi.files import VolumeFiles
+from holdfast.services.s3.files import ClusterFiles
 from holdfast.services.vm.images import QemuImages
 from holdfast.store.etcd import EtcdStore
 
@@ -50,6 +51,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         images=QemuImages(),
         files=VolumeFiles(clock),
         cluster_secret=_cluster_secret,
+        s3_files=ClusterFiles(clock),
         log_dir=Path(config.log_dir),
     )
     app = create_app(context)

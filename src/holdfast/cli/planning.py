@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part, parts
+from holdfast.cli.client import Api, part, parts
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
 from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, wait_for
@@ -83,7 +83,7 @@ def rebalance(
         if as_json:
             output.emit_json(found)
             return
-        _table(found["moves"]["moves"])
+        show_moves(found["moves"]["moves"])
         before, after = found["before"], found["after"]
         output.say(f"The fullest node is {before:.0%} above the mean, and would be {after:.0%}.")
         if found["warning"]:
@@ -92,13 +92,15 @@ def rebalance(
     answer = api.post("/planner/rebalance", {"limit": limit, "restarts": not live_only, "force": force})
     moves = answer["data"]["moves"]
     if not as_json:
-        _table(moves)
-    if wait and moves:
-        wait_for(api, "/status", _missing(moves), timeout=timeout, revision=answer["revision"])
+        show_moves(moves)
+    if wait:
+        wait_for_moves(api, moves, timeout=timeout, revision=answer["revision"])
     output.outcome(answer, as_json=as_json)
 
 
-def _missing(moves: list[dict[str, Any]]) -> Any:
+def wait_for_moves(api: Api, moves: list[dict[str, Any]], *, timeout: float, revision: int) -> None:
+    """Until none of them is under way any more."""
+
     def missing(picture: Any) -> str:
         found = [find(picture["instances"], move["instance"]) for move in moves]
         under_way = [one for one in found if one is not None and one["moving_to"]]
@@ -106,10 +108,11 @@ def _missing(moves: list[dict[str, Any]]) -> Any:
             f"{one['id']} to reach {one['moving_to']} ({one['waiting'] or one['state']})" for one in under_way
         )
 
-    return missing
+    if moves:
+        wait_for(api, "/status", missing, timeout=timeout, revision=revision)
 
 
-def _table(moves: list[dict[str, Any]]) -> None:
+def show_moves(moves: list[dict[str, Any]]) -> None:
     rows = []
     for move in moves:
         how = HOW["live" if move["live"] else "restart"]

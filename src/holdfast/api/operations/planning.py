@@ -24,6 +24,7 @@ from holdfast.ports import Store
 from holdfast.store import keys
 from holdfast.store.view import people_view
 
+NO_LIMIT = 1000
 PAUSED = "High availability is paused: nothing is moved before `holdfast ha resume`."
 
 
@@ -198,26 +199,27 @@ def evening(view: View, now: float, *, limit: int = MOVES, restarts: bool = True
 
 
 async def even_out(
-    store: Store, actor: Actor, *, limit: int = MOVES, restarts: bool = True, force: bool = False
+    store: Store, actor: Actor, *, limit: int = MOVES, restarts: bool = True, force: bool = False, service: str = ""
 ) -> Outcome:
     """Ask for the moves of `evening`, one after the other as room comes free. `force`: also where the cluster then survives
-    less than it is to."""
+    less than it is to. `service`: only of the parts of this one (`<kind>/<name>`)."""
 
     async def operation(draft: Draft) -> str:
         records, _ = await draft.before_and_after()
         view = people_view(records, draft.revision, 0.0)
         if view.pause is not None:
             raise Conflict("high availability is paused", "End that first: holdfast ha resume.")
-        found = await asyncio.to_thread(rebalance, view, 0.0, limit=limit, restarts=restarts)
-        for move in found.moves:
+        found = await asyncio.to_thread(rebalance, view, 0.0, limit=NO_LIMIT if service else limit, restarts=restarts)
+        moves = [move for move in found.moves if not service or move.instance.startswith(f"{service}/")][:limit]
+        for move in moves:
             await draft.fetch(keys.placement(move.instance), rely=True)
             await draft.fetch(keys.move(move.instance))
             draft.put(keys.move(move.instance), MoveRequest(move.target, actor.name, live=move.live))
         await admission.admit(draft, force=force)
-        draft.data["moves"] = [msgspec.to_builtins(move) for move in found.moves]
-        count = len(found.moves)
+        draft.data["moves"] = [msgspec.to_builtins(move) for move in moves]
+        count, what = len(moves), f"the load of {service}" if service else "the load"
         if not count:
-            return "the load is even: no move gains more than it costs"
-        return f"{count} {'move evens' if count == 1 else 'moves even'} out the load"
+            return f"{what} is even: no move gains more than it costs"
+        return f"{count} {'move evens' if count == 1 else 'moves even'} out {what}"
 
     return await transact(store, actor, operation)
