@@ -94,6 +94,20 @@ class Checks:
         wanted = [name for name, spec in self._world.history.instances.items() if spec.desired.value == "started"]
         return [name for name in wanted if not self._world.executors(name) and not self._world.excuses.of(name)]
 
+    def copies_at_home(self) -> None:
+        """HOME: at rest a copy of what runs everywhere is on its own node if that may carry it, and nowhere twice."""
+        for name, spec in self._world.history.instances.items():
+            placement = self._world.history.running(name)
+            if not spec.home or placement is None or spec.desired is not Desired.STARTED:
+                continue
+            if placement.node != spec.home and not self._world.excuses.away(spec, placement):
+                self.violated("HOME", f"{name} is on {placement.node}, though its home {spec.home} may carry it")
+            live = [
+                node for node in self._world.executors(name) if self._world.excuses.working(self._world.machines[node])
+            ]
+            if len(live) > 1 and not self._world.excuses.of(name):
+                self.violated("HOME", f"{name} lives on {' and '.join(live)}")
+
     def affinity_kept(self) -> None:
         """INV-4 at rest: no strict rule is broken by where instances run."""
         history = self._world.history

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from holdfast.core.model import BeatPhase, Placement
+from holdfast.core.model import BeatPhase, Exclusivity, InstanceSpec, Placement
+from holdfast.core.observers import MANAGEMENT
 from holdfast.sim.legal import waits_for, why_not, why_not_together
 from holdfast.store import keys
 
@@ -19,16 +20,41 @@ class Excuses:
 
     def of(self, instance: str) -> str:
         """Why it may wait; "" if it must run."""
-        world, history = self._world, self._world.history
-        if history.paused:
+        placement = self._world.history.placements.get(instance)
+        held = self._held(placement) if placement is not None else ""
+        waits = held or self._hold()
+        if placement is not None and self._needs_no_claim(instance, placement):
+            waits = ""
+        return self._nothing_works(instance) or waits or self._early(instance) or self._no_room(instance)
+
+    def away(self, spec: InstanceSpec, placement: Placement) -> str:
+        """Why a copy of what runs everywhere may rightly be somewhere else than on its own node."""
+        home = self._world.machines[spec.home]
+        if self._world.store.cluster.get(keys.lock(spec.id)) is not None or not spec.failback:
+            return "it is to stay where it is"
+        if spec.home in placement.tried:
+            return "it did not start there"
+        if not self.takes(home) or not self._on_network(home, "public"):
+            return "its home takes nothing, or its clients do not reach it there"
+        history = self._world.history
+        unfit = why_not(history, spec.id, spec.home) or why_not_together(history, spec.id, spec.home)
+        return self._nothing_works(spec.id) or unfit
+
+    def _nothing_works(self, instance: str) -> str:
+        """Why nobody does anything about it."""
+        world = self._world
+        if world.history.paused:
             return "high availability is paused"
         if world.store.cluster.full or not any(world.store.serves(name) for name in world.managers):
             return "the store takes no writes"
-        if world.trouble.any(instance):
-            return "a fault of the scenario still holds it"
-        placement = history.placements.get(instance)
-        held = self._held(placement) if placement is not None else ""
-        return held or self._hold() or self._early(instance) or self._no_room(instance)
+        return "a fault of the scenario still holds it" if world.trouble.any(instance) else ""
+
+    def _needs_no_claim(self, instance: str, placement: Placement) -> bool:
+        """Its node has no power, and it is of those that are started elsewhere on suspicion alone."""
+        spec = self._world.history.instances[instance]
+        return (
+            spec.ha and spec.exclusivity is not Exclusivity.STRICT and not self._world.machines[placement.node].powered
+        )
 
     def _early(self, instance: str) -> str:
         """Somebody is to be ready before it, and is not; whether rightly is asked of that one."""
@@ -72,8 +98,10 @@ class Excuses:
         """No working node that may carry it, and whom it must share its node with, by the hard rules."""
         history = self._world.history
         placement = history.placements.get(instance)
-        at_home = placement is not None and not history.instances[instance].ha
-        nodes = [placement.node] if placement is not None and at_home else list(self._world.machines)
+        spec = history.instances[instance]
+        nodes = list(self._world.machines)
+        if not spec.ha and (spec.home or placement is not None):
+            nodes = list({node for node in (placement.node if placement else "", spec.home) if node})
         able = [name for name in nodes if self.takes(self._world.machines[name])]
         free = [n for n in able if not why_not(history, instance, n) and not why_not_together(history, instance, n)]
         return "" if free else "no node may carry it"
@@ -102,6 +130,10 @@ class Excuses:
             return False
         if machine.agent.session.problem:
             return False
+        return self._on_network(machine)
+
+    def _on_network(self, machine: "Machine", network: str = MANAGEMENT) -> bool:
+        """It reaches most of the others."""
         others = [other.name for other in self._world.machines.values() if other.powered and other is not machine]
-        heard = [name for name in others if self._world.network.both(machine.name, name)]
+        heard = [name for name in others if self._world.network.both(machine.name, name, network)]
         return 2 * len(heard) >= len(others)

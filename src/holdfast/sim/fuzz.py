@@ -34,8 +34,11 @@ LIMITED = 0.15
 RACKED = 0.2
 """… in which they stand in racks …"""
 EXPORTED = 0.25
-"""… and in which there is a group of nodes with volumes that need nothing, as those of an iSCSI target group."""
+"""… in which there is a group of nodes with volumes that need nothing, as those of an iSCSI target group …"""
+GATEWAYS = 0.3
+"""… and in which there is an S3 or a backup cluster, or both: servers that are spread, and a gateway for each node."""
 
+S3, BACKUP = ("s3/main", Role.S3), ("backup/archive", Role.BACKUP)
 _PLAIN = {field.name: field.default for field in INSTANCE_FIELDS}
 
 
@@ -65,20 +68,21 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
     random = Random(f"holdfast fuzz {seed}")  # noqa: S311 - to be repeatable is its purpose
     nodes = _limited(seed, _nodes(random, shape.nodes or random.choice(NODES)))
     instances = _instances(random, nodes)
+    gateways = _gateways(seed, nodes)
     name = random.choice(sorted(PROFILES))
     cast = Cast(
         random,
         profile(name),
         tuple(nodes),
         tuple(node.name for node in nodes.values() if node.power_fencing),
-        tuple(instances),
+        (*instances, *gateways),
         tuple(i for i in instances if i.startswith("vm/")) or tuple(instances),
     )
     detection = "datagrams" if random.random() < DATAGRAMS else "model"
     return Scenario(
         name=f"fuzz seed {seed}",
         nodes=nodes,
-        instances={**instances, **_exported(seed, nodes)},
+        instances={**instances, **_exported(seed, nodes), **gateways},
         rules=_racked(seed, nodes, tuple(_rules(random, nodes, instances))),
         timeline=tuple(sorted(_timeline(cast, shape.hours * 3600), key=lambda step: step.at)),
         until=round(shape.hours * 3600, 3),
@@ -148,6 +152,27 @@ def _exported(seed: int, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSe
     group = tuple(sorted(random.sample(able, random.randint(2, min(4, len(able))))))
     volumes = [f"iscsi/export-{number + 1}" for number in range(random.randint(2, 6))]
     return {name: instance_setup(name, {**_PLAIN, "nodes": group}) for name in volumes}
+
+
+def _gateways(seed: int, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:
+    """In some scenarios there are clusters of S3 and backup gateways. Drawn apart, too; episodes may choose any of it."""
+    random = Random(f"holdfast fuzz gateways {seed}")  # noqa: S311
+    if random.random() >= GATEWAYS:
+        return {}
+    found: dict[str, InstanceSetup] = {}
+    for service, role in random.choice(((S3,), (BACKUP,), (S3, BACKUP))):
+        able = [name for name, node in nodes.items() if role in node.roles]
+        if not able:
+            continue
+        group = tuple(sorted(random.sample(able, random.randint(min(2, len(able)), len(able)))))
+        fields = {**_PLAIN, "nodes": group, "ha": random.random() < 0.85, "memory": random.choice((0, 0, 128))}
+        parts = [f"gw-{node}" for node in group]
+        if role is Role.S3:
+            parts += [f"ns-{number + 1}" for number in range(random.randint(1, 4))]
+            parts += [f"os-{number + 1}" for number in range(random.randint(1, 6))]
+            parts += ["bg"]
+        found |= {f"{service}/{part}": instance_setup(f"{service}/{part}", fields) for part in parts}
+    return found
 
 
 def _instances(random: Random, nodes: Mapping[str, NodeSetup]) -> dict[str, InstanceSetup]:

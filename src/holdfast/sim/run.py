@@ -146,6 +146,7 @@ class _Runner:
         self._judged = True
         self.world.checks.alive()
         self.world.checks.affinity_kept()
+        self.world.checks.copies_at_home()
 
     def _run_to(self, until: float) -> None:
         """Run to that scenario time."""
