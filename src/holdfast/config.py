@@ -21,6 +21,8 @@ KERNEL_PORT = 7412
 """UDP: nobody may listen here. The kernel's refusal tells observers that a silent node still lives."""
 PANEL_PORT = 8443
 """TCP: HTTPS of API and panel."""
+DNS_PORT = 53
+"""UDP and TCP: the name server of management nodes, while there is a zone."""
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 
@@ -69,6 +71,11 @@ class NodeConfig:
     @property
     def api_socket(self) -> Path:
         return Path(self.run_dir) / "api.sock"
+
+    @property
+    def dns_file(self) -> Path:
+        """What the name server knew last. It is there while this node is to run one."""
+        return Path(self.state_dir) / "dns.json"
 
 
 def load(path: Path = DEFAULT_PATH) -> NodeConfig:

@@ -1,4 +1,4 @@
-"""The system units of a node: its member of the store, and the manager. They follow the management plane's record.
+"""The system units of a node: store, manager, name server. They follow the management plane's record.
 
 So does the certificate of a management node, which must name the panel's virtual IP: that is unknown when a node joins.
 
@@ -31,6 +31,7 @@ CHECK_S = 0.5
 """How often the units are looked after."""
 STOP_GRACE_S = 5.0
 PANEL = "panel/admin"
+NAME_SERVER = "nameserver"
 
 
 class FollowedStore(Store, Protocol):
@@ -85,7 +86,7 @@ class SystemUnits:
     async def end(self) -> None:
         """The node shuts down: the manager resigns, then the member of the store hands its leadership over and ends."""
         self._ending = True
-        for unit in ("manager", "etcd"):
+        for unit in ("manager", NAME_SERVER, "etcd"):
             try:
                 await self._runner.stop(unit, grace_s=STOP_GRACE_S)
             except HoldfastError as error:
@@ -107,8 +108,24 @@ class SystemUnits:
         elif spec is not None and not manages:
             for unit in self._to_retire(spec) & set(running):
                 await self._runner.stop(unit, grace_s=STOP_GRACE_S)
+        await self._name_server(wanted=manages and self._has_zones(), runs=NAME_SERVER in running)
         if spec is not None and manages:
             await self._certificate(spec)
+
+    def _has_zones(self) -> bool:
+        """By the store; while it was not reached yet, by what the name server has remembered."""
+        if self._mirror.ready.is_set():
+            return bool(self._mirror.keys_below(keys.DNS_ZONES))
+        return self._config.dns_file.exists()
+
+    async def _name_server(self, *, wanted: bool, runs: bool) -> None:
+        if wanted and not runs:
+            program = (sys.executable, "-m", "holdfast.nameserver")
+            await self._runner.start(Unit(NAME_SERVER, program, strict=False))
+        elif runs and not wanted:
+            await self._runner.stop(NAME_SERVER, grace_s=STOP_GRACE_S)
+        if not wanted:
+            self._config.dns_file.unlink(missing_ok=True)
 
     def _to_retire(self, spec: ManagementSpec) -> set[str]:
         """What must not run (any more) on a node that is no management node. The panel goes on until its address has moved

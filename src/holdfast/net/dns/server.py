@@ -9,16 +9,17 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import structlog
 
+from holdfast.config import DNS_PORT
 from holdfast.net.dns.answer import Desk, respond, truncated
 from holdfast.net.dns.limit import AnswerLimit, Verdict, network_of
 from holdfast.ports import Clock
 
 log = structlog.get_logger("holdfast.dns")
 
-PORT = 53
 RETRY_S = 2.0
 """How soon an address that could not be bound is tried again."""
 IDLE_S = 10.0
@@ -38,7 +39,7 @@ class NameServer:
         clock: Clock,
         desk: Callable[[], Desk],
         *,
-        port: int = PORT,
+        port: int = DNS_PORT,
         idle_s: float = IDLE_S,
     ) -> None:
         self._wanted = tuple(dict.fromkeys(addresses))
@@ -150,8 +151,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert self._transport is not None
