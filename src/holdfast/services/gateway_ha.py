@@ -19,7 +19,7 @@ def ha_off(kind: str, nodes: int, management: ManagementSpec) -> str:
         have = "1 node" if nodes == 1 else f"{nodes} nodes"
         return f"it has {have} of the {least} that are needed; add some with `holdfast {kind} node add`"
     if kind in NEEDS_MANAGEMENT_HA and not management.virtual_ip:
-        return "that of the management plane is; enable it with `holdfast ha enable`"
+        return "management high availability is off; enable it with `holdfast ha enable`"
     return ""
 
 
