@@ -6,13 +6,15 @@ The driver writes both; the program reads the configuration once, and the users 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from holdfast.errors import ConfigError, InvalidInput
 from holdfast.services.backup_gateway.cluster import PORT, BackupUser
+
+T = TypeVar("T")
 
 
 class Local(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="local"):
@@ -99,7 +101,7 @@ def users_from_bytes(data: bytes, file: str) -> list[BackupUser]:
     return _decode(data, list[BackupUser], file)
 
 
-def _decode(data: bytes, kind: Any, file: str) -> Any:
+def _decode(data: bytes, kind: type[T], file: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
@@ -188,7 +190,8 @@ def _sftp(text: str, rest: str, told: Mapping[str, str]) -> Sftp:
         port = url.port or 22
     except ValueError:
         raise _wrong(text) from None
-    if not _HOST.fullmatch(url.hostname or "") or not _SSH_USER.fullmatch(url.username or "") or url.password:
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+    if not _HOST.fullmatch(host) or not _SSH_USER.fullmatch(url.username or "") or url.password:
         raise _wrong(text)
     private = {name: told.get(name, "") for name in ("private_key", "password")}
     return Sftp(url.hostname or "", url.username or "", _path(text, url.path), told["host_key"], port, **private)
