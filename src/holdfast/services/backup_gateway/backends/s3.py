@@ -1,5 +1,5 @@
-"""A bucket of an object store. An object appears whole or not at all; the conditional PUT (`If-None-Match: *`) never replaces
-one. Where a store does not know it, what replaces a content-addressed object is the same bytes."""
+"""A bucket of an object store. An object appears whole or not at all; the conditional PUT (`If-None-Match: *`) never
+replaces one. Where a store does not know it, what replaces a content-addressed object is the same bytes."""
 
 import contextlib
 import secrets
