@@ -10,6 +10,8 @@ from pathlib import Path
 import structlog
 
 from holdfast import logs
+from holdfast.bootstrap import files
+from holdfast.bootstrap.secrets import read_secret, unlock_key
 from holdfast.clock import SystemClock
 from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_endpoints
 from holdfast.core.observers import MANAGEMENT, NEVER
@@ -18,6 +20,7 @@ from holdfast.fencing.power.registry import PowerFenceRegistry
 from holdfast.manager.guarantee import assess
 from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
+from holdfast.manager.updates import updater
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import ReportMessage, decode_report
 from holdfast.planning.cpsat import CpSatSolver
@@ -31,6 +34,11 @@ log = structlog.get_logger("holdfast.manager")
 
 ENDPOINTS_S = 2.0
 """How often the agent's list of store endpoints is read again."""
+
+
+def _unlock(locked: str) -> str:
+    """What the store keeps under the cluster secret."""
+    return unlock_key(locked, read_secret(files.PKI_DIR / files.CLUSTER_SECRET)).decode()
 
 
 async def _main(config: NodeConfig) -> None:
@@ -50,6 +58,7 @@ async def _main(config: NodeConfig) -> None:
         membership_stepper(config, store, clock),
         solve=lambda problem: asyncio.to_thread(solver.solve, problem),
         assess=lambda view, tolerate, now: asyncio.to_thread(assess, view, tolerate, now, solver),
+        push=updater(_unlock),
     )
     key = Path(config.beat_key).read_bytes()
     number = next_session(Path(config.state_dir) / "report-session")

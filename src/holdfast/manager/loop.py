@@ -20,6 +20,7 @@ from holdfast.manager.election import REFRESH_S, Election, LostLeadership
 from holdfast.manager.guarantee import Assess, GuaranteeKeeper
 from holdfast.manager.guarantee import news as guarantee_news
 from holdfast.manager.incidents import IncidentKeeper
+from holdfast.manager.names import NameDesk, Push
 from holdfast.manager.observe import Observations
 from holdfast.manager.power import PowerDesk
 from holdfast.manager.reports import Detector, Reports
@@ -63,10 +64,11 @@ class Manager:
         detector: Detector | None = None,
         solve: Solve | None = None,
         assess: Assess | None = None,
+        push: Push | None = None,
     ) -> None:
         """`detector`: where suspicions come from; by default from the observers' reports (`report`). `solve`: looks for room
         when something does not fit, without holding up the event loop; None: nobody does. `assess`: computes the guarantee,
-        likewise."""
+        likewise. `push`: updates other name servers."""
         self._store = store = ForwardStore(store, self._store_went_back)
         self._clock = clock
         self._node = node
@@ -81,6 +83,7 @@ class Manager:
         self._room = RoomDesk(solve, self.wake)
         self._guarantee = GuaranteeKeeper(assess, self.wake)
         self._balancer = Balancer(assess, self.wake)
+        self._names = NameDesk(self._mirror, clock, self.election, push)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""
@@ -156,6 +159,7 @@ class Manager:
             self._room.stop()
             self._guarantee.stop()
             self._balancer.stop()
+            self._names.stop()
 
     def _begin_term(self) -> None:
         self.observations.begin_term(self.election.term)
@@ -167,6 +171,7 @@ class Manager:
         self._said.clear()
         self._events = EventLog(self.election.term, self._clock)
         self._committer = Committer(self.election, self._events)
+        self._names.begin_term(self._events)
 
     async def _turn(self) -> float:
         """One decision and what follows from it; gives when to look again. Store errors leave all to the next turn."""
@@ -177,7 +182,7 @@ class Manager:
         now = self._clock.now()
         decision = Decision(hold=self._distrusts) if self._distrusts else decide(view, now)
         self._incidents.observe(view, decision)
-        await self._act_on(decision.intents, view)
+        await asyncio.gather(self._act_on(decision.intents, view), self._publish_names(view, now))
         self._switch_on(view)
         published = await self._publish(view, decision)
         # After everything else, so that recovery never waits for it.
@@ -185,7 +190,7 @@ class Manager:
         steps = steps or self._balancer.steps(view, decision, now, incident=self._incidents.open)
         await self._act_on(steps, view)
         self._guarantee.observe(view, now)
-        if decision.intents or steps or not published:
+        if decision.intents or steps or not published or self._names.behind:
             return self._clock.now() + RETRY_S
         desks = (self._room.next_look(now), self._balancer.next_look(now))
         return min(next_look(view, now), self._detector.next_look(), *desks)
@@ -229,6 +234,15 @@ class Manager:
                 "placed", instance=intent.instance, node=placement.node, goal=str(placement.goal), why=placement.reason
             )
             self._incidents.placed(intent)
+
+    async def _publish_names(self, view: View, now: float) -> None:
+        """Beside what is decided: a dead gateway leaves DNS at once, and no recovery waits for it."""
+        try:
+            revision = 0 if self._distrusts else await self._names.publish(view, now)
+            if revision:
+                await self._caught_up(revision)
+        except StoreError as error:
+            log.warning("names not published", error=str(error))
 
     def _switch_on(self, view: View) -> None:
         """Nodes that a manager switched off come back by themselves, if the cluster's settings want it; what was found off

@@ -16,7 +16,7 @@ from holdfast.store.view import instance_view, node_view, said, timing_of, view_
 
 T = TypeVar("T")
 
-UNREAD = (keys.EVENTS, keys.INCIDENTS, keys.SESSIONS, keys.USERS)
+UNREAD = (keys.EVENTS, keys.INCIDENTS, keys.SESSIONS, keys.USERS, keys.DNS)
 """No decision depends on what is below these."""
 
 
