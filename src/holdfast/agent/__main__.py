@@ -100,7 +100,8 @@ class Agent:
             deadline=lambda: session.validity.deadline,
             advisory_address_s=ADVISORY_ADDRESS_S,
         )
-        backup = NodeSecrets(self._mirror).backup_records()
+        node_secrets = NodeSecrets(self._mirror)
+        backup, s3 = node_secrets.backup_records(), node_secrets.s3_records()
         self._executor = Executor(
             context,
             drivers(
@@ -111,8 +112,9 @@ class Agent:
                 self._target_groups,
                 self._management_address,
                 backup_records=backup,
+                s3_records=s3,
             ),
-            probes(self._config, self._target_groups, backup.clusters),
+            probes(self._config, self._target_groups, backup.clusters, s3),
             self._mirror,
             lambda: session.fence_epoch,
         )

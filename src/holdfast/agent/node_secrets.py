@@ -7,6 +7,8 @@ from holdfast.bootstrap import files, pki, secrets
 from holdfast.errors import ConfigError
 from holdfast.services.backup_gateway.cluster import BackupCluster, BackupUser
 from holdfast.services.backup_gateway.records import Records
+from holdfast.services.s3.config import S3Cluster, S3User
+from holdfast.services.s3.records import Records as S3Records
 from holdfast.store import keys
 from holdfast.store.mirror import Mirror
 
@@ -50,3 +52,12 @@ class NodeSecrets:
 
     def _backup_users(self, cluster: str) -> Mapping[str, BackupUser]:
         return self._mirror.all(keys.backup_users(cluster), BackupUser)
+
+    def s3_records(self) -> S3Records:
+        return S3Records(self._s3_clusters, self._s3_users, self.cluster_secret)
+
+    def _s3_clusters(self) -> Mapping[str, S3Cluster]:
+        return self._mirror.all(keys.S3_CLUSTERS, S3Cluster)
+
+    def _s3_users(self, cluster: str) -> Mapping[str, S3User]:
+        return self._mirror.all(keys.s3_users(cluster), S3User)

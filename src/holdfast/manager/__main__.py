@@ -27,6 +27,8 @@ from holdfast.planning.cpsat import CpSatSolver
 from holdfast.services.backup_gateway.cluster import BackupCluster
 from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.registry import probes
+from holdfast.services.s3.config import S3Cluster
+from holdfast.services.s3.records import Records as S3Records
 from holdfast.store import keys
 from holdfast.store.etcd import EtcdStore
 
@@ -36,9 +38,13 @@ ENDPOINTS_S = 2.0
 """How often the agent's list of store endpoints is read again."""
 
 
+def _cluster_secret() -> bytes:
+    return read_secret(files.PKI_DIR / files.CLUSTER_SECRET)
+
+
 def _unlock(locked: str) -> str:
     """What the store keeps under the cluster secret."""
-    return unlock_key(locked, read_secret(files.PKI_DIR / files.CLUSTER_SECRET)).decode()
+    return unlock_key(locked, _cluster_secret()).decode()
 
 
 async def _main(config: NodeConfig) -> None:
@@ -54,6 +60,11 @@ async def _main(config: NodeConfig) -> None:
             config,
             lambda: manager.stored(keys.ISCSI_GROUPS, TargetGroup),
             lambda: manager.stored(keys.BACKUP_CLUSTERS, BackupCluster),
+            S3Records(
+                lambda: manager.stored(keys.S3_CLUSTERS, S3Cluster),
+                lambda _cluster: {},  # a health check signs with the cluster's own key
+                _cluster_secret,
+            ),
         ),
         membership_stepper(config, store, clock),
         solve=lambda problem: asyncio.to_thread(solver.solve, problem),

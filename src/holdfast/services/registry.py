@@ -16,6 +16,7 @@ from holdfast.ports import Clock, Driver, HealthProbe, Runner, StepRecorder
 from holdfast.services.backup_gateway.cluster import BackupCluster
 from holdfast.services.backup_gateway.records import Records as BackupRecords
 from holdfast.services.iscsi.config import TargetGroup
+from holdfast.services.s3.records import Records as S3Records
 
 TargetGroups = Callable[[], Mapping[str, TargetGroup]]
 BackupClusters = Callable[[], Mapping[str, BackupCluster]]
@@ -30,10 +31,11 @@ def drivers(
     address_of: Callable[[str], str] = str,
     *,
     backup_records: BackupRecords,
+    s3_records: S3Records,
 ) -> dict[str, Driver]:
     """Kind → driver, for every kind Holdfast knows. `target_groups` are iSCSI's as they are stored, by name; `address_of`
-    gives the management address of a node, for live migrations; `backup_records` is what backup gateways read. (Imports
-    inside: see the text of this module.)"""
+    gives the management address of a node, for live migrations; `backup_records` and `s3_records` are what those kinds
+    read of the store. (Imports inside: see the text of this module.)"""
 
     def panel() -> Driver:
         from holdfast.services.admin_panel import PanelDriver  # noqa: PLC0415
@@ -71,10 +73,20 @@ def drivers(
 
         return BackupDriver(runner, clock, backup_records, cluster.shared_root, config.run_dir, answers=answers)
 
-    return load_drivers({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup}, runner)
+    def s3() -> Driver:
+        from holdfast.services.s3.driver import S3Driver  # noqa: PLC0415
+        from holdfast.services.s3.warmth import require_swift  # noqa: PLC0415
+
+        require_swift()
+        return S3Driver(runner, clock, s3_records, cluster.shared_root, config.run_dir)
+
+    makers = {"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup, "s3": s3}
+    return load_drivers(makers, runner)
 
 
-def probes(config: NodeConfig, target_groups: TargetGroups, backup_clusters: BackupClusters) -> dict[str, HealthProbe]:
+def probes(
+    config: NodeConfig, target_groups: TargetGroups, backup_clusters: BackupClusters, s3_records: S3Records
+) -> dict[str, HealthProbe]:
     """Kind → health probe, for every kind Holdfast knows."""
 
     def panel() -> HealthProbe:
@@ -102,7 +114,12 @@ def probes(config: NodeConfig, target_groups: TargetGroups, backup_clusters: Bac
 
         return BackupProbe(config.tls.ca, backup_clusters)
 
-    return load_probes({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup})
+    def s3() -> HealthProbe:
+        from holdfast.services.s3.probe import S3Probe  # noqa: PLC0415
+
+        return S3Probe(s3_records)
+
+    return load_probes({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup, "s3": s3})
 
 
 def load_drivers(makers: dict[str, Callable[[], Driver]], runner: Runner) -> dict[str, Driver]:

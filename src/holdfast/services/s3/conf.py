@@ -3,6 +3,7 @@
 The settings were measured; each one that keeps an acknowledged object says why it is there.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,10 @@ OWN = "holdfast.services.s3.inside"
 UPDATE_EVERY_S = 10
 """What a server could not tell another at once is told at most so much later."""
 
-BACKGROUND_DAEMONS = ("expirer", "segments")
+BACKGROUND_DAEMONS = ("expirer",)
+
+BACKEND_HEADER = "X-Holdfast-Backend"
+"""With which the parts of a cluster know each other."""
 
 Section = Mapping[str, object]
 
@@ -66,6 +70,11 @@ class Place(msgspec.Struct, frozen=True):
     """A gateway's key file."""
 
 
+def backend_key(hash_prefix: str, hash_suffix: str) -> str:
+    """The same on every node, and from which nothing is learnt of the hash."""
+    return hashlib.sha256(f"holdfast backend {hash_prefix} {hash_suffix}".encode()).hexdigest()
+
+
 def swift_conf(cluster: S3Cluster) -> str:
     """swift.conf, the same for all parts."""
     return _text(
@@ -92,6 +101,15 @@ def files(cluster: S3Cluster, part: str, place: Place) -> dict[str, str]:
             "daemons.conf": _daemons(place),
         }
     return {"object.conf": _server(place, "object", {"replication_server": "false"}), "daemons.conf": _daemons(place)}
+
+
+def ports(cluster: S3Cluster, part: str) -> tuple[int, ...]:
+    """Where the part listens at its address."""
+    if is_gateway(part):
+        return (cluster.gateway_port,)
+    if part == BACKGROUND:
+        return ()
+    return (ACCOUNT_PORT, CONTAINER_PORT) if is_name_server(part) else (OBJECT_PORT,)
 
 
 def program(cluster: S3Cluster, part: str, place: Place, *, address: str, workers: int) -> Program:

@@ -31,8 +31,6 @@ CONTAINER_PORT = 6201
 ACCOUNT_PORT = 6202
 REGION = "us-east-1"
 """What clients sign for unless told otherwise."""
-HA_NODES = 3
-"""Nodes from which on an S3 cluster is highly available, once the management nodes are."""
 
 BACKGROUND = "bg"
 _GATEWAY = "gw-"
@@ -234,15 +232,6 @@ def validate(cluster: S3Cluster) -> None:
 
 
 # --- its instances --------------------------------------------------------------------------------------------------
-
-
-def ha_off(cluster: S3Cluster, management_ha: bool) -> str:
-    """Why the cluster is not highly available; "" if it is."""
-    if not management_ha:
-        return "management high availability is off"
-    if len(cluster.nodes) < HA_NODES:
-        return f"the cluster has {len(cluster.nodes)} of the {HA_NODES} nodes it takes"
-    return ""
 
 
 def instance_id(cluster: str, part: str) -> str:

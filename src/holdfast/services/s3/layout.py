@@ -1,13 +1,8 @@
-"""Where a part of an S3 cluster keeps its things on the shared storage.
+"""Names on the shared storage that both the agent and Swift's processes know; see `devices.py`."""
 
-<shared>/s3/<cluster>/<part>/dev/<device>/…   what Swift stores; `dev` itself belongs to root, so that no server can make
-                                              an empty directory where a device has just been taken away
-<shared>/s3/<cluster>/<part>/MARKER           says that this is the shared storage and no empty mount point
-<shared>/s3/<cluster>/<part>/work             where the server tries whether it can write
-<shared>/s3/<cluster>/moving/<device>         a device between two parts
-"""
-
+DEVICES = "dev"
 MARKER = ".holdfast-part"
 WORK = "work"
 MOVING = "moving"
 PROBE_PATH = "/holdfast-probe"
+"""Asked of a name or object server: is its storage there and writable?"""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import swift.container.updater
+import swift.obj.expirer
 import swift.obj.updater
 from swift.common import utils
 
@@ -44,7 +45,13 @@ def _container_updater(conf: str) -> None:
         updater.run_once()
 
 
+def _expirer(conf: str) -> None:
+    """Deletes objects whose time has come."""
+    swift.obj.expirer.ObjectExpirer(_settings(conf, "object-expirer")).run_forever()
+
+
 _DAEMONS: dict[str, Callable[[str], None]] = {
+    "expirer": _expirer,
     "object-updater": _object_updater,
     "container-updater": _container_updater,
 }

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 import msgspec
 
-from holdfast.services.s3.conf import Listener, Program
+from holdfast.services.s3.conf import Listener, Program, backend_key
 from holdfast.services.s3.inside import privileges
 
 _BACKLOG = 4096
@@ -90,12 +90,12 @@ def _load(program: Program) -> None:
         importlib.import_module("holdfast.services.s3.inside.daemons")
     from swift.common.ring import ring  # noqa: PLC0415
 
-    from holdfast.services.s3.inside import backend_key, durable  # noqa: PLC0415
+    from holdfast.services.s3.inside import backend, durable  # noqa: PLC0415
 
     # A device that moved to a new server is asked for there within a second, not within fifteen.
     ring.DEFAULT_RELOAD_TIME = 1
     durable.install()
-    backend_key.install(backend_key.derive(utils.HASH_PATH_PREFIX.decode(), utils.HASH_PATH_SUFFIX.decode()))
+    backend.install(backend_key(utils.HASH_PATH_PREFIX.decode(), utils.HASH_PATH_SUFFIX.decode()))
     gc.collect()
     gc.freeze()
 

@@ -14,7 +14,7 @@ import eventlet
 from eventlet import tpool
 from swift.common.swob import HTTPForbidden, HTTPInsufficientStorage, HTTPServiceUnavailable, Response
 
-from holdfast.services.s3.inside import backend_key
+from holdfast.services.s3.inside import backend
 from holdfast.services.s3.layout import MARKER, PROBE_PATH, WORK
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -42,9 +42,9 @@ class Storage:
         self._looked = 0.0
 
     def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        presented = env.get(backend_key.HEADER_ENV, "")
+        presented = env.get(backend.HEADER_ENV, "")
         answer: Any
-        if not hmac.compare_digest(presented, backend_key.current()):
+        if not hmac.compare_digest(presented, backend.current()):
             answer = HTTPForbidden()
         elif env["PATH_INFO"] == PROBE_PATH:
             answer = self._probe()

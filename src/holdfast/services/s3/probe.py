@@ -1,0 +1,159 @@
+"""Health checks of the parts of an S3 cluster, through their service addresses.
+
+A name or object server is asked whether its storage is there and writable (`inside/storage.py`). A gateway is asked to keep
+an object and to give it back, signed as a client signs. Where it answers 503 because a server behind it is away, that
+is the server's failure and not its own, unless it can reach none: then its node is cut off from the storage network.
+"""
+
+import asyncio
+import datetime
+import hashlib
+import hmac
+from collections.abc import Mapping
+
+from holdfast.core.model import InstanceSpec
+from holdfast.errors import HoldfastError
+from holdfast.services.s3 import conf
+from holdfast.services.s3.config import BACKGROUND, KIND, S3Cluster, from_instance, is_gateway
+from holdfast.services.s3.layout import PROBE_PATH
+from holdfast.services.s3.records import Records
+from holdfast.services.s3.users import unlock
+
+BUCKET = "holdfast-probe"
+"""Belongs to the health checks alone."""
+_BODY = b"holdfast\n"
+_LIMIT_BYTES = 65536
+_REACH_S = 1.0
+
+
+class S3Probe:
+    """Port HealthProbe."""
+
+    kind = KIND
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
+        """ "" if healthy, else one sentence. Never raises."""
+        try:
+            config = from_instance(instance)
+            if config.part == BACKGROUND:
+                return ""  # it has no clients; that its process runs is seen without asking
+            cluster = self._records.cluster(config.cluster)
+            assert instance.address is not None
+            async with asyncio.timeout(timeout):
+                if is_gateway(config.part):
+                    return await self._gateway(cluster, config.part, instance.address.ip)
+                return await _server(cluster, config.part, instance.address.ip)
+        except TimeoutError:
+            return f"{instance.id} does not answer within {timeout:g} s"
+        except (OSError, ValueError, EOFError, HoldfastError) as error:
+            return f"{instance.id} is not healthy: {error}"
+
+    async def _gateway(self, cluster: S3Cluster, part: str, ip: str) -> str:
+        secret = unlock(cluster.probe.secret, self._records.secret())
+        client = _Client(cluster, ip, secret)
+        path = f"/{BUCKET}/{part}"
+        status, body = await client.request("PUT", path, _BODY)
+        if status == 404:
+            status, body = await client.request("PUT", f"/{BUCKET}", b"")
+            if status in (200, 409):
+                status, body = await client.request("PUT", path, _BODY)
+        if status == 200:
+            status, body = await client.request("GET", path, b"")
+            if status == 200 and body != _BODY:
+                return f"the gateway at {ip} gave back another object than it was given"
+        if status == 200 or (status == 503 and await _reaches_any(cluster)):
+            return ""
+        return f"the gateway at {ip} answers {status} to its own health check: {_code(body)}"
+
+
+async def _server(cluster: S3Cluster, part: str, ip: str) -> str:
+    key = conf.backend_key(cluster.hash_prefix, cluster.hash_suffix)
+    for port in conf.ports(cluster, part):
+        status, body = await _http(ip, port, "GET", PROBE_PATH, {conf.BACKEND_HEADER: key}, b"")
+        if status != 200:
+            return f"the server at {ip} port {port} answers {status}: {body[:200].decode(errors='replace')}"
+    return ""
+
+
+async def _reaches_any(cluster: S3Cluster) -> bool:
+    """Whether a name or object server accepts a connection from this node."""
+
+    async def reaches(ip: str, port: int) -> bool:
+        try:
+            async with asyncio.timeout(_REACH_S):
+                _, writer = await asyncio.open_connection(ip, port)
+        except (TimeoutError, OSError):
+            return False
+        writer.close()
+        return True
+
+    attempts = [reaches(s.address.ip, conf.ports(cluster, part)[0]) for part, s in cluster.servers.items()]
+    return any(await asyncio.gather(*attempts))
+
+
+class _Client:
+    """As much of S3 as a health check needs, signature version 4 (AWS General Reference, "Signature Version 4")."""
+
+    def __init__(self, cluster: S3Cluster, ip: str, secret: str) -> None:
+        self._cluster = cluster
+        self._ip = ip
+        self._secret = secret
+
+    async def request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body. Raises OSError, ValueError, EOFError."""
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        headers = {
+            "host": f"{_bracketed(self._ip)}:{self._cluster.gateway_port}",
+            "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
+            "x-amz-date": now,
+        }
+        signed = ";".join(sorted(headers))
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        canonical = f"{method}\n{path}\n\n{lines}\n{signed}\n{headers['x-amz-content-sha256']}"
+        scope = f"{now[:8]}/{self._cluster.region}/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+        key = f"AWS4{self._secret}".encode()
+        for word in scope.split("/"):
+            key = hmac.digest(key, word.encode(), "sha256")
+        credential = f"{self._cluster.probe.id}/{scope}"
+        signature = hmac.digest(key, text.encode(), "sha256").hex()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={signature}"
+        )
+        return await _http(self._ip, self._cluster.gateway_port, method, path, headers, body)
+
+
+async def _http(
+    ip: str, port: int, method: str, path: str, headers: Mapping[str, str], body: bytes
+) -> tuple[int, bytes]:
+    """One request on a connection of its own. Raises OSError, ValueError, EOFError."""
+    reader, writer = await asyncio.open_connection(ip, port, limit=_LIMIT_BYTES)
+    try:
+        sent = {"host": f"{_bracketed(ip)}:{port}", **headers, "content-length": str(len(body)), "connection": "close"}
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        await writer.drain()
+        status = int((await reader.readline()).split(b" ", 2)[1])
+        length: int | None = None
+        while (line := (await reader.readline()).strip()) != b"":
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        answer = await (reader.read(_LIMIT_BYTES) if length is None else reader.readexactly(min(length, _LIMIT_BYTES)))
+        return status, answer
+    except IndexError:
+        raise EOFError(f"{ip} port {port} closed the connection without an answer") from None
+    finally:
+        writer.close()
+
+
+def _bracketed(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip
+
+
+def _code(body: bytes) -> str:
+    """The error code in an S3 answer."""
+    return body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode(errors="replace") or "no reason given"
