@@ -17,6 +17,9 @@ from holdfast.core.model import Exclusivity, InstanceSpec, Role, ServiceAddress
 from holdfast.errors import DriverError
 from holdfast.ports import Driver, Unit
 from holdfast.services.admin_panel import PanelDriver
+from holdfast.services.backup_gateway.cluster import BackupCluster, gateways
+from holdfast.services.backup_gateway.driver import BackupDriver
+from holdfast.services.backup_gateway.records import Records
 from holdfast.services.iscsi.config import TargetGroup, VolumeRecord, from_instance, instance_spec
 from holdfast.services.iscsi.driver import IscsiDriver
 from holdfast.services.iscsi.reporter import Reporter
@@ -125,7 +128,28 @@ def iscsi_world(directory: Path) -> World:
     return World(driver, instance, runner, unit_of(from_instance(instance).volume))
 
 
-@pytest.fixture(params=[panel_world, iscsi_world], ids=["panel", "iscsi"])
+def backup_world(directory: Path) -> World:
+    runner, clock = FakeRunner(), FakeClock()
+    cluster = BackupCluster("main", "b.test", {"n1": "10.78.0.171"}, "public", (), f"local:{directory}/backup")
+    records = Records(lambda: {"main": cluster}, lambda _: {}, lambda _: b"{}", lambda *_: (b"certificate", b"key"))
+
+    async def hangs(_ip: str, _port: int) -> bool:
+        return False
+
+    driver = BackupDriver(
+        runner,
+        clock,
+        records,
+        str(directory),
+        str(directory / "run"),
+        answers=hangs,
+        is_listening=lambda _ip, _port: runner.listening(0),
+    )
+    instance = gateways(cluster, ha=True)[0]
+    return World(driver, instance, runner, instance.id)
+
+
+@pytest.fixture(params=[panel_world, iscsi_world, backup_world], ids=["panel", "iscsi", "backup"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     make: Callable[[Path], World] = request.param
     return make(tmp_path)

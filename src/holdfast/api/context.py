@@ -7,6 +7,7 @@ from pathlib import Path
 from holdfast.api.auth import Authenticator
 from holdfast.api.cache import StatusCache
 from holdfast.api.creations import Creations
+from holdfast.api.operations.backup_clusters import Backends
 from holdfast.api.operations.checks import Probe
 from holdfast.api.operations.iscsi_volumes import Files
 from holdfast.api.operations.nodes import MakeBundle
@@ -36,6 +37,8 @@ class ApiContext:
     """What secrets in the store are locked with (bootstrap/secrets.py). Raises ConfigError."""
     s3_files: S3Files | None = None
     """None: this process cannot make S3 clusters."""
+    backends: Backends | None = None
+    """None: this process cannot open back-ends of backup clusters."""
     log_dir: Path = Path("/var/log/holdfast")
     """Logs of this node, the consoles of its machines among them."""
     creations: Creations = field(default_factory=Creations)
@@ -54,6 +57,7 @@ def make_context(
     files: Files | None = None,
     cluster_secret: Callable[[], bytes] | None = None,
     s3_files: S3Files | None = None,
+    backends: Backends | None = None,
     log_dir: Path = Path("/var/log/holdfast"),
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
@@ -73,5 +77,6 @@ def make_context(
         files,
         cluster_secret,
         s3_files,
+        backends,
         log_dir,
     )

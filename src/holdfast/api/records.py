@@ -32,6 +32,7 @@ from holdfast.core.policy import (
 )
 from holdfast.errors import StoreError
 from holdfast.ports import Entry
+from holdfast.services.backup_gateway.cluster import BackupCluster, BackupUser
 from holdfast.services.iscsi.config import TargetGroup, VolumeRecord
 from holdfast.services.s3.config import S3Cluster, S3User
 from holdfast.store import codec, keys
@@ -70,6 +71,8 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.COMPUTE, ComputeSpec),
     (keys.ISCSI_GROUPS, TargetGroup),
     (keys.ISCSI_VOLUMES, VolumeRecord),
+    (keys.BACKUP_CLUSTERS, BackupCluster),
+    (keys.BACKUP_USERS, BackupUser),
     (keys.S3_CLUSTERS, S3Cluster),
     (keys.S3_USERS, S3User),
 )

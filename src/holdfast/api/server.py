@@ -22,6 +22,7 @@ from holdfast.config import NodeConfig, Tls, store_endpoints
 from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
 from holdfast.errors import ConfigError
 from holdfast.ports import PowerFence, Store
+from holdfast.services.backup_gateway.check import BackendCheck
 from holdfast.services.iscsi.files import VolumeFiles
 from holdfast.services.s3.files import ClusterFiles
 from holdfast.services.vm.images import QemuImages
@@ -52,6 +53,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         files=VolumeFiles(clock),
         cluster_secret=_cluster_secret,
         s3_files=ClusterFiles(clock),
+        backends=BackendCheck(config.id, config.tls.ca, clock),
         log_dir=Path(config.log_dir),
     )
     app = create_app(context)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.api import s3_view
+from holdfast.api import backup_view, s3_view
 from holdfast.api.records import ManagerInfo, Records
 from holdfast.core.history import Event, GuaranteeWord, Incident, ManagerView
 from holdfast.core.model import (
@@ -176,6 +176,7 @@ class ClusterStatus:
     iscsi_volumes: tuple[VolumeRecord, ...] = ()
     """Attached or not; the active path of an attached one is the instance `iscsi/<name>`."""
     s3_clusters: tuple[s3_view.S3ClusterView, ...] = ()
+    backup_clusters: tuple[backup_view.BackupClusterView, ...] = ()
     open_incidents: tuple[Incident, ...] = ()
     """Oldest first."""
     recent_incidents: tuple[Incident, ...] = ()
@@ -236,6 +237,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         target_groups=tuple(_target_group(group) for _, group in records.under(keys.ISCSI_GROUPS)),
         iscsi_volumes=tuple(record for _, record in records.under(keys.ISCSI_VOLUMES)),
         s3_clusters=s3_view.clusters(records),
+        backup_clusters=backup_view.clusters(records),
         open_incidents=tuple(i for i in incidents if i.state != "closed"),
         recent_incidents=tuple([i for i in reversed(incidents) if i.state == "closed"][:RECENT_INCIDENTS]),
         recent_events=tuple(reversed(events)),

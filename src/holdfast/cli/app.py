@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "nfs": ("holdfast.cli.nfs", "NFS volumes."),
     "iscsi": ("holdfast.cli.iscsi", "iSCSI volumes and the target groups that serve them."),
     "s3": ("holdfast.cli.s3", "S3 object storage: clusters, their nodes and users."),
+    "backup": ("holdfast.cli.backup", "Backup gateways for restic: clusters, their nodes and users."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (

@@ -27,9 +27,12 @@ from holdfast.store import keys
 class Backends(Protocol):
     """Opens back-ends from the node that serves the API."""
 
-    async def check(self, root: str, backend: str, credentials: Mapping[str, str]) -> str:
-        """Write, read and remove something there; returns how the back-end is written in full. `root` is the shared storage.
-        Raises InvalidInput, DriverError."""
+    async def check(self, root: str, backend: str, credentials: Mapping[str, str]) -> None:
+        """Write and read something there. `root` is the shared storage. Raises InvalidInput, Conflict, DriverError."""
+        ...
+
+    def authority(self) -> str:
+        """The certificate that clients trust, PEM. Raises DriverError."""
         ...
 
 
@@ -67,7 +70,7 @@ async def create(
     own = _certificate(wish.certificate, wish.certificate_key, domain)
     draft = await Draft.open(store)
     _check_new(draft, wish)  # what would be refused is refused before anything is written to the back-end
-    backend = await backends.check(draft.cluster.shared_root, wish.backend, wish.credentials)
+    await backends.check(draft.cluster.shared_root, wish.backend, wish.credentials)
 
     async def operation(draft: Draft) -> str:
         specs = _check_new(draft, wish)
@@ -78,7 +81,7 @@ async def create(
             {spec.id: address.ip for spec, address in zip(specs, found, strict=True)},
             wish.network,
             tuple(wish.addresses),
-            backend,
+            wish.backend,
             _locked(wish.credentials, secret),
             wish.append_only,
             wish.port,
@@ -89,7 +92,7 @@ async def create(
         _give_role(draft, specs)
         _put(draft, cluster)
         draft.warn(f"Nobody may use it yet: holdfast backup user create {wish.name} USER.")
-        draft.data.update(domain=domain, port=wish.port, addresses=cluster.addresses, backend=backend)
+        draft.data.update(domain=domain, port=wish.port, addresses=cluster.addresses, backend=wish.backend)
         return f"backup cluster {wish.name} on {', '.join(cluster.nodes)}: https://{domain}:{wish.port}/"
 
     return await transact(store, actor, operation)

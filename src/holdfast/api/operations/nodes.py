@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from holdfast.api.operations import checks, iscsi_groups, s3_nodes
+from holdfast.api.operations import backup_clusters, checks, iscsi_groups, s3_nodes
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_addresses, check_node_id
@@ -153,6 +153,7 @@ async def remove(store: Store, actor: Actor, node_id: str, *, force: bool = Fals
                 "Wait until they run elsewhere, or stop them with `holdfast service stop`.",
             )
         iscsi_groups.forget_node(draft, node_id)
+        backup_clusters.forget_node(draft, node_id)
         s3_nodes.forget_node(draft, node_id)
         draft.delete(keys.node_spec(node_id))
         draft.delete(keys.beat(node_id))

@@ -1,8 +1,8 @@
 """Driver of backup gateways (port Driver): one process per gateway, as a unit that is not strict.
 
 The gateway listens before its address is on the node, as every server does here. What it must know stands in files of this
-node's run directory, which are made from the agent's copy of the store each second: it reads the users' file by itself
-whenever that has changed; for anything else it is started anew, once it has answered what it is being asked.
+node's run directory, which are made from the agent's copy of the store each second: it follows the users' file and its
+certificate by itself; for other settings it is started anew, once it has answered what it is being asked.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class BackupDriver(ColdDriver, NothingWarm):
 
     def _unit(self, instance: InstanceSpec) -> Unit:
         config = str(self._directory(instance.id) / "gateway.json")
-        argv = (sys.executable, "-m", "holdfast.services.backup_gateway", "--config", config)
+        argv = (sys.executable, "-m", "holdfast.services.backup_gateway.gateway", config)
         return Unit(instance.id, argv, strict=False)
 
     async def _until_listening(self, instance: InstanceSpec) -> None:
@@ -138,15 +138,14 @@ class BackupDriver(ColdDriver, NothingWarm):
         names = () if cluster.certificate else certificate_names(cluster, instance)
         certificate, key = self._certificate(cluster, directory, names)
         users = sorted(self._records.users(cluster.name).values(), key=lambda user: user.name)
-        _write_if_changed(directory / "users.json", users_to_bytes(users))
-        settings = {
-            "gateway.json": to_bytes(config),
-            "key.pem": key,
-            "cert.pem": certificate,
-            "names.json": json.dumps(names).encode(),  # last: what is written half is made anew
-        }
-        changed = [file for file, content in settings.items() if _write_if_changed(directory / file, content)]
-        return bool(changed)
+        for file, content in (
+            ("users.json", users_to_bytes(users)),
+            ("key.pem", key),
+            ("cert.pem", certificate),
+            ("names.json", json.dumps(names).encode()),  # last: what is written half is made anew
+        ):
+            _write_if_changed(directory / file, content)
+        return _write_if_changed(directory / "gateway.json", to_bytes(config))
 
     def _certificate(self, cluster: BackupCluster, directory: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
         """The operator's own, else one for this gateway, made once."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import HoldfastError
 from holdfast.services.backup_gateway.cluster import KIND, BackupCluster, place_of
+from holdfast.services.backup_gateway.protocol import HEALTH_PATH
 
-HEALTH = "/healthz"
 ANSWER_S = 3.0
 _MAX_ANSWER = 16 << 10
 OK = 200
@@ -31,7 +31,9 @@ class BackupProbe:
             name, ip, port = place_of(instance)
             where = f"https://{_host(ip)}:{port}"
             async with asyncio.timeout(timeout):
-                status, body = await get(ip, port, HEALTH, self._context(name), server_name=self._server_name(name, ip))
+                status, body = await get(
+                    ip, port, HEALTH_PATH, self._context(name), server_name=self._server_name(name, ip)
+                )
         except TimeoutError:
             return f"{where} did not answer within {timeout:g} s"
         except ssl.SSLCertVerificationError as error:
@@ -96,9 +98,8 @@ def _host(ip: str) -> str:
 
 
 def _said(body: bytes) -> str:
-    """Its own words, as text or in a JSON problem."""
+    """What the gateway says of its back-end."""
     try:
-        found = json.loads(body)
-        return str(found.get("detail") or found.get("problem") or "") if isinstance(found, dict) else str(found)
-    except ValueError:
-        return body.decode(errors="replace").strip()[:200]
+        return str(json.loads(body)["status"])
+    except (ValueError, KeyError, TypeError):
+        return ""
