@@ -101,7 +101,7 @@ def worlds(draw: st.DrawFn) -> World:
         name: InstanceSpec(
             name,
             draw(st.sampled_from(("vm", "vm", "nfs"))),
-            name,
+            "service",
             Exclusivity.STRICT,
             Role.COMPUTE,
             draw(
@@ -113,6 +113,8 @@ def worlds(draw: st.DrawFn) -> World:
             cpu=draw(st.sampled_from((0.0, 0.1, 0.5, 1.0))),
             memory_mib=draw(st.integers(0, 3)) * 512,
             networks=() if draw(mostly) else draw(st.sampled_from((("public",), ("management", "public")))),
+            home="" if draw(mostly) else draw(st.sampled_from(NODES)),
+            spread="" if draw(mostly) else draw(st.sampled_from(("os", "ns"))),
         )
         for name in INSTANCES
     }
@@ -153,7 +155,7 @@ def at(world: World, rule: RuleSpec, other: str, node: str) -> bool:
 
 def like(one: InstanceSpec, other: InstanceSpec) -> bool:
     """Of one spread set."""
-    return one.kind == other.kind and set(one.nodes) == set(other.nodes)
+    return (one.kind, one.spread, set(one.nodes)) == (other.kind, other.spread, set(other.nodes))
 
 
 def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection[str]]:
@@ -191,17 +193,22 @@ def plain(world: World, spec: InstanceSpec, wish: Wish) -> tuple[str, Collection
             continue
         there = sum(name in where.get(member, ()) for member in group.members) if mates else 0
         others = [other for other in world.specs.values() if other not in party and name in where.get(other.id, ())]
+        numbers = (
+            sum(like(member, other) for other in others for member in party),
+            sum(other.kind == member.kind for other in others for member in party),
+        )
         rank = (
             name != wish.wanted,
             name == wish.avoid or name in wish.tried,
+            name != spec.home,
             not view.well(T, NOW),
             -group.preference(name),
             -there,
             -sum(1 if rule.kind is RuleKind.AFFINITY else -1 for rule, _ in liked(world, group, name)),
+            numbers if spec.spread else (),
             memory - view.memory_mib if any(member.memory_mib for member in party) and not wish.weightless else 0,
             round(cpu - view.cpu, 6) if any(member.cpu for member in party) and not wish.weightless else 0,
-            sum(like(member, other) for other in others for member in party),
-            sum(other.kind == member.kind for other in others for member in party),
+            numbers,
             len(kinds),
             name,
         )
