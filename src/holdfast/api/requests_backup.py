@@ -8,7 +8,7 @@ from pydantic import Field
 from holdfast.api.requests import Body, Names, Text
 from holdfast.services.backup_gateway.cluster import PORT
 
-Secret = Annotated[str, Field(max_length=32768, repr=False)]
+Secret = Annotated[str, Field(max_length=32768)]
 Credentials = dict[Text, Secret]
 
 
@@ -23,8 +23,8 @@ class CreateBackupCluster(Body):
     network: Text = "public"
     port: int = PORT
     append_only: bool = False
-    certificate: Secret = ""
-    certificate_key: Secret = ""
+    certificate: Annotated[Secret, Field(repr=False)] = ""
+    certificate_key: Annotated[Secret, Field(repr=False)] = ""
     """The operator's own, PEM; none: the cluster's authority certifies each gateway."""
 
 
@@ -33,8 +33,8 @@ class UpdateBackupCluster(Body):
 
     append_only: bool | None = None
     credentials: Annotated[Credentials | None, Field(repr=False)] = None
-    certificate: Secret = ""
-    certificate_key: Secret = ""
+    certificate: Annotated[Secret, Field(repr=False)] = ""
+    certificate_key: Annotated[Secret, Field(repr=False)] = ""
 
 
 class AddBackupNodes(Body):
