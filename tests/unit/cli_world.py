@@ -32,6 +32,7 @@ from holdfast.core.model import (
 )
 from holdfast.ports import Delete, Store
 from holdfast.store import codec, keys
+from holdfast.store.view import to_be_removed
 
 T = TypeVar("T")
 PASSWORD = "correct horse battery"
@@ -91,15 +92,16 @@ async def _manage(cluster: Cluster) -> None:
 
 
 async def _manage_once(store: Store) -> None:
-    instances = (await store.list(keys.INSTANCES)).entries
-    for entry in instances:
-        spec = codec.decode(entry.value, InstanceSpec, entry.key)
-        service = await store.get(keys.service(spec.kind, spec.service))
-        deleting = service is not None and codec.decode(service.value, ServiceSpec).config.get("deleting")
+    instances = [codec.decode(e.value, InstanceSpec, e.key) for e in (await store.list(keys.INSTANCES)).entries]
+    last = {(spec.kind, spec.service): spec.id for spec in instances}
+    for spec in instances:
+        key = keys.service(spec.kind, spec.service)
+        service = await store.get(key)
         placed = await store.get(keys.placement(spec.id))
-        if deleting:
-            traces = (entry.key, keys.service(spec.kind, spec.service), keys.placement(spec.id), keys.status(spec.id))
-            await store.txn([], [Delete(key) for key in traces])
+        if service is not None and to_be_removed(codec.decode(service.value, ServiceSpec), spec.id):
+            traces = [keys.instance(spec.id), keys.placement(spec.id), keys.status(spec.id)]
+            traces += [key] if last[spec.kind, spec.service] == spec.id else []
+            await store.txn([], [Delete(trace) for trace in traces])
         elif spec.desired == "stopped":
             await store.txn([], [Delete(keys.placement(spec.id))])
         elif (wish := await store.get(keys.move(spec.id))) is not None:
