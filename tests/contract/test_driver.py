@@ -23,6 +23,11 @@ from holdfast.services.backup_gateway.records import Records
 from holdfast.services.iscsi.config import TargetGroup, VolumeRecord, from_instance, instance_spec
 from holdfast.services.iscsi.driver import IscsiDriver
 from holdfast.services.iscsi.reporter import Reporter
+from holdfast.services.s3.config import instance_specs, new_cluster
+from holdfast.services.s3.driver import S3Driver
+from holdfast.services.s3.records import Records as S3Records
+from holdfast.services.s3.users import new_key
+from holdfast.services.storage import MARKER
 
 
 class FakeClock:
@@ -149,7 +154,35 @@ def backup_world(directory: Path) -> World:
     return World(driver, instance, runner, instance.id)
 
 
-@pytest.fixture(params=[panel_world, iscsi_world, backup_world], ids=["panel", "iscsi", "backup"])
+def s3_world(directory: Path) -> World:
+    """An object server; with real ones: test_driver_s3.py."""
+    runner, clock, secret = FakeRunner(), FakeClock(), bytes(32)
+    (directory / MARKER).touch()
+    storage = [ServiceAddress(f"10.78.0.{number}", "storage") for number in (1, 2)]
+    cluster = new_cluster(
+        "main",
+        "s3.test",
+        {"n1": ServiceAddress("10.78.0.181", "public")},
+        storage[:1],
+        storage[1:],
+        hash_prefix="prefix",
+        hash_suffix="suffix",
+        probe=new_key(secret)[0],
+    )
+    records = S3Records(lambda: {"main": cluster}, lambda _: {}, lambda: secret)
+    driver = S3Driver(
+        runner,
+        clock,
+        records,
+        str(directory),
+        str(directory / "run"),
+        is_listening=lambda _ip, _port: runner.listening(0),
+    )
+    instance = next(spec for spec in instance_specs(cluster, ha=True) if spec.id == "s3/main/os-1")
+    return World(driver, instance, runner, instance.id)
+
+
+@pytest.fixture(params=[panel_world, iscsi_world, backup_world, s3_world], ids=["panel", "iscsi", "backup", "s3"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     make: Callable[[Path], World] = request.param
     return make(tmp_path)

@@ -82,7 +82,7 @@ class PartDirectory:
         if moving.exists():
             return
         self._root.mkdir(parents=True, mode=0o755, exist_ok=True)
-        aside = self._root / f".{MOVING}-{os.uname().nodename}-{os.getpid()}"
+        aside = self._root / f".{MOVING}-{self._part.name}"  # a part is on one node only
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o755)
         (aside / _ALWAYS).touch()

@@ -46,12 +46,22 @@ class S3Driver(ColdDriver, NothingWarm):
 
     kind = KIND
 
-    def __init__(self, runner: Runner, clock: Clock, records: Records, shared_root: str, run_dir: str) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        clock: Clock,
+        records: Records,
+        shared_root: str,
+        run_dir: str,
+        *,
+        is_listening: Callable[[str, int], bool] = tcp.listening,
+    ) -> None:
         self._runner = runner
         self._clock = clock
         self._records = records
         self._storage = SharedStorage(shared_root, clock)
         self._run_dir = Path(run_dir) / KIND
+        self._is_listening = is_listening
         self._resets = Resets(self._storage, clock)
         self._allowed: dict[str, Callable[[], bool]] = {}
         self._settled: dict[str, S3Cluster] = {}
@@ -106,7 +116,7 @@ class S3Driver(ColdDriver, NothingWarm):
         wanted = conf.ports(cluster, part)
         deadline = self._clock.now() + LISTEN_TIMEOUT_S
         polls = 0
-        while instance.address and not all(tcp.listening(instance.address.ip, port) for port in wanted):
+        while instance.address and not all(self._is_listening(instance.address.ip, port) for port in wanted):
             polls += 1
             if polls % 10 == 0 and instance.id not in await self._runner.running():
                 raise DriverError(f"the program of {instance.id} ended before it listened", self._log_hint(instance.id))
