@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdfast import __version__
 from holdfast.api import http
 from holdfast.api.context import ApiContext
-from holdfast.api.routes import backup, changes, compute, iscsi, planning, reads, s3, session, stream
+from holdfast.api.routes import backup, changes, compute, dns, iscsi, planning, reads, s3, session, stream
 from holdfast.errors import HoldfastError
 
 PREFIX = "/api/v1"
@@ -26,7 +26,7 @@ def create_app(context: ApiContext) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
-    for module in (session, changes, compute, iscsi, s3, backup, planning, reads, stream):
+    for module in (session, changes, compute, iscsi, s3, backup, dns, planning, reads, stream):
         app.include_router(module.router, prefix=PREFIX)
     app.add_exception_handler(HoldfastError, http.on_holdfast_error)
     app.add_exception_handler(RequestValidationError, http.on_invalid_request)

@@ -15,7 +15,7 @@ from holdfast.core.view import View
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Change, Clock, Store, WatchBatch
 from holdfast.store import codec, keys
-from holdfast.store.view import people_view
+from holdfast.store.view import Source, people_view
 
 _log = structlog.get_logger()
 
@@ -47,6 +47,11 @@ class StatusCache:
             picture = build_status(self._records, self._revision)
             self._status = replace(picture, store_problem=self._store_problem)
         return self._status
+
+    @property
+    def source(self) -> Source:
+        """The records themselves, decoded."""
+        return self._records
 
     def view(self) -> View:
         """What the planner takes, from the same memory."""

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from holdfast.core.dns_model import DnsRecords, Secondary, UpdateState, UpdateTarget, Zone
 from holdfast.core.history import Event, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
@@ -75,6 +76,11 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.BACKUP_USERS, BackupUser),
     (keys.S3_CLUSTERS, S3Cluster),
     (keys.S3_USERS, S3User),
+    (keys.DNS_ZONES, Zone),
+    (keys.DNS_TARGETS, UpdateTarget),
+    (keys.DNS_SECONDARIES, Secondary),
+    (keys.DNS_RECORDS, DnsRecords),
+    (keys.DNS_STATES, UpdateState),
 )
 _NODE_KINDS: dict[str, type[Any]] = {
     "beat": Beat,

@@ -21,6 +21,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "iscsi": ("holdfast.cli.iscsi", "iSCSI volumes and the target groups that serve them."),
     "s3": ("holdfast.cli.s3", "S3 object storage: clusters, their nodes and users."),
     "backup": ("holdfast.cli.backup", "Backup gateways for restic: clusters, their nodes and users."),
+    "dns": ("holdfast.cli.dns", "Names of gateways and services: zones, update targets, what is published."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (

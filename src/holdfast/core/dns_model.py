@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 DEFAULT_TTL_S = 5
 """Of every address, and of a negative answer: so long a resolver may go on giving out a gateway that died."""
 
+TSIG_ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1")
+
 
 @dataclass(frozen=True, slots=True)
 class TsigKey:

@@ -24,7 +24,6 @@ from holdfast.ports import Clock
 
 log = structlog.get_logger("holdfast.dns")
 
-ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224", "hmac-sha1")
 ATTEMPTS = 5
 FIRST_WAIT_S = 2.0
 """For the answer to the first NOTIFY; doubled each time. A secondary that misses all of them looks by itself (REFRESH_S)."""
