@@ -147,7 +147,7 @@ class Bench:
             await self.nodes[node].tick(self.instance(part))
 
     async def health(self, part: str) -> str:
-        return await S3Probe(self.records).check(self.instance(part), timeout=HANG_S)
+        return await S3Probe(self.records, SystemClock()).check(self.instance(part), timeout=HANG_S)
 
     def add_user(self, name: str) -> S3Client:
         key, secret = new_key(SECRET)

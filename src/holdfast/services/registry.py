@@ -117,7 +117,7 @@ def probes(
     def s3() -> HealthProbe:
         from holdfast.services.s3.probe import S3Probe  # noqa: PLC0415
 
-        return S3Probe(s3_records)
+        return S3Probe(s3_records, SystemClock())
 
     return load_probes({"panel": panel, "nfs": nfs, "vm": vm, "iscsi": iscsi, "backup": backup, "s3": s3})
 

@@ -54,6 +54,7 @@ class S3Driver(ColdDriver, NothingWarm):
         shared_root: str,
         run_dir: str,
         *,
+        program: Sequence[str] = (sys.executable, "-m", PROGRAM),
         is_listening: Callable[[str, int], bool] = tcp.listening,
     ) -> None:
         self._runner = runner
@@ -61,6 +62,7 @@ class S3Driver(ColdDriver, NothingWarm):
         self._records = records
         self._storage = SharedStorage(shared_root, clock)
         self._run_dir = Path(run_dir) / KIND
+        self._program = tuple(program)
         self._is_listening = is_listening
         self._resets = Resets(self._storage, clock)
         self._allowed: dict[str, Callable[[], bool]] = {}
@@ -107,7 +109,7 @@ class S3Driver(ColdDriver, NothingWarm):
             await self._storage.run(ready, timeout=STORAGE_TIMEOUT_S, what=f"preparing {directory.devices}")
         self._write_files(instance, cluster)
         _ask(allowed, instance)
-        argv = (sys.executable, "-m", PROGRAM, str(self._directory(instance) / "program.json"))
+        argv = (*self._program, str(self._directory(instance) / "program.json"))
         strict = instance.exclusivity is Exclusivity.STRICT
         await self._runner.start(Unit(instance.id, argv, strict=strict, allowed=allowed))
 

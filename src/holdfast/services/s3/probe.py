@@ -6,13 +6,14 @@ is the server's failure and not its own, unless it can reach none: then its node
 """
 
 import asyncio
-import datetime
 import hashlib
 import hmac
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import HoldfastError
+from holdfast.ports import Clock
 from holdfast.services.s3 import conf
 from holdfast.services.s3.config import BACKGROUND, KIND, S3Cluster, from_instance, is_gateway
 from holdfast.services.s3.layout import PROBE_PATH
@@ -31,8 +32,9 @@ class S3Probe:
 
     kind = KIND
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, clock: Clock) -> None:
         self._records = records
+        self._clock = clock
 
     async def check(self, instance: InstanceSpec, *, timeout: float) -> str:
         """ "" if healthy, else one sentence. Never raises."""
@@ -53,7 +55,7 @@ class S3Probe:
 
     async def _gateway(self, cluster: S3Cluster, part: str, ip: str) -> str:
         secret = unlock(cluster.probe.secret, self._records.secret())
-        client = _Client(cluster, ip, secret)
+        client = _Client(cluster, ip, secret, self._clock)
         path = f"/{BUCKET}/{part}"
         status, body = await client.request("PUT", path, _BODY)
         if status == 404:
@@ -97,14 +99,15 @@ async def _reaches_any(cluster: S3Cluster) -> bool:
 class _Client:
     """As much of S3 as a health check needs, signature version 4 (AWS General Reference, "Signature Version 4")."""
 
-    def __init__(self, cluster: S3Cluster, ip: str, secret: str) -> None:
+    def __init__(self, cluster: S3Cluster, ip: str, secret: str, clock: Clock) -> None:
         self._cluster = cluster
         self._ip = ip
         self._secret = secret
+        self._clock = clock
 
     async def request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Status and body. Raises OSError, ValueError, EOFError."""
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        now = datetime.fromisoformat(self._clock.wall()).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         headers = {
             "host": f"{_bracketed(self._ip)}:{self._cluster.gateway_port}",
             "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),

@@ -6,16 +6,18 @@ key up in the gateway's key file, which the agent rewrites when users change; th
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from swift.common.swob import HTTPForbidden, HTTPUnauthorized
 
+from holdfast.clock import SystemClock
+
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 RELOAD_S = 0.5
+_CLOCK = SystemClock()
 _CLAIMS = (
     "HTTP_X_USER_NAME",
     "HTTP_X_USER_ID",
@@ -65,7 +67,7 @@ class KeyFile:
         self._keys: dict[str, dict[str, str]] = {}
 
     def find(self, access_key: str) -> Mapping[str, str] | None:
-        now = time.monotonic()
+        now = _CLOCK.now()
         if now >= self._look_at:
             self._look_at = now + RELOAD_S
             self._reload()

@@ -32,7 +32,7 @@ def _object_updater(conf: str) -> None:
     while True:
         # First the pause: right after a failure the processor belongs to the servers that are starting.
         time.sleep(UPDATE_EVERY_S)
-        updater.begin = time.time()
+        updater.begin = float(utils.Timestamp.now())
         for device in sorted(Path(updater.devices).iterdir()):
             updater.object_sweep(str(device))
 

@@ -14,6 +14,7 @@ import eventlet
 from eventlet import tpool
 from swift.common.swob import HTTPForbidden, HTTPInsufficientStorage, HTTPServiceUnavailable, Response
 
+from holdfast.clock import SystemClock
 from holdfast.services.s3.inside import backend
 from holdfast.services.s3.layout import MARKER, PROBE_PATH, WORK
 
@@ -23,6 +24,7 @@ RESERVE = 0.01
 """Share of the storage that stays free, as Swift's object servers keep it."""
 LOOK_EVERY_S = 1.0
 PROBE_LIMIT_S = 2.0
+_CLOCK = SystemClock()
 _WRITES = frozenset({"PUT", "POST"})
 
 
@@ -74,7 +76,7 @@ class Storage:
             self._busy = False
 
     def _is_full(self) -> bool:
-        now = eventlet.hubs.get_hub().clock()
+        now = _CLOCK.now()
         if now - self._looked >= LOOK_EVERY_S:
             self._looked = now
             try:
