@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +129,19 @@ class Cluster:
 
     def node_state(self, node: str) -> str:
         return next(str(n["state"]) for n in self.status()["nodes"] if n["id"] == node)
+
+    def up(self, nodes: Collection[str]) -> bool:
+        """These are up. One that died so often in this lab that it is quarantined is returned, as by an operator who has
+        mended it."""
+        states = {node["id"]: node["state"] for node in self.status()["nodes"]}
+        for node in nodes:
+            if states[node] == "quarantined":
+                print(f"{node} was quarantined, and is returned")
+                self.do("node", "return", node)
+        return all(states[node] == "up" for node in nodes)
+
+    def wait_up(self, *nodes: str) -> None:
+        self.until(lambda: self.up(nodes), f"{', '.join(nodes)} up")
 
     def instance(self, instance: str) -> dict[str, Any]:
         return next((i for i in self.status()["instances"] if i["id"] == instance), {})

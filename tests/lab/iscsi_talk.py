@@ -146,19 +146,7 @@ class Iscsi(Cluster):
         self.wait_all()
 
     def _whole(self) -> bool:
-        return self._up(self.lab.nodes) and not self.status()["open_incidents"] and all(self.places().values())
-
-    def wait_up(self, node: str) -> None:
-        self.until(lambda: self._up([node]), f"{node} is up")
-
-    def _up(self, nodes: Collection[str]) -> bool:
-        """One that died so often in this lab that it is quarantined is returned, as by an operator who has mended it."""
-        states = {node["id"]: node["state"] for node in self.status()["nodes"]}
-        for node in nodes:
-            if states[node] == "quarantined":
-                print(f"{node} was quarantined, and is returned")
-                self.do("node", "return", node)
-        return all(states[node] == "up" for node in nodes)
+        return self.up(self.lab.nodes) and not self.status()["open_incidents"] and all(self.places().values())
 
     def places(self) -> dict[str, str]:
         """Volume → the node with its active path; "" while it has none that is healthy."""

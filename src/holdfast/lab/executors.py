@@ -7,6 +7,9 @@ disk image by an open-file-description lock, lets go of it when it hands the mac
 
 A tgtd executes the active paths of several volumes, and not always the same ones: of those whose file it has open. It opens
 it before a path becomes active and closes it before the path is standby (tgt 1.0.85; tests/contract/test_iscsi_watched.py).
+
+A part of an S3 cluster is a process and those that it forks, servers and updaters: one executor as long as one of them
+lives. They are known by their session, of which the agent makes a new one for each start.
 """
 
 import re
@@ -16,12 +19,18 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _WRITE_BYTE = 101
+_S3_PROGRAM = re.escape("holdfast.services.s3.inside.program")
 
 EXECUTORS: tuple[tuple[re.Pattern[str], str], ...] = (
     # A volume's server is known by its configuration file: the name is the directory's, or the file's own.
     (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)/ganesha\.conf(?:\s|$)"), "nfs/{name}"),
     (re.compile(r"(?:\S*/)?ganesha\.nfsd .*-f \S*/(?P<name>[^/\s]+)\.conf(?:\s|$)"), "nfs/{name}"),
     (re.compile(r"(?:\S*/)?qemu-system-\S+ .*-name (?:guest=)?(?P<name>[^,\s]+)"), "vm/{name}"),
+    # The part of an S3 cluster is told by the directory of its program's file. Gateways run everywhere.
+    (
+        re.compile(rf"(?:\S*/)?python\S* .*{_S3_PROGRAM} \S*/s3/(?P<name>[^/\s]+/(?:ns-\d+|os-\d+|bg))/\S+$"),
+        "s3/{name}",
+    ),
 )
 """Pattern of the whole command line → instance id. The first that matches counts."""
 
@@ -65,6 +74,11 @@ def _entries(directory: Path) -> list[Path]:
     return []
 
 
+def is_family(instance: str) -> bool:
+    """Its processes of one session are one executor."""
+    return instance.startswith("s3/")
+
+
 def may_receive(command: Sequence[str]) -> bool:
     """A QEMU that was started to receive a machine. It keeps this mark after it has received it."""
     return "-incoming" in command
@@ -86,4 +100,4 @@ def _holds_write_byte(fdinfo: Path) -> bool:
     return False
 
 
-__all__ = ["EXECUTORS", "instance_of", "is_target", "may_receive", "serves", "writes"]
+__all__ = ["EXECUTORS", "instance_of", "is_family", "is_target", "may_receive", "serves", "writes"]

@@ -11,6 +11,14 @@ from urllib.parse import quote
 from holdfast.lab import cgroups
 
 
+def stat_number(pid: int, place: int) -> int:
+    """That field of /proc/PID/stat (proc(5)), from 4; 0 if it is gone. Ids are those of the machine's own namespace."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[place - 3])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def command_line(pid: int) -> list[str]:
     """The arguments of a process; empty for a zombie, a kernel thread, or one that is gone."""
     with suppress(OSError):

@@ -23,12 +23,13 @@ from typing import Any, Self
 
 from holdfast.lab import cgroups, kernel
 from holdfast.lab.client import LabClient, LabError
-from holdfast.lab.executors import instance_of, is_target, may_receive, serves, writes
-from holdfast.lab.processes import command_line
+from holdfast.lab.executors import instance_of, is_family, is_target, may_receive, serves, writes
+from holdfast.lab.processes import command_line, stat_number
 
 PERIOD_S = 0.05
 _ADDRESS_PERIOD_S = _LOOKS_PERIOD_S = 1.0
 _STOP_S = 10.0
+_PARENT, _SESSION = 4, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +238,10 @@ class Sampler:
     def together(self, executors: list[_Executor]) -> list[_Executor]:
         """Those of one sample that execute at the same time. A sample takes a while: those that execute after it as well all
         did so at its end, and only that is a proof."""
-        alive = [e for e in executors if _still_alive(e)]
+        alive = list({_family(e): e for e in executors if _still_alive(e)}.values())
         # A daemon that forks a helper looks like two until the helper has executed its own program.
         pids = {e.pid for e in alive}
-        return self._executing([e for e in alive if _parent(e.pid) not in pids])
+        return self._executing([e for e in alive if stat_number(e.pid, _PARENT) not in pids])
 
     def _executing(self, executors: list[_Executor]) -> list[_Executor]:
         return executors if len(executors) < 2 else [e for e in executors if self._executes(e)]
@@ -317,12 +318,8 @@ def _still_alive(executor: _Executor) -> bool:
     return stat is not None and stat[1] == executor.started
 
 
-def _parent(pid: int) -> int:
-    """0 if it is gone. Field 4 of /proc/PID/stat (proc(5)); pids are those of the machine's own namespace."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
+def _family(executor: _Executor) -> tuple[str, int]:
+    return executor.host, stat_number(executor.pid, _SESSION) if is_family(executor.instance) else executor.pid
 
 
 def _identity(executor: _Executor) -> _Executor:

@@ -11,6 +11,12 @@ from holdfast.lab.executors import instance_of
 from holdfast.lab.watcher import Sampler
 
 CONFIG = "/run/holdfast/nfs/vol1.conf"
+S3_PROGRAM = "/opt/holdfast/bin/python3 -m holdfast.services.s3.inside.program"
+PART = """
+exec -a python3 bash -c 'exec 3<&0; for child in 1 2; do (read -u 3; :) & done; echo up; read' \
+    -m holdfast.services.s3.inside.program /run/holdfast/s3/main/os-1/program.json
+"""
+"""Run by `setsid bash -c`: looks like a part of an S3 cluster with two children."""
 
 
 @pytest.mark.parametrize(
@@ -20,6 +26,9 @@ CONFIG = "/run/holdfast/nfs/vol1.conf"
         ("ganesha.nfsd -F -f /run/holdfast/nfs/vol1/ganesha.conf -L /dev/stdout", "nfs/vol1"),
         ("ganesha.nfsd -f /etc/ganesha/nfs%2Fvol-2.conf", "nfs/vol-2"),
         ("qemu-system-x86_64 -name guest=web-1,debug-threads=on -m 64", "vm/web-1"),
+        (f"{S3_PROGRAM} /run/holdfast/s3/main/ns-1/program.json", "s3/main/ns-1"),
+        (f"{S3_PROGRAM} /run/holdfast/s3/main/bg/program.json", "s3/main/bg"),
+        (f"{S3_PROGRAM} /run/holdfast/s3/main/gw-n1/program.json", None),
         ("grep ganesha.nfsd -f /run/holdfast/nfs/vol1.conf", None),
         ("python holdfast-agent", None),
         ("", None),
@@ -83,3 +92,23 @@ def test_service_addresses_are_noted(bare_lab: LabClient, tmp_path: Path) -> Non
         until_seen(watcher.path, '"addresses"')
         assert watcher.stop().addresses[0]["addresses"] == {"10.77.0.100": ["n2"]}
     bare_lab.exec("n2", ["ip", "addr", "del", "10.77.0.100/24", "dev", "eth0"])
+
+
+@pytest.mark.lab
+def test_a_part_of_an_s3_cluster_with_its_children_is_one_executor_and_a_second_part_is_not(
+    bare_lab: LabClient, tmp_path: Path
+) -> None:
+    with Watcher(bare_lab, tmp_path / "watch.jsonl") as watcher:
+        with talk(bare_lab, "n1", "setsid", "-w", "bash", "-c", PART) as first:
+            assert hear(first) == "up"
+            until_seen(watcher.path, '"began"', 3)
+            first.kill()
+            until_seen(watcher.path, '"interval"', 1)
+            began = watcher.path.read_text().count('"began"')
+            with talk(bare_lab, "n2", "setsid", "-w", "bash", "-c", PART) as second:
+                assert hear(second) == "up"
+                until_seen(watcher.path, '"violation"')
+        report = watcher.stop()
+    assert began == 3
+    assert {e["host"] for e in report.violations[0].executors} == {"n1", "n2"}
+    assert all(len(v.executors) == 2 for v in report.violations)

@@ -1,0 +1,1 @@
+"""One cluster with S3, backup gateways and DNS."""
