@@ -8,6 +8,7 @@ import pytest
 from cli_world import Cluster, served
 from s3_world import DOMAIN, GATEWAYS, SECRET, SERVERS, files, storage
 
+from holdfast.core.dns_model import DnsRecords, Zone
 from holdfast.core.model import Beat, BeatPhase, Fence
 from holdfast.services.s3.config import S3Cluster, S3User
 from holdfast.services.s3.users import unlock
@@ -64,6 +65,12 @@ def test_what_is_shown_of_a_cluster(cluster: Cluster) -> None:
     words = ("OFF: management", f"http://{DOMAIN}", f"*.{DOMAIN}", "alice", "os-3", "10.77.0.120", "--endpoint-url")
     assert not [word for word in words if word not in shown.out]
     assert "away from n2" in shown.out, "the stand-in for the manager places all on n1"
+    assert "nowhere by Holdfast" in shown.out
+    zone = Zone("example.lan", "root@example.lan", "public")
+    cluster.put(
+        {keys.DNS_RECORDS: DnsRecords({DOMAIN: ("10.78.0.151", "10.78.0.152")}), keys.dns_zone("example.lan"): zone}
+    )
+    assert "10.78.0.151, 10.78.0.152 (zone example.lan)" in cluster.run("s3", "show", "main").out
     cluster.put({keys.beat("n3"): Beat("s", "b", "m", 1, 1, BeatPhase.ACTIVE), keys.fence("n3"): Fence(2)})
     found = cluster.run("s3", "show", "main", "--json").json
     assert found["line"]["state"] == "degraded"
@@ -96,7 +103,8 @@ def test_nodes_are_added_and_released(cluster: Cluster) -> None:
     done = cluster.run(
         "s3", "node", "add", "main", "--nodes", "n4,n5", "--gateway-addresses", "10.78.0.170-10.78.0.171"
     )
-    assert (done.status, done.out) == (0, "S3 cluster main is on n1, n2, n3, n4, n5.\n"), done.err
+    said = "S3 cluster main is on n1, n2, n3, n4, n5 (2 name servers, 3 object servers).\n"
+    assert (done.status, done.out) == (0, said), done.err
     cluster.managed.clear()
     done = cluster.run("s3", "node", "release", "main", "n5", "--no-wait")
     assert (done.status, "goes on on n1, n2, n3, n4" in done.out) == (0, True), done.err

@@ -15,7 +15,7 @@ from holdfast.core.dns_model import Zone
 from holdfast.core.model import Beat, BeatPhase, Desired, Exclusivity, InstanceSpec, ManagementSpec, Role, ServiceSpec
 from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput, NotFound
 from holdfast.ports import Delete, Store
-from holdfast.services.s3.config import S3User, server_counts
+from holdfast.services.s3.config import S3Cluster, S3User, server_counts
 from holdfast.services.s3.users import key_table, unlock
 from holdfast.services.storage import MARKER
 from holdfast.store import codec, keys
@@ -77,8 +77,8 @@ async def test_without_ranges_addresses_come_from_the_end_of_the_networks(tmp_pa
     assert outcome.data["gateways"] == {"n1": "10.78.0.253", "n2": "10.78.0.249", "n3": "10.78.0.248"}
     assert outcome.data["servers"] == {"ns-1": "10.77.0.254", "os-1": "10.77.0.253", "os-2": "10.77.0.252"}
     said = " ".join(outcome.warnings)
-    assert "10.78.0.254 was skipped" in said and "No --gateway-addresses given" in said
-    assert "No --server-addresses given" in said
+    assert "10.78.0.254 was skipped" in said
+    assert "without --gateway-addresses" in said and "without --server-addresses" in said
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,28 @@ async def test_nodes_are_added_and_released(tmp_path: Path) -> None:
         await s3_nodes.release(store, ROOT, "main", "n9")
 
 
+async def test_servers_are_added_with_nodes(tmp_path: Path) -> None:
+    store = memory_store()
+    await with_storage(store, tmp_path)
+    await create(store, name_servers=2, object_servers=3)
+    before = await record(store)
+    outcome = await s3_nodes.add(
+        store, ROOT, "main", ["n4"], server_addresses=["10.77.0.170-10.77.0.179"], name_servers=3, object_servers=4
+    )
+    assert outcome.text == "S3 cluster main is on n1, n2, n3, n4 (3 name servers, 4 object servers)"
+    made, parts = await record(store), await instances(store)
+    assert [made.servers[part].address.ip for part in ("ns-3", "os-4")] == ["10.77.0.170", "10.77.0.171"]
+    assert parts["s3/main/os-4"].nodes == made.nodes
+
+    def devices(of: S3Cluster) -> list[str]:
+        return sorted(device for server in of.servers.values() for device in server.devices)
+
+    assert devices(made) == devices(before)
+    assert len(made.object_servers["os-4"].devices) == 16
+    with pytest.raises(InvalidInput, match="added, but not taken away"):
+        await s3_nodes.add(store, ROOT, "main", ["n5"], object_servers=2)
+
+
 async def test_what_operators_have_set_of_a_part_stays(tmp_path: Path) -> None:
     store = memory_store()
     await with_storage(store, tmp_path)
@@ -377,6 +399,7 @@ async def test_a_domain_that_leads_nowhere_is_said(tmp_path: Path) -> None:
         return " ".join(outcome.warnings)
 
     missing = await said("a", first=151)
+    assert "holdfast dns zone create example.lan" in missing
     assert f"{DOMAIN} is not known to DNS" in missing and f"*.{DOMAIN} to 10.78.0.151" in missing
     found = frozenset({"10.78.0.200"})
     assert "leads to 10.78.0.200 and not to its gateways" in await said("b", first=152)

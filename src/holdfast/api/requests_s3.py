@@ -32,6 +32,10 @@ class CreateS3Cluster(Body):
 class AddS3Nodes(Body):
     nodes: Names
     gateway_addresses: Names = []
+    server_addresses: Names = []
+    name_servers: Annotated[int, Field(ge=0, le=NAME_DEVICES)] = 0
+    """So many from now on; 0: as many as there are."""
+    object_servers: Annotated[int, Field(ge=0, le=OBJECT_DEVICES)] = 0
     force: bool = False
 
 

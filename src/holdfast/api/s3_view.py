@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from holdfast.api.records import Records
+from holdfast.core.dns_model import DnsRecords, UpdateTarget, Zone
+from holdfast.core.dns_records import zone_of
 from holdfast.services.s3.config import S3Cluster, S3User
 from holdfast.store import keys
 
@@ -40,6 +42,10 @@ class S3ClusterView:
     gateway_port: int
     region: str
     users: tuple[S3UserView, ...]
+    zone: str
+    """That of ours, or of an update target, in which its domain lies; empty: Holdfast publishes it nowhere."""
+    published: tuple[str, ...]
+    """Addresses that its domain leads to now."""
 
 
 def clusters(records: Records) -> tuple[S3ClusterView, ...]:
@@ -48,6 +54,8 @@ def clusters(records: Records) -> tuple[S3ClusterView, ...]:
 
 
 def _cluster(records: Records, cluster: S3Cluster) -> S3ClusterView:
+    dns = records.read(keys.DNS_RECORDS, DnsRecords) or DnsRecords()
+    zone = _zone(records, cluster.domain)
     return S3ClusterView(
         cluster.name,
         cluster.domain,
@@ -58,7 +66,15 @@ def _cluster(records: Records, cluster: S3Cluster) -> S3ClusterView:
         cluster.gateway_port,
         cluster.region,
         tuple(_user(user) for _, user in records.under(keys.s3_users(cluster.name))),
+        zone,
+        dns.names.get(cluster.domain, ()) if zone else (),
     )
+
+
+def _zone(records: Records, domain: str) -> str:
+    zones: list[Zone] = [value for _, value in records.under(keys.DNS_ZONES)]
+    targets: list[UpdateTarget] = [value for _, value in records.under(keys.DNS_TARGETS)]
+    return zone_of(domain, [*(zone.apex for zone in zones), *(target.zone for target in targets)])
 
 
 def _user(user: S3User) -> S3UserView:

@@ -20,6 +20,8 @@ app.add_typer(user, name="user", help="Who may use an S3 cluster, and access key
 
 Cluster = Annotated[str, typer.Argument(help="Name of the S3 cluster.")]
 Force = Annotated[bool, typer.Option("--force", help="Even if the failures are not survived any more.")]
+SERVERS_HELP = "The same for name and object servers, one each."
+Servers = Annotated[list[str], typer.Option("--server-addresses", help=SERVERS_HELP, metavar="RANGES")]
 GATEWAYS_HELP = "Addresses for the gateways, one per node: FIRST-LAST. Else the last free ones of the network."
 Gateways = Annotated[list[str], typer.Option("--gateway-addresses", help=GATEWAYS_HELP, metavar="RANGES")]
 
@@ -36,10 +38,7 @@ def create_cluster(
         int, typer.Option("--object-servers", help="Servers of objects; else by the number of nodes.", min=0)
     ] = 0,
     gateway_addresses: Gateways = [],  # noqa: B006
-    server_addresses: Annotated[
-        list[str],
-        typer.Option("--server-addresses", help="The same for name and object servers, one each.", metavar="RANGES"),
-    ] = [],  # noqa: B006
+    server_addresses: Servers = [],  # noqa: B006
     network: Annotated[str, typer.Option("--network", help="Network of the clients.")] = "public",
     server_network: Annotated[
         str, typer.Option("--server-network", help="Network of the servers; else storage, or management.")
@@ -134,6 +133,7 @@ def show(name: Cluster, as_json: Json = False) -> None:
             ("High availability", f"OFF: {found['ha_off']}" if found["ha_off"] else "on"),
             ("Endpoint", found["endpoint"]),
             ("DNS names", ", ".join(found["names"])),
+            ("Published", _published(cluster)),
             ("Region", cluster["region"]),
             ("Users", ", ".join(user["name"] for user in cluster["users"]) or "nobody may use it yet"),
         ]
@@ -166,6 +166,13 @@ def show(name: Cluster, as_json: Json = False) -> None:
     print()
     for text in connect(found):
         output.say(text)
+
+
+def _published(cluster: dict[str, Any]) -> str:
+    if cluster["zone"]:
+        return f"{', '.join(cluster['published']) or 'nothing yet'} (zone {cluster['zone']})"
+    gateways = ", ".join(sorted(cluster["gateways"].values()))
+    return f"nowhere by Holdfast: create its zone with `holdfast dns zone create`, or point your DNS to {gateways}"
 
 
 def connect(found: dict[str, Any]) -> list[str]:
@@ -227,7 +234,10 @@ def rebalance(
 def node_add(
     name: Cluster,
     nodes: Annotated[list[str], typer.Option("--nodes", help="Nodes that shall carry it too: d,e.", metavar="NODES")],
+    name_servers: Annotated[int, typer.Option("--name-servers", help="So many from now on.", min=0)] = 0,
+    object_servers: Annotated[int, typer.Option("--object-servers", help="So many from now on.", min=0)] = 0,
     gateway_addresses: Gateways = [],  # noqa: B006
+    server_addresses: Servers = [],  # noqa: B006
     force: Force = False,
     wait: Wait = True,
     timeout: Timeout = TIMEOUT_S,
@@ -235,7 +245,14 @@ def node_add(
 ) -> None:
     """Let more nodes carry an S3 cluster: each gets a gateway, and takes servers over. No object is copied."""
     api = connection.api()
-    body = {"nodes": names(nodes), "gateway_addresses": names(gateway_addresses), "force": force}
+    body = {
+        "nodes": names(nodes),
+        "gateway_addresses": names(gateway_addresses),
+        "server_addresses": names(server_addresses),
+        "name_servers": name_servers,
+        "object_servers": object_servers,
+        "force": force,
+    }
     answer = api.post(f"/s3/clusters/{part(name)}/nodes", body)
     if wait:
         wait_for(api, "/status", serves(name), timeout=timeout, revision=answer["revision"])

@@ -58,7 +58,7 @@ async def choose_any(
     ]
     where = f"the last {len(addresses)} of network {network}"
     free = await _first_free(draft, addresses, network, count, probe, where=where, option=option, but=but)
-    draft.warn(f"No {option} given: {', '.join(a.ip for a in free)} were chosen. Nobody else may use them.")
+    draft.warn(f"Chosen without {option}, and not to be used by anybody else: {', '.join(a.ip for a in free)}.")
     return free
 
 

@@ -92,8 +92,8 @@ async def create(
             draft.put(keys.instance(instance.id), instance)
         await _tell(draft, cluster, why_off, resolve)
         await admit(draft, force=wish.force)
-        servers = f"{len(cluster.name_servers)} name servers, {len(cluster.object_servers)} object servers"
-        return f"S3 cluster {cluster.name} on {', '.join(cluster.nodes)} ({servers}): {draft.data['endpoint']}"
+        on = f"{', '.join(cluster.nodes)} ({counted(cluster)})"
+        return f"S3 cluster {cluster.name} on {on}: {draft.data['endpoint']}"
 
     return await transact(store, actor, operation)
 
@@ -182,6 +182,12 @@ async def _tell(draft: Draft, cluster: S3Cluster, why_off: str, resolve: Resolve
         if unfound:
             draft.warn(unfound)
     draft.warn(f"Nobody may use it yet: holdfast s3 user create {cluster.name} USER.")
+
+
+def counted(cluster: S3Cluster) -> str:
+    """How many servers it has, for a sentence."""
+    words = ((len(cluster.name_servers), "name server"), (len(cluster.object_servers), "object server"))
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in words)
 
 
 def warn_ha(draft: Draft, name: str, why_off: str) -> None:

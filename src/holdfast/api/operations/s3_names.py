@@ -58,4 +58,6 @@ def unfound(cluster: S3Cluster, found: frozenset[str]) -> str:
         return ""
     leads = f"leads to {', '.join(sorted(found))} and not to its gateways" if found else "is not known to DNS here"
     records = f"{cluster.domain} and *.{cluster.domain} to {', '.join(sorted(gateways))}"
-    return f"{cluster.domain} {leads}. Let Holdfast serve its zone (docs/dns.md), or have your DNS point {records}."
+    zone = cluster.domain.partition(".")[2]
+    serve = f"let Holdfast keep its zone (holdfast dns zone create {zone}, then delegate it: docs/dns.md)"
+    return f"{cluster.domain} {leads}: {serve}, or have your DNS point {records}."

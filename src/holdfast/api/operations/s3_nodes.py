@@ -1,5 +1,5 @@
-"""The nodes of an S3 cluster: more of them, fewer of them. Where objects lie never changes with it: name and object servers
-move, with their addresses."""
+"""The nodes of an S3 cluster: more of them, fewer of them. No object is copied for it: name and object servers move, with
+their addresses, and those that are added take directories over."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,15 @@ from holdfast.core.model import Desired, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.services.gateway_ha import ha_off
-from holdfast.services.s3.config import KIND, S3Cluster, gateway_part, instance_id, instance_specs, validate
+from holdfast.services.s3.config import (
+    KIND,
+    S3Cluster,
+    gateway_part,
+    instance_id,
+    instance_specs,
+    validate,
+    with_server,
+)
 from holdfast.store import keys
 
 
@@ -22,10 +30,14 @@ async def add(
     nodes: Sequence[str],
     *,
     gateway_addresses: Sequence[str] = (),
+    server_addresses: Sequence[str] = (),
+    name_servers: int = 0,
+    object_servers: int = 0,
     force: bool = False,
     probe: checks.Probe | None = None,
 ) -> Outcome:
-    """They get a gateway each, and servers are moved to them until all nodes have as many."""
+    """They get a gateway each, and servers are moved to them until all nodes have as many. `name_servers`, `object_servers`:
+    so many are there to be from now on; 0: as many as there are."""
     if not nodes:
         raise InvalidInput("no node is named", "Name it with --nodes.")
 
@@ -51,11 +63,12 @@ async def add(
             if Role.S3 not in spec.roles:
                 draft.put(keys.node_spec(spec.id), replace(spec, roles=(*spec.roles, Role.S3)))
         larger = _with_gateways(cluster, {**cluster.gateways, **given})
+        larger = await _with_servers(draft, larger, name_servers, object_servers, server_addresses, probe)
         _stays(draft, name, [instance_id(name, gateway_part(node)) for node in given])
         _put(draft, larger)
         draft.data["gateways"] = {node: address.ip for node, address in given.items()}
         await admit(draft, force=force)
-        return f"S3 cluster {name} is on {', '.join(larger.nodes)}"
+        return f"S3 cluster {name} is on {', '.join(larger.nodes)} ({s3_clusters.counted(larger)})"
 
     return await transact(store, actor, operation)
 
@@ -98,6 +111,38 @@ def _release(draft: Draft, cluster: S3Cluster, node: str) -> S3Cluster:
         draft.put(key, replace(service, config={**service.config, "leaving": leaving}))
     _put(draft, left)
     return left
+
+
+async def _with_servers(
+    draft: Draft,
+    cluster: S3Cluster,
+    names: int,
+    objects: int,
+    ranges: Sequence[str],
+    probe: checks.Probe | None,
+) -> S3Cluster:
+    """New ones take devices over from the others, which are started anew for it. Raises InvalidInput, Conflict."""
+    wanted = {
+        "ns": (names or len(cluster.name_servers)) - len(cluster.name_servers),
+        "os": (objects or len(cluster.object_servers)) - len(cluster.object_servers),
+    }
+    if min(wanted.values()) < 0:
+        raise InvalidInput(
+            f"S3 cluster {cluster.name} has {s3_clusters.counted(cluster)} already",
+            "Servers can be added, but not taken away: give a larger number, or none.",
+        )
+    network = next(iter(cluster.servers.values())).address.network
+    used = [address.ip for address in cluster.gateways.values()]
+    count = sum(wanted.values())
+    found = iter(
+        await s3_clusters.pick(draft, ranges, network, count, probe, option=s3_clusters.SERVERS, but=used)
+        if count
+        else ()
+    )
+    for kind, more in wanted.items():
+        for _ in range(more):
+            cluster = with_server(cluster, kind, next(found))
+    return cluster
 
 
 def _with_gateways(cluster: S3Cluster, gateways: dict[str, ServiceAddress]) -> S3Cluster:

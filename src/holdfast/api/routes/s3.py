@@ -77,6 +77,9 @@ async def add_nodes(request: Request, caller: Caller, name: str, body: requests.
         name,
         body.nodes,
         gateway_addresses=body.gateway_addresses,
+        server_addresses=body.server_addresses,
+        name_servers=body.name_servers,
+        object_servers=body.object_servers,
         force=body.force,
         probe=context.probe,
     )
