@@ -24,7 +24,7 @@ class Detector(Protocol):
 
     @property
     def settled(self) -> bool:
-        """Has it been listening for long enough to judge?"""
+        """Has it been listening for long enough, without having been deaf, to judge?"""
         ...
 
     def next_look(self) -> float:
@@ -45,6 +45,9 @@ class Reports:
 
     def take(self, observer: str, self_suspect: bool, targets: Mapping[str, Mapping[str, int]]) -> bool:
         """An observer's report came in. True if it says something new."""
+        if self._reports and not any(map(self._fresh, self._reports)):
+            # Not even our own node's: we stood still or were cut off. What comes in now may have lain there all the time.
+            self._since = self._clock.now()
         missed = frozenset(
             (node, net) for node, nets in targets.items() for net, silence in nets.items() if silence >= 0
         )
