@@ -5,8 +5,9 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from holdfast.config import NodeConfig
 from holdfast.core.model import InstanceSpec, ServiceAddress
 from holdfast.services.s3.client import NoAnswer, S3Client
 from holdfast.services.s3.config import AccessKey, S3Cluster, S3User, instance_id, instance_specs, new_cluster
-from holdfast.services.s3.driver import S3Driver
+from holdfast.services.s3.driver import PROGRAM, S3Driver
 from holdfast.services.s3.probe import S3Probe
 from holdfast.services.s3.records import Records
 from holdfast.services.s3.users import lock, new_key, new_owner
@@ -155,23 +156,29 @@ class Bench:
         return S3Client(f"http://{GATEWAY}:{PORT}", key.id, secret, timeout_s=30.0, path_style=True)
 
 
-async def eventually(work: Callable[[], Awaitable[None]], *errors: type[BaseException]) -> None:
-    """Repeat it as a client does, until it succeeds."""
+async def eventually(
+    work: Callable[[], Awaitable[None]], *errors: type[BaseException], patience_s: float = HANG_S
+) -> None:
+    """Repeat it as a client does, until it succeeds. After that time the last failure is raised."""
     passing: tuple[type[BaseException], ...] = (NoAnswer, AssertionError, *errors)
-    async with asyncio.timeout(HANG_S):
-        while True:
-            try:
-                return await work()
-            except passing:
-                await asyncio.sleep(0.1)
+    clock = SystemClock()
+    until = clock.now() + patience_s
+    while True:
+        try:
+            return await work()
+        except passing:
+            if clock.now() > until:
+                raise
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
-async def bench(base: Path) -> AsyncIterator[Bench]:
+async def bench(base: Path, program: Sequence[str] = (sys.executable, "-m", PROGRAM)) -> AsyncIterator[Bench]:
     """`base`: a directory with the shared storage in `shared`. Call it in a network of its own."""
     async with runner("a", base) as a, runner("b", base) as b:
         made = Bench({}, base)
         for name, its in (("a", a), ("b", b)):
             run_dir = str(base / name / "run")
-            made.nodes[name] = S3Driver(its, SystemClock(), made.records, str(base / "shared"), run_dir)
+            shared = str(base / "shared")
+            made.nodes[name] = S3Driver(its, SystemClock(), made.records, shared, run_dir, program=program)
         yield made

@@ -191,8 +191,8 @@ _ONE_REPLICA: Section = {
 
 def _gateway(cluster: S3Cluster, place: Place) -> str:
     pipeline = (
-        "catch_errors gatekeeper healthcheck listing_formats strip s3api auth bulk copy slo dlo versioned_writes symlink "
-        "unreachable proxy-server"
+        "catch_errors thawed gatekeeper healthcheck listing_formats strip s3api auth bulk copy slo dlo versioned_writes "
+        "symlink unreachable proxy-server"
     )
     return _text(
         {
@@ -204,6 +204,7 @@ def _gateway(cluster: S3Cluster, place: Place) -> str:
             },
             **{f"filter:{name}": {"use": f"egg:swift#{name}"} for name in ("listing_formats", "bulk", "copy", "dlo")},
             "filter:symlink": {"use": "egg:swift#symlink"},
+            "filter:thawed": {"paste.filter_factory": f"{OWN}.thawed:filter_factory"},
             "filter:strip": {"paste.filter_factory": f"{OWN}.auth:strip_factory"},
             "filter:auth": {
                 "paste.filter_factory": f"{OWN}.auth:auth_factory",

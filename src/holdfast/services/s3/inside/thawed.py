@@ -7,10 +7,11 @@ answered with 503, which clients repeat.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
+
+from holdfast.clock import SystemClock
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -37,7 +38,7 @@ class Thawed:
     def __init__(self, app: App, now: Callable[[], float] | None = None, *, watch: bool = True) -> None:
         """`now`: seconds of a clock that goes on while the machine sleeps."""
         self._app = app
-        self._now = now or (lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+        self._now = now or SystemClock().now
         self._watch = watch
         self._watched_by = 0
         self._seen = self._now()
