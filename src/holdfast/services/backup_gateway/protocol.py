@@ -51,6 +51,8 @@ class RestProtocol:
         self._health = health
         self._clock = clock
         self._append_only = append_only
+        self._stored = 0
+        """Files published since the start."""
 
     async def __call__(self, request: Request) -> Response:
         try:
@@ -75,7 +77,7 @@ class RestProtocol:
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "", ("allow", "GET, HEAD"), close=True)
         problem = await self._health.problem()
-        body = json.dumps({"status": problem or "ok", "full": self._health.full}).encode()
+        body = json.dumps({"status": problem or "ok", "full": self._health.full, "stored": self._stored}).encode()
         return Response(503 if problem else 200, body, headers=[("content-type", "application/json")])
 
     async def _admit(self, request: Request) -> tuple[BackupUser, Target]:
@@ -148,6 +150,7 @@ class RestProtocol:
         digest = hashlib.sha256()
         published = await self._backend.store(target, _verified(request.body, digest, target.name))
         if published:
+            self._stored += 1
             return Response(200)
         # A retry whose first attempt succeeded finds its own file. It is told so only if that file is really good.
         there = hashlib.sha256()
@@ -165,6 +168,7 @@ class RestProtocol:
             raise Refused(403, "append-only")
         asked = self._clock.now()  # before: the acknowledgement may be as old as the question
         if not await request.present():
+            _log.warning("a removal was asked for by a client that has gone", file=target.path)
             raise ClientGone
         await self._backend.remove(target, lambda: self._clock.now() - asked < REMOVAL_S)
         return Response(200)

@@ -201,13 +201,14 @@ class SftpBackend:
         except TimeoutError:
             self._drop()
             raise Unavailable(f"{server} does not answer", "Check it and the network.") from None
-        except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError, OSError) as error:
+        except (asyncssh.Error, OSError) as error:
+            lost = (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection)
+            if isinstance(error, asyncssh.SFTPError) and not isinstance(error, lost):
+                if writes and await self._is_full():
+                    raise Full(f"{server} has no room left", "Remove snapshots and prune, or enlarge it.") from error
+                raise Unavailable(f"{server} refuses: {error}", "Check the directory and its permissions.") from error
             self._drop()
             raise Unavailable(f"{server} cannot be used: {error}", "Check it, the key and the network.") from error
-        except asyncssh.SFTPError as error:
-            if writes and await self._is_full():
-                raise Full(f"{server} has no room left", "Remove snapshots and prune, or enlarge it.") from error
-            raise Unavailable(f"{server} refuses: {error}", "Check the directory and its permissions.") from error
 
     async def _is_full(self) -> bool:
         with contextlib.suppress(asyncssh.Error, OSError, TimeoutError):
