@@ -5,6 +5,7 @@ The same sentences as tests/contract/test_driver.py, which runs drivers over a f
 
 import asyncio
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.outcomes import Failed
-from s3_nodes import GATEWAY, LATER, OBJECTS, PORT, Bench, bench, directory, eventually, network, storage
+from s3_nodes import GATEWAY, HANG_S, LATER, OBJECTS, PORT, Bench, bench, directory, eventually, network, storage
 
 from holdfast.services.s3.client import Denied, NoAnswer, S3Client
 from holdfast.services.s3.config import OBJECT_PORT, with_server
@@ -83,6 +84,8 @@ async def test_servers_move_and_nothing_is_lost_or_denied(s3: Bench) -> None:
     await users_come_and_go(s3, client)
     await strangers_are_refused()
 
+    await parts_of_no_object_are_removed(s3, client)
+
     # One more object server takes devices over; nothing is copied, nothing is missing.
     s3.cluster = with_server(s3.cluster, "os", storage(LATER))
     await s3.start("os-3", "b")
@@ -133,6 +136,39 @@ def claim_to_be(client: S3Client, owner: str) -> None:
         headers["X-User-Name"], headers["X-Tenant-Name"] = owner, "s3"
 
     client.sdk.meta.events.register("before-send.s3", add)
+
+
+async def parts_of_no_object_are_removed(s3: Bench, client: S3Client) -> None:
+    """Of three multipart uploads one was overwritten, one is an object, and one is still under way."""
+    sdk, uploads = client.sdk, {}
+    await asyncio.to_thread(client.make_bucket, "large")
+    for key in ("overwritten", "object", "running"):
+        upload = await asyncio.to_thread(sdk.create_multipart_upload, Bucket="large", Key=key)
+        uploads[key] = {"Bucket": "large", "Key": key, "UploadId": upload["UploadId"]}
+        part = await asyncio.to_thread(sdk.upload_part, **uploads[key], PartNumber=1, Body=key.encode())
+        if key != "running":
+            done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+            await asyncio.to_thread(sdk.complete_multipart_upload, **uploads[key], MultipartUpload=done)
+    await asyncio.to_thread(client.put, "large", "overwritten", b"small")
+    await s3.start("bg", "b")
+    assert await s3.health("bg") == ""
+    directory = s3.base / "b/run/s3/main/bg"
+    clean = (
+        sys.executable,
+        "-m",
+        "holdfast.services.s3.inside.segments",
+        directory,
+        directory / "internal-client.conf",
+    )
+    for removed in ("1", "0"):
+        done_by = await asyncio.create_subprocess_exec(*clean, "0", stdout=asyncio.subprocess.PIPE)
+        printed, _ = await asyncio.wait_for(done_by.communicate(), HANG_S)
+        assert printed.decode().strip() == removed
+    await s3.stop("bg")
+    assert await asyncio.to_thread(client.get, "large", "object") == b"object"
+    done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    await asyncio.to_thread(sdk.complete_multipart_upload, **uploads["running"], MultipartUpload=done)
+    assert await asyncio.to_thread(client.get, "large", "running") == b"running"
 
 
 async def strangers_are_refused() -> None:

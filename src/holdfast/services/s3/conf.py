@@ -27,7 +27,7 @@ OWN = "holdfast.services.s3.inside"
 UPDATE_EVERY_S = 10
 """What a server could not tell another at once is told at most so much later."""
 
-BACKGROUND_DAEMONS = ("expirer",)
+BACKGROUND_DAEMONS = ("expirer", "segments")
 
 BACKEND_HEADER = "X-Holdfast-Backend"
 """With which the parts of a cluster know each other."""
@@ -250,6 +250,7 @@ def _background(place: Place) -> str:
     return _text(
         {
             "DEFAULT": {**_clients(place), "account": ACCOUNT},
+            "segments": {"internal_client_conf_path": f"{place.run}/internal-client.conf"},
             "object-expirer": {
                 "internal_client_conf_path": f"{place.run}/internal-client.conf",
                 "interval": 60,

@@ -54,7 +54,10 @@ def main() -> NoReturn:
     program = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Program)
     sockets = [_bind(listener) for listener in program.listeners]
     privileges.drop(program.uid, program.gid)
-    _load(program)
+    load(program.swift_dir)  # first: some of Swift's modules read its configuration when they are imported
+    _load_parts(program)
+    gc.collect()
+    gc.freeze()
     supervisor = _Supervisor()
     for listener, bound in zip(program.listeners, sockets, strict=True):
         for _ in range(program.workers):
@@ -77,28 +80,28 @@ def _bind(listener: Listener) -> socket.socket:
     return bound
 
 
-def _load(program: Program) -> None:
-    """Swift with this cluster's hash and rings, and what makes its databases durable."""
-    from swift.common import utils  # noqa: PLC0415
-
-    utils.set_swift_dir(program.swift_dir)
-    storage_policy = importlib.import_module("swift.common.storage_policy")
-    storage_policy.reload_storage_policies()
+def _load_parts(program: Program) -> None:
     for listener in program.listeners:
         for name in _LOADED[listener.section]:
             importlib.import_module(name)
     if program.daemons:
         importlib.import_module("holdfast.services.s3.inside.daemons")
+
+
+def load(swift_dir: str) -> None:
+    """Make this process one of the cluster's: its hash and rings, the backend key, and databases that are durable."""
+    from swift.common import utils  # noqa: PLC0415
+
+    utils.set_swift_dir(swift_dir)
     from swift.common.ring import ring  # noqa: PLC0415
 
     from holdfast.services.s3.inside import backend, durable  # noqa: PLC0415
 
+    importlib.import_module("swift.common.storage_policy").reload_storage_policies()
     # A device that moved to a new server is asked for there within a second, not within fifteen.
     ring.DEFAULT_RELOAD_TIME = 1
     durable.install()
     backend.install(backend_key(utils.HASH_PATH_PREFIX.decode(), utils.HASH_PATH_SUFFIX.decode()))
-    gc.collect()
-    gc.freeze()
 
 
 def _serve(listener: Listener, bound: socket.socket) -> None:
