@@ -30,7 +30,8 @@ class Gateways(Cluster):
     """Command → what it said before management was made highly available."""
 
     def serve_zone(self) -> None:
-        """The zone, by the cluster's own name servers."""
+        """By the cluster's own name servers, on the clients' network."""
+        self.do("dns", "zone", "create", ZONE)
 
     def make_managed(self) -> None:
         """Management nodes, and with them the zone's name servers."""

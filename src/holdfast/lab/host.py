@@ -283,7 +283,7 @@ def hosts_file(lab: Layout) -> str:
 
 def _resolvers(lab: Layout) -> str:
     """/etc/resolv.conf of the client host: it asks the cluster's own name servers."""
-    servers = [lab.hosts[node].address("management") for node in lab.nodes[:_MOST_RESOLVERS]]
+    servers = [lab.hosts[node].address("public") for node in lab.nodes[:_MOST_RESOLVERS]]
     return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:1 attempts:3\n"
 
 
