@@ -60,8 +60,9 @@ def auth_factory(_defaults: Mapping[str, str], **settings: str) -> Callable[[App
 class KeyFile:
     """Access key → secret and owner."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reload_s: float = RELOAD_S) -> None:
         self._path = path
+        self._reload_s = reload_s
         self._seen: tuple[int, int] = (0, 0)
         self._look_at = 0.0
         self._keys: dict[str, dict[str, str]] = {}
@@ -69,7 +70,7 @@ class KeyFile:
     def find(self, access_key: str) -> Mapping[str, str] | None:
         now = _CLOCK.now()
         if now >= self._look_at:
-            self._look_at = now + RELOAD_S
+            self._look_at = now + self._reload_s
             self._reload()
         return self._keys.get(access_key)
 

@@ -35,9 +35,10 @@ def filter_factory(defaults: Mapping[str, str], **_settings: str) -> Callable[[A
 class Storage:
     """The filter of one server, with the part's devices root."""
 
-    def __init__(self, app: App, devices: Path) -> None:
+    def __init__(self, app: App, devices: Path, reserve: float = RESERVE) -> None:
         self._app = app
         self._devices = devices
+        self._reserve = reserve
         self._problem = ""
         self._full = False
         self._busy = False
@@ -81,7 +82,7 @@ class Storage:
             self._looked = now
             try:
                 found = os.statvfs(self._devices)
-                self._full = found.f_bavail < found.f_blocks * RESERVE
+                self._full = found.f_bavail < found.f_blocks * self._reserve
             except OSError:
                 self._full = False  # Swift will meet the error itself
         return self._full
