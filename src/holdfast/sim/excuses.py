@@ -37,6 +37,8 @@ class Excuses:
         if not self.takes(home) or not self._on_network(home, "public"):
             return "its home takes nothing, or its clients do not reach it there"
         history = self._world.history
+        if (beat := history.beats.get(spec.home)) is not None and beat.leaving:
+            return "its home is about to go down"
         unfit = why_not(history, spec.id, spec.home) or why_not_together(history, spec.id, spec.home)
         return self._nothing_works(spec.id) or unfit
 
