@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
-from gateways_talk import OPTIONS, Gateways
+from backup_talk import Vault
+from gateways_talk import NODES, OPTIONS, Gateways
 from s3_talk import NAME, PREFIX, S3, nothing_lost
 
 from holdfast.lab import LabClient
@@ -30,6 +31,7 @@ def gateways(one_lab: Callable[[str], AbstractContextManager[LabClient]]) -> Ite
             S3(cluster).create()
             cluster.said_without_ha["s3"] = cluster.do("s3", "show", NAME)
             cluster.make_managed()
+            cluster.until(lambda: len(S3(cluster).resolved()) == len(NODES), "clients find every gateway by its name")
             print(f"four nodes with S3 after {time.monotonic() - began:.0f} s")
             yield cluster
             report = watcher.stop()
@@ -65,3 +67,24 @@ def s3(s3_service: S3) -> Iterator[S3]:
     s3_service.wait_all()
     yield s3_service
     s3_service.check()
+
+
+@pytest.fixture(scope="package")
+def vault_service(gateways: Gateways) -> Iterator[Vault]:
+    """What any of the tests backed up is read back whole after the last."""
+    service = Vault(gateways)
+    service.create()
+    service.make_data("/root/data", 40)
+    service.cluster.until(lambda: service.may_log_in("alice"), "the client finds the gateways by their name")
+    yield service
+    gateways.whole()
+    for repository in sorted(service.unchecked):
+        service.check(repository)
+
+
+@pytest.fixture
+def vault(vault_service: Vault) -> Vault:
+    """At the start of each test nothing is broken, and every gateway is at home."""
+    vault_service.cluster.whole()
+    vault_service.wait_home()
+    return vault_service
