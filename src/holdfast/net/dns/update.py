@@ -126,6 +126,10 @@ def _refused(update: Update, rcode: dns.rcode.Rcode) -> UpdateFailed:
         return UpdateFailed(
             f"{_where(update)} was changed by somebody else in between", "Nothing was written. It is tried again."
         )
+    if rcode == dns.rcode.SERVFAIL:
+        return UpdateFailed(
+            f"{_where(update)} fails to write the update", "Its log says why: look for SERVFAIL or DDNS."
+        )
     return UpdateFailed(
         f"{_where(update)} refuses the update: {dns.rcode.to_text(rcode)}",
         "Allow updates of A, AAAA and TXT records with the key, for the whole zone.",
