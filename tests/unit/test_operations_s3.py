@@ -228,6 +228,8 @@ async def test_nodes_are_added_and_released(tmp_path: Path) -> None:
     assert service is not None and service.config["leaving"] == ["s3/main/gw-n4"]
     with pytest.raises(Conflict, match="is not gone yet"):
         await s3_nodes.add(store, ROOT, "main", ["n4"])
+    await services.start(store, ROOT, "s3/main")
+    assert (await instances(store))["s3/main/gw-n4"].desired is Desired.STOPPED, "what leaves is not started again"
     await store.txn([], [Delete(keys.instance("s3/main/gw-n4"))])
     await s3_nodes.add(store, ROOT, "main", ["n4"])
     service = (await Draft.open(store)).spec(keys.service("s3", "main"), ServiceSpec)

@@ -11,6 +11,7 @@ from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.services.iscsi import config as iscsi
 from holdfast.store import keys
+from holdfast.store.view import to_be_removed
 
 
 async def start(store: Store, actor: Actor, service: str, *, force: bool = False) -> Outcome:
@@ -37,7 +38,7 @@ async def set_state(store: Store, actor: Actor, service: str, desired: str, *, f
             )
         if spec.config.get("deleting"):
             raise Conflict(f"`{service}` is being deleted", "Wait until it is gone.")
-        instances = instances_of(draft, spec)
+        instances = [instance for instance in instances_of(draft, spec) if not to_be_removed(spec, instance.id)]
         changed = [instance for instance in instances if instance.desired != desired]
         for instance in changed:
             if instance.kind == iscsi.KIND and desired == Desired.STARTED:
