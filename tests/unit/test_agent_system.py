@@ -13,10 +13,11 @@ from holdfast.agent.system import SystemUnits
 from holdfast.bootstrap import files, pki
 from holdfast.bootstrap.create import CreateOptions, apply_seed, create_cluster
 from holdfast.clock import SystemClock
+from holdfast.core.dns_model import Zone
 from holdfast.core.model import ManagementMember, ManagementSpec, NetworkSpec, Placement
-from holdfast.ports import Put, Unit
+from holdfast.ports import Delete, Put, Unit
 from holdfast.store import codec, keys
-from holdfast.store.memory import MemoryStore
+from holdfast.store.memory import Faults, MemoryStore
 from holdfast.store.memory_cluster import MemoryCluster
 from holdfast.store.mirror import Mirror
 
@@ -126,3 +127,38 @@ async def test_a_node_that_leaves_keeps_its_panel_until_nobody_needs_it(node: No
     assert "panel" in node.host.units, "its address is still here"
     await node.put(keys.placement("panel/admin"), Placement("n2", 2, 1))
     await node.until(lambda: not node.host.units)
+
+
+async def test_the_name_server_runs_while_there_is_a_zone(node: Node) -> None:
+    remembered = node.config.dns_file
+    await node.until(lambda: "manager" in node.host.units)
+    assert "nameserver" not in node.host.units
+    await node.put(keys.dns_zone("a.lan"), Zone("a.lan", "x@a.lan", "management"))
+    await node.until(lambda: "nameserver" in node.host.units)
+    remembered.write_text("{}")
+    await node.store.txn([], [Delete(keys.dns_zone("a.lan"))])
+    await node.until(lambda: "nameserver" not in node.host.units and not remembered.exists())
+    await node.put(keys.dns_zone("a.lan"), Zone("a.lan", "x@a.lan", "management"))
+    await node.until(lambda: "nameserver" in node.host.units)
+    await node.manage(lambda spec: replace(spec, nodes=("n2",), members=(*spec.members, OTHER)))
+    await node.until(lambda: "nameserver" not in node.host.units)
+
+
+async def test_without_the_store_the_name_server_starts_if_it_remembers_something(tmp_path: Path) -> None:
+    made = Node(tmp_path)
+    await made.create()
+    try:
+        await made.until(lambda: "manager" in made.host.units)  # by now the node remembers that it manages
+        await made.put(keys.dns_zone("a.lan"), Zone("a.lan", "x@a.lan", "management"))
+        await made.until(lambda: "nameserver" in made.host.units)
+        made.config.dns_file.write_text("{}")
+        for task in made.tasks:
+            task.cancel()
+        await asyncio.gather(*made.tasks, return_exceptions=True)
+        host = MemoryHost()
+        away = Store(MemoryCluster(), SystemClock(), faults=Faults(unavailable=True))
+        units = SystemUnits(made.config, MemoryRunner(host), SystemClock(), away, Mirror(away), root=made.root)
+        made.tasks = [asyncio.create_task(units.run())]
+        await made.until(lambda: "nameserver" in host.units)
+    finally:
+        await made.close()
