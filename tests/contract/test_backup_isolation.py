@@ -51,6 +51,7 @@ async def test_a_removal_that_waited_in_a_frozen_gateway_is_not_executed(local_p
         made.gateways[0].signal(signal.SIGCONT)
         end = time.monotonic() + HANG_S
         while "a client that has gone" not in made.gateways[0].log.read_text():
+            assert made.ask("GET", path, later).content == content
             assert time.monotonic() < end, "the frozen gateway never came to the removal"
             await asyncio.sleep(0.05)
         assert made.ask("GET", path, later).content == content

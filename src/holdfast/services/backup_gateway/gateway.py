@@ -57,6 +57,7 @@ async def serve(config: GatewayConfig, stop: asyncio.Event) -> None:
         asyncio.create_task(health.problem()),
     ]
     await stop.wait()
+    _log.info("stopping", name=config.name)
     await server.stop(GRACE_S)
     for task in tasks:
         task.cancel()

@@ -170,10 +170,15 @@ class LocalBackend:
         if content != MARKER_TEXT:
             raise Unavailable(f"{marker} has changed", "Is this the right storage? If so, remove that file.")
         written = self._temporary / f"{self._name}.probe"
-        with written.open("wb") as file:
-            file.write(os.urandom(64))
-            file.flush()
-            os.fsync(file.fileno())
+        # A new file beside the last one: writing over that would succeed on a full disk.
+        with contextlib.ExitStack() as clean:
+            fresh = written.with_suffix(".new")
+            clean.callback(fresh.unlink, missing_ok=True)
+            with fresh.open("wb") as file:
+                file.write(os.urandom(64))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(written)
 
     def _mark(self, marker: Path) -> bytes:
         """Several gateways begin at once: whoever links first has made it."""
