@@ -264,7 +264,7 @@ def test_of_equals_the_node_with_fewer_of_all_kinds_of_servers_and_then_the_empt
 def test_servers_are_evened_out_from_the_fullest_node_and_gateways_are_not() -> None:
     servers = [server("os-1", "n1"), server("os-2", "n1"), server("os-3", "n2"), server("os-4", "n2")]
     found = automatic(view_of([N1, N2, N3], *servers, server("ns-1", "n2")), NOW)
-    assert found is not None and (found.source, found.target) == ("n2", "n3")
+    assert found is not None and (found.source, found.target, found.live) == ("n2", "n3", False)
     away = [copy("n1", on="n2"), copy("n2"), copy("n1", on="n2", service="other")]
     assert automatic(view_of([node("n1", maintenance=Maintenance()), N2, N3], *away), NOW) is None
     stopped = [replace(one, spec=replace(one.spec, desired=Desired.STOPPED)) for one in servers]

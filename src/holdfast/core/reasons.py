@@ -17,6 +17,8 @@ LIVE_KINDS = frozenset({"vm"})
 QUICK_KINDS = frozenset({"iscsi", "s3"})
 """Kinds whose move their clients hardly notice: a change of state on prepared nodes (iSCSI), or a start that gateways wait
 for (S3). They are evened out without being asked."""
+SEAMLESS_KINDS = LIVE_KINDS | {"iscsi"}
+"""Kinds whose move is no interruption worth the name."""
 
 
 @dataclass(frozen=True, slots=True)

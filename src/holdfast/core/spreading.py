@@ -12,7 +12,7 @@ from holdfast.core.counts import SpreadSet, counted, spread_set
 from holdfast.core.model import Desired, Goal
 from holdfast.core.moves import Proposal, calm, liked_less, runs_well, takes_part, undisturbed
 from holdfast.core.placement import choose
-from holdfast.core.reasons import LIVE_KINDS, QUICK_KINDS, joined_since
+from holdfast.core.reasons import LIVE_KINDS, QUICK_KINDS, SEAMLESS_KINDS, joined_since
 from holdfast.core.start_order import starting
 from holdfast.core.view import InstanceView, View
 
@@ -49,7 +49,7 @@ def automatic(view: View, now: float, *, without: Collection[tuple[str, str]] = 
 def by_hand(batch: Batch, *, limit: int, restarts: bool, without: Collection[tuple[str, str]] = ()) -> list[Proposal]:
     """At most so many moves, of all that is counted, made in the batch. `restarts`: also what is interrupted by it."""
     view, moves = batch.view, list[Proposal]()
-    asked = [one for one in view.instances.values() if _takes_part_by_number(one) and (restarts or _seamless(one))]
+    asked = [one for one in view.instances.values() if _takes_part_by_number(one) and (restarts or _unasked(one))]
     nodes = set(_taking_part(view, batch.now))
     for members in _in_order(_sets(asked)):
         movable = {one.id: one for one in members if undisturbed(batch, one)}
@@ -72,7 +72,8 @@ def _takes_part_by_number(instance: InstanceView) -> bool:
     return counted(instance.spec) and not instance.spec.home
 
 
-def _seamless(instance: InstanceView) -> bool:
+def _unasked(instance: InstanceView) -> bool:
+    """It may be moved though nobody allowed that anything is restarted."""
     return instance.spec.kind in QUICK_KINDS | LIVE_KINDS
 
 
@@ -157,5 +158,5 @@ def _best(
             if target:
                 before = (carried[source], carried[target])
                 gain = 2.0 * (before[0] - before[1] - 1)
-                return Proposal(spec.id, source, target, _seamless(instance), gain, COST, before)
+                return Proposal(spec.id, source, target, spec.kind in SEAMLESS_KINDS, gain, COST, before)
     return None
