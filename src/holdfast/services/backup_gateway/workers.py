@@ -62,7 +62,7 @@ class Workers:
             async with self._clock.timeout(self._timeout if timeout_s is None else timeout_s):
                 return await future
         except TimeoutError:
-            if future.done():
+            if future.done() and not future.cancelled():
                 return future.result()  # it came in the very last moment; or the error is the work's own
             raise self._hangs() from None
         finally:
