@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from holdfast.agent.cgroup import Cgroup
 from holdfast.agent.runner import CgroupRunner
@@ -24,6 +25,8 @@ from holdfast.services.s3.probe import S3Probe
 from holdfast.services.s3.records import Records
 from holdfast.services.s3.users import lock, new_key, new_owner
 from holdfast.services.storage import MARKER
+
+T = TypeVar("T")
 
 HANG_S = 90.0
 SECRET = bytes(32)
@@ -170,6 +173,17 @@ async def eventually(
             if clock.now() > until:
                 raise
             await asyncio.sleep(0.1)
+
+
+async def insist(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Make a request as applications do: what was answered with 503 is asked again. (A slow machine is slow to answer.)"""
+    found: list[T] = []
+
+    async def ask() -> None:
+        found.append(await asyncio.to_thread(call, *arguments, **named))
+
+    await eventually(ask)
+    return found[0]
 
 
 @asynccontextmanager

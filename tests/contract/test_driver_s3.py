@@ -14,7 +14,20 @@ from pathlib import Path
 
 import pytest
 from _pytest.outcomes import Failed
-from s3_nodes import GATEWAY, HANG_S, LATER, OBJECTS, PORT, Bench, bench, directory, eventually, network, storage
+from s3_nodes import (
+    GATEWAY,
+    HANG_S,
+    LATER,
+    OBJECTS,
+    PORT,
+    Bench,
+    bench,
+    directory,
+    eventually,
+    insist,
+    network,
+    storage,
+)
 
 from holdfast.services.s3.client import Denied, NoAnswer, S3Client
 from holdfast.services.s3.config import OBJECT_PORT, with_server
@@ -39,10 +52,10 @@ async def s3(base: Path) -> AsyncIterator[Bench]:
 
 async def fill(client: S3Client) -> dict[str, bytes]:
     """A bucket with an object on every server, most likely."""
-    await asyncio.to_thread(client.make_bucket, "bucket")
+    await insist(client.make_bucket, "bucket")
     content = {key: f"content of {key}".encode() for key in KEYS}
     for key, data in content.items():
-        await asyncio.to_thread(client.put, "bucket", key, data)
+        await insist(client.put, "bucket", key, data)
     return content
 
 
@@ -113,10 +126,10 @@ async def users_come_and_go(s3: Bench, alice: S3Client) -> None:
     await s3.tick()
     await eventually(lambda: asyncio.to_thread(bob.make_bucket, "bobs"), Denied)
     with pytest.raises(Denied, match="AccessDenied"):
-        await asyncio.to_thread(bob.get, "bucket", KEYS[0])
+        await insist(bob.get, "bucket", KEYS[0])
     await asyncio.to_thread(claim_to_be, bob, s3.users["alice"].owner)
     with pytest.raises(Denied, match="AccessDenied"):
-        await asyncio.to_thread(bob.get, "bucket", KEYS[0])
+        await insist(bob.get, "bucket", KEYS[0])
     s3.users["bob"] = replace(s3.users["bob"], enabled=False)
     await s3.tick()
 
@@ -125,7 +138,7 @@ async def users_come_and_go(s3: Bench, alice: S3Client) -> None:
             await asyncio.to_thread(bob.put, "bobs", "k", b"")
 
     await eventually(refused, Failed)
-    await asyncio.to_thread(alice.get, "bucket", KEYS[0])
+    await insist(alice.get, "bucket", KEYS[0])
 
 
 def claim_to_be(client: S3Client, owner: str) -> None:
@@ -141,15 +154,15 @@ def claim_to_be(client: S3Client, owner: str) -> None:
 async def parts_of_no_object_are_removed(s3: Bench, client: S3Client) -> None:
     """Of three multipart uploads one was overwritten, one is an object, and one is still under way."""
     sdk, uploads = client.sdk, {}
-    await asyncio.to_thread(client.make_bucket, "large")
+    await insist(client.make_bucket, "large")
     for key in ("overwritten", "object", "running"):
-        upload = await asyncio.to_thread(sdk.create_multipart_upload, Bucket="large", Key=key)
+        upload = await insist(sdk.create_multipart_upload, Bucket="large", Key=key)
         uploads[key] = {"Bucket": "large", "Key": key, "UploadId": upload["UploadId"]}
-        part = await asyncio.to_thread(sdk.upload_part, **uploads[key], PartNumber=1, Body=key.encode())
+        part = await insist(sdk.upload_part, **uploads[key], PartNumber=1, Body=key.encode())
         if key != "running":
             done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-            await asyncio.to_thread(sdk.complete_multipart_upload, **uploads[key], MultipartUpload=done)
-    await asyncio.to_thread(client.put, "large", "overwritten", b"small")
+            await insist(sdk.complete_multipart_upload, **uploads[key], MultipartUpload=done)
+    await insist(client.put, "large", "overwritten", b"small")
     await s3.start("bg", "b")
     assert await s3.health("bg") == ""
     directory = s3.base / "b/run/s3/main/bg"
@@ -165,10 +178,10 @@ async def parts_of_no_object_are_removed(s3: Bench, client: S3Client) -> None:
         printed, _ = await asyncio.wait_for(done_by.communicate(), HANG_S)
         assert printed.decode().strip() == removed
     await s3.stop("bg")
-    assert await asyncio.to_thread(client.get, "large", "object") == b"object"
+    assert await insist(client.get, "large", "object") == b"object"
     done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-    await asyncio.to_thread(sdk.complete_multipart_upload, **uploads["running"], MultipartUpload=done)
-    assert await asyncio.to_thread(client.get, "large", "running") == b"running"
+    await insist(sdk.complete_multipart_upload, **uploads["running"], MultipartUpload=done)
+    assert await insist(client.get, "large", "running") == b"running"
 
 
 async def strangers_are_refused() -> None:
