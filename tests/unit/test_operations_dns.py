@@ -162,6 +162,23 @@ def test_show_says_why_each_address_is_in_or_out(cluster: Cluster) -> None:
     assert "is a name of" in cluster.run("dns", "zone", "create", "third.example").err
 
 
+def test_names_of_ordinary_service_addresses(cluster: Cluster) -> None:
+    address = ServiceAddress("10.78.0.50", "public")
+    volume = InstanceSpec("nfs/vol1", "nfs", "vol1", Exclusivity.STRICT, Role.STORAGE, address=address)
+    gateway = replace(volume, id="s3/main/gw-n1", kind="s3", exclusivity=Exclusivity.EVERYWHERE, home="n1")
+    cluster.put({keys.instance(spec.id): spec for spec in (volume, gateway)})
+    added = cluster.run("dns", "name", "add", f"Vol1.{ZONE}", "nfs/vol1")
+    assert added.status == 0 and "10.78.0.50" in added.out and "lies in no zone" in added.err
+    assert stored(cluster, keys.instance("nfs/vol1"), InstanceSpec) == replace(volume, names=(f"vol1.{ZONE}",))
+    assert f"vol1.{ZONE}" in cluster.run("dns", "show").out
+    assert "already" in cluster.run("dns", "name", "add", f"vol1.{ZONE}", "nfs/vol1").err
+    assert "no address" in cluster.run("dns", "name", "add", f"p.{ZONE}", "panel/admin").err
+    assert "of its cluster" in cluster.run("dns", "name", "add", f"x.{ZONE}", "s3/main/gw-n1").err
+    assert "does not exist" in cluster.run("dns", "name", "add", f"x.{ZONE}", "nfs/vol9").err
+    assert cluster.run("dns", "name", "remove", f"vol1.{ZONE}", "nfs/vol1").status == 0
+    assert "is no name of" in cluster.run("dns", "name", "remove", f"vol1.{ZONE}", "nfs/vol1").err
+
+
 def test_a_test_without_a_zone_says_so(cluster: Cluster) -> None:
     tested = cluster.run("dns", "test")
     assert tested.status == 0 and "no zone yet" in tested.out

@@ -20,6 +20,12 @@ class CreateZone(Body):
     """Further name servers: the operator's secondaries, by name."""
 
 
+class AddName(Body):
+    instance: Text
+    """E.g. nfs/vol1."""
+    name: Text
+
+
 class Key(Body):
     name: Text
     secret: Annotated[str, Field(max_length=1000, repr=False)]

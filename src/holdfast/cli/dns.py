@@ -17,9 +17,11 @@ from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
 zone = typer.Typer(no_args_is_help=True)
+name_ = typer.Typer(no_args_is_help=True)
 target = typer.Typer(no_args_is_help=True)
 secondary = typer.Typer(no_args_is_help=True)
 app.add_typer(zone, name="zone", help="Zones that the management nodes serve.")
+app.add_typer(name_, name="name", help="Names of ordinary service addresses; gateways have those of their cluster.")
 app.add_typer(target, name="update-target", help="Your own servers that are kept up to date by RFC 2136.")
 app.add_typer(secondary, name="secondary", help="Your own servers that copy the zones.")
 
@@ -28,6 +30,7 @@ _IN_FILE = re.compile(r'secret[\s:]+"?([A-Za-z0-9+/=]+)"?')
 """As tsig-keygen and keymgr write it."""
 
 Name = Annotated[str, typer.Argument(help="A name for it, of your choice.")]
+Instance = Annotated[str, typer.Argument(help="The instance, e.g. nfs/vol1 or panel/admin.")]
 KeyName = Annotated[str, typer.Option("--key", help="Name of the TSIG key, as the server knows it.", metavar="NAME")]
 Algorithm = Annotated[str, typer.Option("--algorithm", help="hmac-sha256, hmac-sha384, hmac-sha512 …")]
 SecretFile = Annotated[
@@ -87,6 +90,26 @@ def zone_list(as_json: Json = False) -> None:
         for name, addresses in sorted(each["servers"].items()) or [("not published yet", [])]
     )
     output.table(("Zone", "Name server", "Address", "TTL s"), rows, empty="There is no zone yet.")
+
+
+# --- names --------------------------------------------------------------------------------------------------------------
+
+
+@name_.command("add")
+def name_add(
+    name: Annotated[str, typer.Argument(help="A fully qualified name.")], instance: Instance, as_json: Json = False
+) -> None:
+    """Let clients find an instance's address under a name."""
+    body = {"instance": instance, "name": name}
+    output.outcome(connection.api().post("/dns/names", body), as_json=as_json)
+
+
+@name_.command("remove")
+def name_remove(
+    name: Annotated[str, typer.Argument(help="The name.")], instance: Instance, as_json: Json = False
+) -> None:
+    """Take a name away from an instance."""
+    output.outcome(connection.api().delete(f"/dns/names/{part(name)}", instance=instance), as_json=as_json)
 
 
 # --- update targets -----------------------------------------------------------------------------------------------------

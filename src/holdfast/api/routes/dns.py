@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from holdfast.api import requests_dns as requests
 from holdfast.api.context import ApiContext
 from holdfast.api.http import actor_of, answer, context_of, done
-from holdfast.api.operations import checks, dns, dns_picture
+from holdfast.api.operations import checks, dns, dns_names, dns_picture
 from holdfast.api.operations.draft import Actor
 from holdfast.errors import ConfigError
 
@@ -105,3 +105,18 @@ async def add_secondary(request: Request, caller: Caller, body: requests.AddSeco
 async def remove_secondary(request: Request, caller: Caller, name: str) -> Response:
     context = context_of(request)
     return await done(context, await dns.remove_secondary(context.store, caller, name))
+
+
+@router.post("/names")
+async def add_name(request: Request, caller: Caller, body: requests.AddName) -> Response:
+    """A name for the address of an ordinary instance."""
+    context = context_of(request)
+    return await done(context, await dns_names.add(context.store, caller, instance=body.instance, name=body.name))
+
+
+@router.delete("/names/{name}")
+async def remove_name(
+    request: Request, caller: Caller, name: str, instance: Annotated[str, Query(max_length=1000)]
+) -> Response:
+    context = context_of(request)
+    return await done(context, await dns_names.remove(context.store, caller, instance=instance, name=name))
