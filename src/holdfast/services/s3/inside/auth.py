@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from swift.common.middleware.s3api.s3response import InvalidAccessKeyId
 from swift.common.swob import HTTPForbidden, HTTPUnauthorized
 
 from holdfast.clock import SystemClock
@@ -103,7 +104,9 @@ class Auth:
         details = env.get("s3api.auth_details")
         if details:
             key = self._keys.find(details["access_key"])
-            if key is None or not details["check_signature"](key["secret"]):
+            if key is None:
+                raise InvalidAccessKeyId  # s3api's own words for it: it has none for an answer of a filter behind it
+            if not details["check_signature"](key["secret"]):
                 refusal: Iterable[bytes] = HTTPUnauthorized()(env, start_response)
                 return refusal
             self._identify(env, details["access_key"], key["owner"])
