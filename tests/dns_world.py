@@ -1,14 +1,16 @@
 """A zone to ask about, and malformed packets."""
 
 import random
+import struct
 from collections.abc import Iterator
 
 import dns.message
+import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
 from holdfast.core.dns_model import DnsRecords, ServedZone
-from holdfast.net.dns.answer import Desk
+from holdfast.net.dns.answer import PAYLOAD_BYTES, Desk
 from holdfast.net.dns.book import make_book
 
 ZONE = "example.lan"
@@ -61,3 +63,16 @@ def malformed(count: int, seed: int) -> Iterator[bytes]:
         if chance.random() < 0.2:
             wire += chance.randbytes(chance.randrange(60))
         yield bytes(wire)
+
+
+def judge(wire: bytes, answers: tuple[bytes, ...]) -> None:
+    """Whatever came, the answer is an answer to it, and a malformed packet gets no more than a header."""
+    assert len(answers) <= 1
+    if len(wire) < 12 or wire[2] & 0x80:
+        assert answers == ()
+        return
+    for answer in answers:
+        assert answer[:2] == wire[:2] and answer[2] & 0x80 and len(answer) <= PAYLOAD_BYTES
+        _, flags, *_ = struct.unpack_from("!HHHHHH", answer)
+        if flags & 0xF in (dns.rcode.FORMERR, dns.rcode.NOTIMP) and len(answer) > 12:
+            assert len(answer) <= len(wire) + 11, "at most the question and our OPT"
