@@ -168,7 +168,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("rebalance", "b"), "`b` does not exist"),
     (("node", "add", "main", "--nodes", "n2"), "of the S3 cluster `main` already"),
     (("node", "release", "main", "n5"), "`n5` does not exist"),
-    (("user", "create", "main", "A B"), "cannot be the name of a S3 user"),
+    (("user", "create", "main", "A B"), "cannot be the name of a user of S3"),
     (("user", "rotate", "main", "bob"), "There is no user of s3/main yet"),
     (("user", "list", "b"), "`b` does not exist"),
 ]

@@ -85,7 +85,7 @@ async def test_without_ranges_addresses_come_from_the_end_of_the_networks(tmp_pa
     ("arguments", "error", "words"),
     [
         ({"name": "main"}, Conflict, "`main` exists already"),
-        ({"name": "Main"}, InvalidInput, "cannot be the name of a S3 cluster"),
+        ({"name": "Main"}, InvalidInput, "cannot be the name of a cluster of S3"),
         ({"name": "a" * 40}, InvalidInput, "cannot be the name"),
         ({"nodes": ()}, InvalidInput, "no node is named"),
         ({"nodes": ("n4", "n4")}, InvalidInput, "twice"),
@@ -351,7 +351,7 @@ async def test_users_and_their_keys(tmp_path: Path) -> None:
         await alice()
     await s3_users.create(store, ROOT, "main", "alice", secret=SECRET)
     assert (await alice()).owner != owner, "what a former user owned is not hers"
-    with pytest.raises(InvalidInput, match="cannot be the name of a S3 user"):
+    with pytest.raises(InvalidInput, match="cannot be the name of a user of S3"):
         await s3_users.create(store, ROOT, "main", "Alice B", secret=SECRET)
     with pytest.raises(NotFound, match="S3 cluster `other`"):
         await s3_users.create(store, ROOT, "other", "alice", secret=SECRET)

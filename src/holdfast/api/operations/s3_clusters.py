@@ -73,7 +73,7 @@ async def create(
     resolve: Resolve | None = None,
 ) -> Outcome:
     """The nodes get the role `s3`, a gateway each, and share the name and object servers."""
-    checks.name(wish.name, "S3 cluster")
+    checks.name(wish.name, "cluster of S3")
     draft = await Draft.open(store)
     _check_new(draft, wish)  # what would be refused is refused before the storage is touched
     await files.make(draft.cluster.shared_root, wish.name)

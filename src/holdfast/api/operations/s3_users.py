@@ -18,7 +18,7 @@ MAX_USERS = 10_000
 
 async def create(store: Store, actor: Actor, cluster: str, name: str, *, secret: bytes) -> Outcome:
     """With one access key. Gateways know it within a second or two."""
-    checks.name(name, "S3 user")
+    checks.name(name, "user of S3")
 
     async def operation(draft: Draft) -> str:
         known = _users(draft, cluster)
