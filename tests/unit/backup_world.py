@@ -39,6 +39,11 @@ class FakeBackends:
         return "-----BEGIN CERTIFICATE-----\n"
 
 
+async def nowhere(_name: str) -> frozenset[str]:
+    """No name is known."""
+    return frozenset()
+
+
 async def create(
     store: Store,
     nodes: Sequence[str] = ("n1", "n2", "n3"),
@@ -51,5 +56,11 @@ async def create(
     fields: dict[str, Any] = {"domain": f"{name}.example.lan", "addresses": [RANGE], "backend": "local:/shared/backup"}
     wish = NewCluster(name, nodes, **{**fields, **more})
     return await backup_clusters.create(
-        store, ROOT, wish, backends=backends or FakeBackends(), secret=SECRET, probe=probe or FakeProbe()
+        store,
+        ROOT,
+        wish,
+        backends=backends or FakeBackends(),
+        secret=SECRET,
+        probe=probe or FakeProbe(),
+        resolve=nowhere,
     )

@@ -12,6 +12,7 @@ from holdfast.api.operations import backup_clusters, backup_users, nodes
 from holdfast.api.operations.draft import Draft
 from holdfast.api.status import build_status
 from holdfast.bootstrap import pki, secrets
+from holdfast.core.dns_model import Zone
 from holdfast.core.model import Beat, BeatPhase, Desired, Exclusivity, InstanceSpec, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput, NotFound
 from holdfast.ports import Delete, Store
@@ -142,6 +143,15 @@ async def test_a_back_end_that_refuses_is_named_and_nothing_is_made() -> None:
     with pytest.raises(DriverError, match=f"{S3} cannot be used from n1: it refuses"):
         await create(store, backend=S3, credentials=KEYS, backends=FakeBackends(S3))
     assert await contents(store) == before
+
+
+async def test_it_is_said_where_clients_do_not_find_the_gateways() -> None:
+    store = await made()
+    outcome = await create(store)
+    assert any("holdfast dns zone create example.lan" in warning for warning in outcome.warnings)
+    await put(store, {keys.dns_zone("example.lan"): Zone("example.lan", "root@example.lan", "public")})
+    outcome = await create(store, ("n1", "n2"), name="second")
+    assert not any("zone" in warning for warning in outcome.warnings)
 
 
 async def test_names_and_domains_are_given_once() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from holdfast.api.operations import address_pool, checks
+from holdfast.api.operations import address_pool, checks, s3_names
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.api.operations.s3_clusters import Resolve
 from holdfast.bootstrap import pki, secrets
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
@@ -61,8 +62,10 @@ async def create(
     backends: Backends,
     secret: bytes,
     probe: checks.Probe | None = None,
+    resolve: Resolve | None = None,
 ) -> Outcome:
-    """The nodes get the role `backup`, and a gateway each with a service address of its own."""
+    """The nodes get the role `backup`, and a gateway each with a service address of its own. `resolve`: tells what is found
+    under the domain, where Holdfast does not keep its zone."""
     checks.name(wish.name, "backup cluster")
     domain = check_domain(wish.domain)
     if not 0 < wish.port < 1 << 16:
@@ -91,11 +94,25 @@ async def create(
         draft.put(keys.service(KIND, wish.name), ServiceSpec(KIND, wish.name))
         _give_role(draft, specs)
         _put(draft, cluster)
+        await _warn_unfound(draft, cluster, resolve)
         draft.warn(f"Nobody may use it yet: holdfast backup user create {wish.name} USER.")
         draft.data.update(domain=domain, port=wish.port, addresses=cluster.addresses, backend=wish.backend)
         return f"backup cluster {wish.name} on {', '.join(cluster.nodes)}: https://{domain}:{wish.port}/"
 
     return await transact(store, actor, operation)
+
+
+async def _warn_unfound(draft: Draft, cluster: BackupCluster, resolve: Resolve | None) -> None:
+    addresses = set(cluster.addresses.values())
+    if resolve is None or s3_names.kept(draft, cluster.domain):
+        return
+    found = await resolve(cluster.domain)
+    if not found or not found <= addresses:
+        zone, wanted = cluster.domain.partition(".")[2], ", ".join(sorted(addresses))
+        draft.warn(
+            f"{cluster.domain} does not lead clients to the gateways yet: let Holdfast keep its zone (holdfast dns zone "
+            f"create {zone}; docs/dns.md), or point it to {wanted} yourself."
+        )
 
 
 def _check_new(draft: Draft, wish: NewCluster) -> list[NodeSpec]:
@@ -235,8 +252,9 @@ async def delete(store: Store, actor: Actor, name: str, *, yes: bool = False) ->
         cluster = find(draft, name)
         if not yes:
             raise Conflict(
-                f"clients of the backup cluster `{name}` would lose it: users and gateways are forgotten",
-                f"If that is meant: holdfast backup delete {name} --yes. What they stored stays in {cluster.backend}.",
+                f"clients of the backup cluster `{name}` would lose it: users and gateways are forgotten, and only what was "
+                f"stored stays, in {cluster.backend}",
+                f"If that is meant: holdfast backup delete {name} --yes.",
             )
         for spec in instances(draft, name):
             draft.put(keys.instance(spec.id), replace(spec, desired=Desired.STOPPED))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from holdfast.api import requests_backup as requests
 from holdfast.api.context import ApiContext
 from holdfast.api.http import actor_of, answer, context_of, done
-from holdfast.api.operations import backup_clusters, backup_picture, backup_users, checks
+from holdfast.api.operations import backup_clusters, backup_picture, backup_users, checks, s3_names
 from holdfast.api.operations.draft import Actor
 from holdfast.errors import DriverError
 from holdfast.services.backup_gateway.client_config import client_config
@@ -36,7 +36,7 @@ async def create_cluster(request: Request, caller: Caller, body: requests.Create
     backends, secret = _tools(context)
     wish = backup_clusters.NewCluster(**body.model_dump())
     outcome = await backup_clusters.create(
-        context.store, caller, wish, backends=backends, secret=secret, probe=context.probe
+        context.store, caller, wish, backends=backends, secret=secret, probe=context.probe, resolve=s3_names.resolve
     )
     return await done(context, outcome)
 
