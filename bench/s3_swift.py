@@ -1,4 +1,5 @@
-"""Swift as it comes, without Holdfast, on loopback: what bench/s3.py compares with.
+"""Swift as it comes, without Holdfast: what bench/s3.py compares with. `python bench/s3_swift.py ADDRESS DIRECTORY` serves
+it until its standard input ends, and says where.
 
 One account, one container, one object server and a proxy with s3api and tempauth, one replica, Swift's own settings
 otherwise. Its files are below a directory that is removed at the end.
@@ -33,7 +34,7 @@ sys.exit(module.main())
 """
 SWIFT_CONF = "[swift-hash]\nswift_hash_path_suffix = bench\n[storage-policy:0]\nname = default\ndefault = yes\n"
 STORAGE = """[DEFAULT]
-bind_ip = 127.0.0.1
+bind_ip = {address}
 bind_port = {port}
 devices = {base}/devices
 mount_check = false
@@ -46,11 +47,11 @@ pipeline = {kind}-server
 use = egg:swift#{kind}
 """
 PROXY = """[DEFAULT]
-bind_ip = 127.0.0.1
+bind_ip = {address}
 bind_port = {port}
 swift_dir = {base}
 user = {user}
-workers = {workers}
+workers = 0
 log_address = {base}/no-syslog
 [pipeline:main]
 pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_formats s3api tempauth bulk copy slo dlo \
@@ -96,10 +97,10 @@ use = egg:swift#symlink
 class PlainSwift:
     """As a context manager it starts, and is gone at the end."""
 
-    def __init__(self, directory: Path | None = None, workers: int = 0) -> None:
+    def __init__(self, address: str = "127.0.0.1", directory: Path | None = None) -> None:
         """`directory`: on the storage that is meant; else the temporary one."""
+        self._address = address
         self._directory = directory
-        self._workers = workers
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -124,19 +125,18 @@ class PlainSwift:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._ports['proxy']}"
+        return f"http://{self._address}:{self._ports['proxy']}"
 
     def _start(self) -> None:
         kinds = ("account", "container", "object")
-        self._ports = {kind: _free_port() for kind in (*kinds, "proxy")}
+        self._ports = {kind: _free_port(self._address) for kind in (*kinds, "proxy")}
         (self.base / "swift.conf").write_text(SWIFT_CONF)
-        user = os.environ.get("USER", "root")
         for kind in kinds:
             (self.base / "devices" / kind).mkdir(parents=True)
             self._ring(kind)
-            text = STORAGE.format(port=self._ports[kind], base=self.base, kind=kind, user=user)
+            text = STORAGE.format(kind=kind, **self._where(kind))
             (self.base / f"{kind}.conf").write_text(text)
-        text = PROXY.format(port=self._ports["proxy"], base=self.base, user=user, workers=self._workers)
+        text = PROXY.format(**self._where("proxy"))
         (self.base / "proxy.conf").write_text(text)
         for kind in (*kinds, "proxy"):
             module = {"object": "obj"}.get(kind, kind)
@@ -147,10 +147,14 @@ class PlainSwift:
         for kind, port in self._ports.items():
             self._wait_listening(kind, port)
 
+    def _where(self, kind: str) -> dict[str, object]:
+        user = os.environ.get("USER", "root")
+        return {"address": self._address, "port": self._ports[kind], "base": self.base, "user": user}
+
     def _ring(self, kind: str) -> None:
         builder = RingBuilder(4, 1, 1)
-        where = {"ip": "127.0.0.1", "port": self._ports[kind], "device": kind}
-        again = {"replication_ip": "127.0.0.1", "replication_port": self._ports[kind], "meta": ""}
+        where = {"ip": self._address, "port": self._ports[kind], "device": kind}
+        again = {"replication_ip": self._address, "replication_port": self._ports[kind], "meta": ""}
         builder.add_dev({"id": 0, "region": 1, "zone": 1, "weight": 1.0, **where, **again})
         builder.rebalance(seed="bench")
         builder.get_ring().save(str(self.base / f"{kind}.ring.gz"))
@@ -158,14 +162,24 @@ class PlainSwift:
     def _wait_listening(self, kind: str, port: int) -> None:
         end = time.monotonic() + _START_S
         while True:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            with suppress(OSError), socket.create_connection((self._address, port), 1):
                 return
             if time.monotonic() > end or any(process.poll() is not None for process in self._processes):
                 raise RuntimeError(f"{kind} did not start: {(self.base / f'{kind}.log').read_text()[-2000:]}")
             time.sleep(0.05)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def _free_port(address: str) -> int:
+    with socket.create_server((address, 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+def main() -> None:
+    with PlainSwift(sys.argv[1], Path(sys.argv[2])) as swift:
+        print(swift.endpoint, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
