@@ -91,11 +91,13 @@ def test_what_is_shown_of_a_cluster(cluster: Cluster) -> None:
 
 def test_high_availability_is_said(cluster: Cluster) -> None:
     prepare(cluster)
+    assert "HA of s3/main  OFF: management high availability is off" in cluster.run("status").out
     enabled = cluster.run("ha", "enable", "--virtual-ip", "10.77.0.100", "--nodes", "n1,n2,n3")
     assert "and with it high availability of s3/main" in enabled.out, enabled.err
     found = cluster.run("s3", "show", "main", "--json").json
     assert (found["ha_off"], found["line"]["ha"]) == ("", True)
     assert "High availability  on" in cluster.run("s3", "show", "main").out
+    assert "HA of" not in cluster.run("status").out
 
 
 def test_nodes_are_added_and_released(cluster: Cluster) -> None:

@@ -35,6 +35,7 @@ from holdfast.core.model import (
 )
 from holdfast.core.policy import BringBack, ComputeSpec, HaPause, InstanceLock, Maintenance, NodeHealth
 from holdfast.ports import Entry
+from holdfast.services.gateway_ha import ha_off
 from holdfast.services.iscsi.config import TargetGroup, VolumeRecord
 from holdfast.store import keys
 
@@ -176,6 +177,8 @@ class ClusterStatus:
     iscsi_volumes: tuple[VolumeRecord, ...] = ()
     """Attached or not; the active path of an attached one is the instance `iscsi/<name>`."""
     s3_clusters: tuple[s3_view.S3ClusterView, ...] = ()
+    ha_off: dict[str, str] = field(default_factory=dict)
+    """S3 or backup cluster (`<kind>/<name>`) → why its high availability is off."""
     backup_clusters: tuple[backup_view.BackupClusterView, ...] = ()
     open_incidents: tuple[Incident, ...] = ()
     """Oldest first."""
@@ -237,6 +240,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         target_groups=tuple(_target_group(group) for _, group in records.under(keys.ISCSI_GROUPS)),
         iscsi_volumes=tuple(record for _, record in records.under(keys.ISCSI_VOLUMES)),
         s3_clusters=s3_view.clusters(records),
+        ha_off=_ha_off(records),
         backup_clusters=backup_view.clusters(records),
         open_incidents=tuple(i for i in incidents if i.state != "closed"),
         recent_incidents=tuple([i for i in reversed(incidents) if i.state == "closed"][:RECENT_INCIDENTS]),
@@ -290,6 +294,17 @@ def node_state(beat: Beat | None, fence: Fence | None) -> NodeState:
         BeatPhase.ACTIVE: NodeState.UP,
         BeatPhase.RELEASED: NodeState.RELEASED,
     }[beat.phase]
+
+
+def _ha_off(records: Records) -> dict[str, str]:
+    management = records.values.get(keys.MANAGEMENT) or ManagementSpec(nodes=())
+    clusters = [
+        (prefix.split("/")[1], value)
+        for prefix in (keys.S3_CLUSTERS, keys.BACKUP_CLUSTERS)
+        for _, value in records.under(prefix)
+    ]
+    why = {f"{kind}/{cluster.name}": ha_off(kind, len(cluster.nodes), management) for kind, cluster in clusters}
+    return {service: text for service, text in why.items() if text}
 
 
 def _service(spec: ServiceSpec, by_service: dict[str, list[str]]) -> ServiceStatus:

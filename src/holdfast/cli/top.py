@@ -43,6 +43,7 @@ def status(as_json: Json = False) -> None:
             ("Hold", picture["hold"]),
             ("Guarantee", guarantee(picture["guarantee"])),
             ("Store", picture["store_problem"]),
+            *((f"HA of {service}", f"OFF: {why}") for service, why in sorted(picture["ha_off"].items())),
         ]
     )
     for text in picture["problems"]:
