@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,7 @@ async def test_servers_move_and_nothing_is_lost_or_denied(s3: Bench) -> None:
     await strangers_are_refused()
 
     await parts_of_no_object_are_removed(s3, client)
+    await what_is_older_is_not_acknowledged(s3, client)
 
     # One more object server takes devices over; nothing is copied, nothing is missing.
     s3.cluster = with_server(s3.cluster, "os", storage(LATER))
@@ -182,6 +184,28 @@ async def parts_of_no_object_are_removed(s3: Bench, client: S3Client) -> None:
     done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     await insist(sdk.complete_multipart_upload, **uploads["running"], MultipartUpload=done)
     assert await insist(client.get, "large", "running") == b"running"
+
+
+AHEAD = """
+import io, sys, time
+from holdfast.services.s3.inside import program
+program.load(sys.argv[1])
+from swift.common.internal_client import InternalClient
+stamp = {"X-Timestamp": f"{time.time() + 3600:.5f}"}
+InternalClient(sys.argv[2], "test", 3).upload_object(io.BytesIO(b"ahead"), "AUTH_s3", "clocks", "key", headers=stamp)
+"""
+
+
+async def what_is_older_is_not_acknowledged(s3: Bench, client: S3Client) -> None:
+    """An object from a gateway whose clock is ahead: no other gateway says that it has overwritten or deleted it."""
+    await insist(client.make_bucket, "clocks")
+    directory = s3.base / "b/run/s3/main/bg"
+    script = (sys.executable, "-c", AHEAD, directory, directory / "internal-client.conf")
+    ahead = await asyncio.create_subprocess_exec(*script)
+    assert await asyncio.wait_for(ahead.wait(), HANG_S) == 0
+    for change in (partial(client.put, "clocks", "key", b"behind"), partial(client.delete, "clocks", "key")):
+        with pytest.raises(NoAnswer, match="503"):
+            await asyncio.to_thread(change)
 
 
 async def strangers_are_refused() -> None:

@@ -13,6 +13,7 @@ from swift.proxy.controllers.base import get_cache_key
 
 from holdfast.services.s3.inside import backend
 from holdfast.services.s3.inside.auth import KeyFile, auth_factory, strip_factory
+from holdfast.services.s3.inside.outdated import Outdated
 from holdfast.services.s3.inside.reclaim import Reclaimer
 from holdfast.services.s3.inside.segments import Cleaner
 from holdfast.services.s3.inside.storage import Storage, look
@@ -68,6 +69,24 @@ def test_not_found_is_believed_only_where_somebody_could_be_asked(path: str, kno
 
 def test_any_other_answer_passes() -> None:
     assert ask(Unreachable(App("200 OK")), PATH_INFO="/v1/AUTH_s3/bucket/key") == 200
+
+
+# --- outdated -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "seen"),
+    [
+        ("PUT", "/v1/AUTH_s3/bucket/key", "202 Accepted", 503),
+        ("PUT", "/v1/AUTH_s3/bucket/key", "201 Created", 201),
+        ("PUT", "/v1/AUTH_s3/bucket", "202 Accepted", 202),
+        ("DELETE", "/v1/AUTH_s3/bucket/key", "409 Conflict", 503),
+        ("DELETE", "/v1/AUTH_s3/bucket", "409 Conflict", 409),
+        ("POST", "/v1/AUTH_s3/bucket/key", "202 Accepted", 202),
+    ],
+)
+def test_a_write_that_was_not_done_is_not_acknowledged(method: str, path: str, status: str, seen: int) -> None:
+    assert ask(Outdated(App(status)), REQUEST_METHOD=method, PATH_INFO=path) == seen
 
 
 # --- who asks -------------------------------------------------------------------------------------------------------

@@ -192,7 +192,7 @@ _ONE_REPLICA: Section = {
 def _gateway(cluster: S3Cluster, place: Place) -> str:
     pipeline = (
         "catch_errors thawed gatekeeper healthcheck listing_formats strip s3api auth bulk copy slo dlo versioned_writes "
-        "symlink unreachable proxy-server"
+        "symlink unreachable outdated proxy-server"
     )
     return _text(
         {
@@ -213,6 +213,7 @@ def _gateway(cluster: S3Cluster, place: Place) -> str:
                 "tenant": TENANT,
             },
             "filter:unreachable": {"paste.filter_factory": f"{OWN}.unreachable:filter_factory"},
+            "filter:outdated": {"paste.filter_factory": f"{OWN}.outdated:filter_factory"},
             "filter:s3api": {
                 "use": "egg:swift#s3api",
                 "location": cluster.region,

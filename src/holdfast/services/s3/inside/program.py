@@ -42,6 +42,7 @@ _LOADED = {
         *(f"swift.common.middleware.{name}" for name in ("bulk", "copy", "slo", "dlo", "symlink")),
         "swift.common.middleware.versioned_writes",
         "holdfast.services.s3.inside.auth",
+        "holdfast.services.s3.inside.outdated",
         "holdfast.services.s3.inside.thawed",
         "holdfast.services.s3.inside.unreachable",
     ),
