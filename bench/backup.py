@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=500)
     parser.add_argument("--cuts", type=int, default=10)
     chosen = parser.parse_args()
-    lab = LabClient("bench-backup")
+    lab = LabClient("benchbackup")
     try:
         lab.up(LabOptions(nodes=4, profile="fast", ha=False))
         cluster = Gateways(lab)
