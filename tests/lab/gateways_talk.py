@@ -11,8 +11,9 @@ from cluster_talk import PANEL, Cluster
 
 from holdfast.lab import LabOptions
 
-OPTIONS = LabOptions(nodes=4, profile="fast", ha=False, shared_mib=2048)
 MANAGERS, NODES = ("n1", "n2", "n3"), ("n2", "n3", "n4")
+OPTIONS = LabOptions(nodes=4, profile="fast", ha=False, shared_mib=2048, sizes=dict.fromkeys(NODES, (4, 8192)))
+"""One node has room for all that three carry."""
 ZONE = "lab.test"
 S3_ADDRESSES, S3_SERVER_ADDRESSES, BACKUP_ADDRESSES = (
     "10.78.0.151-10.78.0.159",

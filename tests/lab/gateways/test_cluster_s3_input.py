@@ -46,7 +46,8 @@ def test_a_full_shared_storage_refuses_writes_and_loses_nothing(s3: S3, keys: tu
     node = "n1"
     assert ask(s3, "PUT", "full").startswith("200")
     assert ask(s3, "PUT", "full/old", body="before").startswith("200")
-    s3.cluster.lab.exec(node, ["sh", "-c", f"cat /dev/zero > {FILLER}"])
+    fill = f"fallocate -l $(df --output=avail -B1 /shared | tail -n1) {FILLER}; cat /dev/zero >> {FILLER}"
+    s3.cluster.lab.exec(node, ["sh", "-c", fill])
     try:
         for name in ("old", "new"):
             status = ask(s3, "PUT", f"full/{name}", body="after")
@@ -62,7 +63,7 @@ def test_a_full_shared_storage_refuses_writes_and_loses_nothing(s3: S3, keys: tu
 
 
 def test_what_clients_and_operators_ask_for_that_cannot_be(s3: S3, gateways: Gateways) -> None:
-    assert "no S3 cluster" in gateways.refused("s3", "show", "other")
+    assert "S3 cluster `other` does not exist" in gateways.refused("s3", "show", "other")
     assert "exists already" in gateways.refused("s3", "create-cluster", NAME, "--nodes", "n2", "--domain", "other.test")
     assert "domain" in gateways.refused("s3", "create-cluster", "other", "--nodes", "n2", "--domain", "not a name")
     assert s3.resolved("nobody.else.test") == []
