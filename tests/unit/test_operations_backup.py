@@ -150,7 +150,7 @@ async def test_it_is_said_where_clients_do_not_find_the_gateways() -> None:
     outcome = await create(store)
     assert any("holdfast dns zone create example.lan" in warning for warning in outcome.warnings)
     await put(store, {keys.dns_zone("example.lan"): Zone("example.lan", "root@example.lan", "public")})
-    outcome = await create(store, ("n1", "n2"), name="second")
+    outcome = await create(store, ("n1", "n2"), name="second", backend="local:/shared/other")
     assert not any("zone" in warning for warning in outcome.warnings)
 
 
@@ -159,9 +159,11 @@ async def test_names_and_domains_are_given_once() -> None:
     await create(store)
     with pytest.raises(Conflict, match="exists already"):
         await create(store, domain="other.example.lan")
+    with pytest.raises(Conflict, match="is the back-end of the backup cluster `main`"):
+        await create(store, name="second", backend="local:/shared/backup/below")
     with pytest.raises(Conflict, match=r"main\.example\.lan is a name of `backup/main/gw-n1`"):
-        await create(store, name="second", domain="Main.Example.LAN.")
-    await create(store, ("n1", "n2"), name="second")
+        await create(store, name="second", domain="Main.Example.LAN.", backend="local:/shared/other")
+    await create(store, ("n1", "n2"), name="second", backend="local:/shared/other")
     used = {spec.address.ip for spec in (await gateways(store)).values() if spec.address}
     assert len(used) == 5, "two clusters share a range and no address"
 

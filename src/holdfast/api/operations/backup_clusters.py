@@ -122,6 +122,13 @@ def _check_new(draft: Draft, wish: NewCluster) -> list[NodeSpec]:
             raise Conflict(f"a backup cluster `{wish.name}` exists already", "Choose another name.")
     if draft.spec(keys.service(KIND, wish.name), ServiceSpec) is not None:
         raise Conflict(f"the backup cluster `{wish.name}` is being deleted", "Wait until it is gone, then repeat this.")
+    for other in clusters(draft).values():
+        if _overlap(other.backend, wish.backend):
+            raise Conflict(
+                f"{other.backend} is the back-end of the backup cluster `{other.name}`: users of the same name would share "
+                "their repositories",
+                "Give each cluster a place of its own.",
+            )
     domain = check_domain(wish.domain)
     for spec in draft.instances.values():
         if any(domain == name or (name.startswith("*.") and domain.endswith(name[1:])) for name in spec.names):
@@ -296,6 +303,12 @@ def _put(draft: Draft, cluster: BackupCluster) -> None:
     for spec in gateways(cluster, ha=not off, desired={name: old.desired for name, old in there.items()}):
         if there.get(spec.id) != spec:
             draft.put(keys.instance(spec.id), spec)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """One back-end, or a directory inside of the other, as operators write them."""
+    first, second = (f"{text.rstrip('/')}/" for text in (one, other))
+    return first.startswith(second) or second.startswith(first)
 
 
 async def _choose(
