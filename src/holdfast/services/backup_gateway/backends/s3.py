@@ -34,6 +34,8 @@ _log = structlog.get_logger("holdfast.backup")
 CALL_S = 60.0
 CONNECT_S = 3.0
 READ_S = 15.0
+PROBE_S = 3.0
+"""A probe that waits for longer says that the store is gone; the next one finds out whether it is back."""
 IN_MEMORY = 4 << 20
 """Larger uploads are collected in a file without a name: nothing is sent before it is known to be right."""
 _ABSENT = ("404", "NoSuchKey", "NotFound")
@@ -50,24 +52,26 @@ class S3Backend:
         self._name = name.replace("/", "-")
         self._workers = Workers(clock, CALL_S, f"the object store at {config.endpoint}")
         self._ca = _ca_file(config.ca)
-        self._client = self._connect(attempts=3)
-        self._once = self._connect(attempts=1)
+        self._session = boto3.session.Session()
+        self._client = self._connect(attempts=3, read_s=READ_S)
+        self._once = self._connect(attempts=1, read_s=READ_S)
         """Removals are not repeated in the background: they are to happen soon or never."""
+        self._probing = self._connect(attempts=1, read_s=PROBE_S)
         self._conditional = True
         """The store knows If-None-Match."""
 
-    def _connect(self, attempts: int) -> Any:
+    def _connect(self, attempts: int, read_s: float) -> Any:
         options = botocore.config.Config(
             signature_version="s3v4",
             connect_timeout=CONNECT_S,
-            read_timeout=READ_S,
+            read_timeout=read_s,
             max_pool_connections=THREADS,
             retries={"mode": "standard", "total_max_attempts": attempts},
             s3={"addressing_style": "path", "payload_signing_enabled": True},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return boto3.session.Session().client(
+        return self._session.client(
             "s3",
             endpoint_url=self._config.endpoint,
             aws_access_key_id=self._config.access_key,
@@ -126,19 +130,13 @@ class S3Backend:
         await self._run(work)
 
     async def probe(self) -> None:
-        def work() -> None:
-            try:
-                content = self._client.get_object(**self._at(MARKER))["Body"].read(len(MARKER_TEXT) + 1)
-            except ClientError as error:
-                if _code(error) not in _ABSENT or _code(error) == "NoSuchBucket":
-                    raise
-                self._client.put_object(**self._at(MARKER), Body=MARKER_TEXT)
-                content = MARKER_TEXT
-            if content != MARKER_TEXT:
-                raise Unavailable(f"{MARKER} in the bucket has changed", "Is this the right bucket?")
-            self._client.put_object(**self._at(f".probe/{self._name}"), Body=secrets.token_bytes(64))
-
-        await self._run(work)
+        """After a problem nothing that is kept of connections is used again: some would hang for longer than the problem."""
+        try:
+            await self._run(self._probe)
+        except Unavailable:
+            for client in (self._client, self._once, self._probing):
+                client.close()
+            raise
 
     async def sweep(self) -> int:
         """Nothing temporary is ever stored."""
@@ -148,6 +146,18 @@ class S3Backend:
         self._workers.close()
 
     # --- in threads --------------------------------------------------------------------------------------------------
+
+    def _probe(self) -> None:
+        try:
+            content = self._probing.get_object(**self._at(MARKER))["Body"].read(len(MARKER_TEXT) + 1)
+        except ClientError as error:
+            if _code(error) not in _ABSENT or _code(error) == "NoSuchBucket":
+                raise
+            self._probing.put_object(**self._at(MARKER), Body=MARKER_TEXT)
+            content = MARKER_TEXT
+        if content != MARKER_TEXT:
+            raise Unavailable(f"{MARKER} in the bucket has changed", "Is this the right bucket?")
+        self._probing.put_object(**self._at(f".probe/{self._name}"), Body=secrets.token_bytes(64))
 
     def _put(self, file: Stored, collected: "tempfile.SpooledTemporaryFile[bytes]", size: int) -> bool:
         target = {**self._at(file.path), "ContentLength": size}
