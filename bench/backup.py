@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/backup.py [--mib 500] [--cuts 10]                  # as root; about six minutes
 
-At the end every repository is read back whole (`restic check --read-data`), and one is restored. Nobody repeats anything by hand.
+At the end every repository is read back whole (`restic check --read-data`), one is restored. Nobody repeats a thing by hand.
 Prints what happened in words, and as JSON.
 """
 
