@@ -129,6 +129,8 @@ def test_clusters_differ(scenarios: list[Scenario]) -> None:
     assert {len(scenario.nodes) for scenario in scenarios} == {3, 4, 5, 6, 7}
     assert {scenario.profile for scenario in scenarios} == {"default", "fast"}
     assert {rule.kind for scenario in scenarios for rule in scenario.rules} == {*RuleKind}
+    copies = [[one.spec.home for one in scenario.instances.values() if one.spec.home] for scenario in scenarios]
+    assert 0 < sum(map(bool, copies)) < len(copies), "some have gateways"
     for flag in ("power_fencing", "watchdog"):
         kinds = {frozenset(getattr(node, flag) for node in scenario.nodes.values()) for scenario in scenarios}
         assert kinds == {frozenset({True}), frozenset({False}), frozenset({True, False})}

@@ -347,6 +347,27 @@ def test_the_table_of_verbs_covers_the_design() -> None:
     assert {field.name for field in INSTANCE_FIELDS} < {field.name for field in VERBS["add"].fields}
 
 
+def test_copies_of_what_runs_everywhere_have_a_home() -> None:
+    scenario = loads("""
+nodes: {a: {}, b: {}}
+instances:
+  s3/main/gw-a: {}
+  s3/main/os-1: {}
+  backup/x/gw-a: {home: b}
+  backup/y: {node: a}
+  nfs/v: {exclusivity: everywhere, home: b}
+  panel/p: {exclusivity: everywhere, node: b}
+""")
+    specs = {name: setup.spec for name, setup in scenario.instances.items()}
+    homes = {name: spec.home for name, spec in specs.items() if spec.exclusivity is Exclusivity.EVERYWHERE}
+    assert homes == {"s3/main/gw-a": "a", "backup/x/gw-a": "b", "backup/y": "a", "nfs/v": "b", "panel/p": "b"}
+    assert {name: spec.spread for name, spec in specs.items() if spec.spread} == {
+        "s3/main/gw-a": "gw",
+        "s3/main/os-1": "os",
+    }
+    assert loads(dump(scenario)) == scenario
+
+
 def test_homes_are_where_the_file_says() -> None:
     scenario: Scenario = loads(DESIGN)
     assert scenario.homes == {"vm/101": "node1"}

@@ -113,6 +113,15 @@ def test_a_removed_node_leaves_no_name_behind() -> None:
     assert [rule.nodes for rule in without.rules] == [{}, {"node3": 2}]
 
 
+def test_a_copy_goes_with_its_home() -> None:
+    copies = "instances: {s3/x/gw-a: {}, s3/x/gw-b: {}, backup/x/gw-a: {home: b}}\n"
+    crash = "timeline: [{at: 9, do: crash, instance: s3/x/gw-b}, {at: 10, do: crash, instance: s3/x/gw-a}]"
+    without = without_nodes(loads("nodes: {a: {}, b: {}}\n" + copies + crash), ["b"])
+    assert without is not None
+    assert list(without.instances) == ["s3/x/gw-a"]
+    assert [step.at for step in without.timeline] == [10]
+
+
 def test_the_last_node_stays() -> None:
     assert without_nodes(loads(MINIMAL), ["node2", "node3"]) is None
 
