@@ -75,6 +75,8 @@ async def test_servers_move_and_nothing_is_lost_or_denied(s3: Bench) -> None:
     content = await fill(client)
     await whole(client, content)
 
+    await put_while_the_name_server_is_away(s3, client)
+
     # An object server is gone: 503 for what it has, nothing is denied, nothing is written elsewhere.
     await s3.stop("os-1")
     assert "not healthy" in await s3.health("os-1")
@@ -110,6 +112,11 @@ async def test_servers_move_and_nothing_is_lost_or_denied(s3: Bench) -> None:
     found = {part: {entry.name for entry in root.iterdir()} for part, root in roots.items()}
     assert found == {part: set(server.devices) for part, server in s3.cluster.object_servers.items()}
     await eventually(lambda: whole(client, content))
+    await eventually(lambda: listed(client, "late"))
+
+
+async def listed(client: S3Client, key: str) -> None:
+    assert key in await asyncio.to_thread(client.listing, "updates")
 
 
 async def written(client: S3Client, key: str, data: bytes) -> bool:
@@ -120,6 +127,28 @@ async def written(client: S3Client, key: str, data: bytes) -> bool:
         assert error.kind.startswith("503")
         return False
     return True
+
+
+LATE = """
+import sys
+from holdfast.services.s3.inside import program
+program.load(sys.argv[1])
+from swift.common import direct_client
+from swift.common.ring import Ring
+part, [node] = Ring(sys.argv[1], ring_name="object").get_nodes("AUTH_s3", "updates", "late")
+nobody = {"X-Container-Host": "10.99.9.9:6201", "X-Container-Device": "n00", "X-Container-Partition": "0"}
+direct_client.direct_put_object(
+    node, part, "AUTH_s3", "updates", "late", b"late", headers={"Content-Type": "text/plain", **nobody}
+)
+"""
+
+
+async def put_while_the_name_server_is_away(s3: Bench, client: S3Client) -> None:
+    """An object server that cannot tell a name server of an object tells it later; the end of the test looks for it."""
+    await insist(client.make_bucket, "updates")
+    script = (sys.executable, "-c", LATE, s3.base / "a/run/s3/main/gw-n1")
+    late = await asyncio.create_subprocess_exec(*script)
+    assert await asyncio.wait_for(late.wait(), HANG_S) == 0
 
 
 async def users_come_and_go(s3: Bench, alice: S3Client) -> None:
