@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.services.resets import DIRECTORY, Resets
-from holdfast.services.storage import SharedStorage
+from holdfast.services.storage import MARKER, SharedStorage
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sends packets of its own")
 SERVER, CLIENT = "127.0.0.1", "127.0.0.2"
@@ -51,6 +51,7 @@ def connection() -> Iterator[Connection]:
 
 def resets(root: Path) -> Resets:
     clock = SystemClock()
+    (root / MARKER).touch()
     return Resets(SharedStorage(str(root), clock), clock)
 
 
@@ -76,6 +77,13 @@ async def test_a_connection_to_the_new_owner_is_left_alone(tmp_path: Path, conne
     connection.server.sendall(b"!")
     assert connection.client.recv(1) == b"!"
     one.forget(INSTANCE)
+
+
+async def test_nothing_is_written_into_an_empty_mount_point(tmp_path: Path, connection: Connection) -> None:
+    one = resets(tmp_path)
+    (tmp_path / MARKER).unlink()
+    await one.tick(INSTANCE, SERVER, connection.port)
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_storage_that_is_away_stops_nothing(tmp_path: Path, connection: Connection) -> None:

@@ -11,7 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.ports import Clock
 from holdfast.services.nfs import clients, tcp
 from holdfast.services.nfs.clients import ClientMemory
-from holdfast.services.storage import SharedStorage
+from holdfast.services.storage import MARKER, SharedStorage
 
 log = structlog.get_logger("holdfast.resets")
 
@@ -76,8 +76,10 @@ class Resets:
         file = self._file(instance)
 
         def save() -> None:
-            file.parent.mkdir(mode=0o700, exist_ok=True)
-            clients.save(file, wanted)
+            root = self._storage.root
+            if root.is_mount() or (root / MARKER).exists():  # never into an empty mount point
+                file.parent.mkdir(mode=0o700, exist_ok=True)
+                clients.save(file, wanted)
 
         try:
             await self._storage.run(save, timeout=STORAGE_TIMEOUT_S, what=f"writing {file}")
