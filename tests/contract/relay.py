@@ -18,6 +18,8 @@ class Relay:
         self.port = 0
         self.swallow = False
         """True: what arrives is read and forgotten, connections stay open, new ones are accepted and never answered."""
+        self.lose_answers = False
+        """True: the same for what comes back, while what is asked goes through."""
 
     @property
     def url(self) -> str:
@@ -48,15 +50,15 @@ class Relay:
             writer.transport.abort()
             return
         self._writers.add(far_writer)
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.ensure_future(self._pump(source, sink))
+        for source, sink, back in ((reader, far_writer, False), (far_reader, writer, True)):
+            task = asyncio.ensure_future(self._pump(source, sink, back))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, back: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
-                if not self.swallow:
+                if not self.swallow and not (back and self.lose_answers):
                     sink.write(data)
                     await sink.drain()
         if not self.swallow:

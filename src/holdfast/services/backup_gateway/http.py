@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import h11
 import structlog
 
+from holdfast.errors import HoldfastError
 from holdfast.ports import Clock
 
 _log = structlog.get_logger("holdfast.backup")
@@ -119,6 +120,8 @@ class Server:
             pass
         except asyncio.CancelledError:
             pass  # by `stop`; whoever cancelled does not wait for more
+        except HoldfastError as error:
+            _log.warning("an answer broke off", error=str(error))
         except Exception as error:
             _log.error("connection failed", error=repr(error), exc_info=error)
         finally:

@@ -207,7 +207,9 @@ class SftpBackend:
                 if writes and await self._is_full():
                     raise Full(f"{server} has no room left", "Remove snapshots and prune, or enlarge it.") from error
                 raise Unavailable(f"{server} refuses: {error}", "Check the directory and its permissions.") from error
-            self._drop()
+            # The error may be that of a file of an earlier connection: the present one is dropped only if it is no good.
+            if self._client is None or self._connection is None or self._connection.is_closed():
+                self._drop()
             raise Unavailable(f"{server} cannot be used: {error}", "Check it, the key and the network.") from error
 
     async def _is_full(self) -> bool:
