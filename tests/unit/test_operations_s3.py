@@ -315,6 +315,17 @@ async def test_deleting_says_first_what_would_be_lost(tmp_path: Path) -> None:
         await s3_clusters.delete(store, ROOT, "main", yes=True)
 
 
+async def test_more_users_than_fit_into_a_transaction_are_deleted(tmp_path: Path) -> None:
+    store = memory_store()
+    await with_storage(store, tmp_path)
+    await create(store)
+    for first in range(0, 1200, 600):
+        made = {name: S3User(name, name) for name in (f"u{number}" for number in range(first, first + 600))}
+        await put(store, {keys.s3_user("main", name): user for name, user in made.items()})
+    await s3_clusters.delete(store, ROOT, "main", yes=True)
+    assert not (await Draft.open(store)).specs(keys.S3_USERS, S3User)
+
+
 # --- users --------------------------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ from holdfast.services.s3.users import new_key
 from holdfast.store import keys
 
 GATEWAYS, SERVERS = "--gateway-addresses", "--server-addresses"
+USERS_AT_ONCE = 500
+"""Deleted in one transaction: the store takes about a thousand changes in one."""
 STORAGE_NETWORKS = ("storage", "management")
 """Where name and object servers listen unless it is said: they ask nobody who he is, so not where clients are."""
 
@@ -226,7 +228,22 @@ async def delete(store: Store, actor: Actor, name: str, *, yes: bool = False) ->
         draft.warn(f"The objects take up room in {path} until you remove that directory, once `s3/{name}` is gone.")
         return f"S3 cluster {name} ({', '.join(cluster.nodes)}) is being deleted; its data stay in {path}"
 
+    if yes:
+        await _forget_users(store, actor, name)
     return await transact(store, actor, operation)
+
+
+async def _forget_users(store: Store, actor: Actor, name: str) -> None:
+    """All but as many as the transaction that deletes the cluster can delete as well."""
+
+    async def operation(draft: Draft) -> str:
+        gone = list(users(draft, name))[:USERS_AT_ONCE]
+        for user in gone:
+            draft.delete(keys.s3_user(name, user))
+        return f"{len(gone)} users of s3/{name} are deleted with their cluster"
+
+    while len(users(await Draft.open(store), name)) > USERS_AT_ONCE:
+        await transact(store, actor, operation)
 
 
 # --- small things -------------------------------------------------------------------------------------------------------
