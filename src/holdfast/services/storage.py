@@ -1,5 +1,6 @@
 """Access to the shared storage that never blocks the event loop, and gives up when the storage hangs."""
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -49,8 +50,8 @@ class SharedStorage:
         )
 
     async def check(self, *, timeout: float) -> None:
-        """Is the shared storage really there, and can it be written? An empty mount point must never be served as an
-        empty volume. Raises DriverError."""
+        """Is the shared storage really there, and does it answer to a write? An empty mount point must never be served as
+        an empty volume. One that is full is there: what it holds can be served. Raises DriverError."""
         await self.run(self._check, timeout=timeout, what="checking that it is there and writable")
 
     def _check(self) -> None:
@@ -61,10 +62,14 @@ class SharedStorage:
                 f"create the file {self.root / MARKER} once.",
             )
         probe = self.root / f".holdfast-write-check-{socket.gethostname()}"
-        with probe.open("wb") as file:
-            file.write(b"holdfast\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with probe.open("wb") as file:
+                file.write(b"holdfast\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
         probe.unlink(missing_ok=True)  # several volumes start at once
 
 

@@ -4,6 +4,7 @@ Swift's servers trust whoever reaches them. Here a request must carry the cluste
 from the hash suffix. Before a write that Swift's name servers would begin on a full storage, and break off, 507 is said.
 """
 
+import errno
 import hmac
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,7 @@ RESERVE = 0.01
 LOOK_EVERY_S = 1.0
 PROBE_LIMIT_S = 2.0
 _CLOCK = SystemClock()
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _WRITES = frozenset({"PUT", "POST"})
 
 
@@ -59,7 +61,8 @@ class Storage:
         return refused
 
     def _probe(self) -> Any:
-        """Whether a file can be written among the devices now. A storage that hangs holds one thread, not one per check."""
+        """Whether the storage answers to a write among the devices now. One that hangs holds one thread, not one per
+        check."""
         if self._busy:
             return HTTPServiceUnavailable(body=b"the storage hangs")
         try:
@@ -89,7 +92,8 @@ class Storage:
 
 
 def look(devices: Path) -> str:
-    """What is wrong with the part's directory; "" if nothing is."""
+    """What is wrong with the part's directory; "" if nothing is. That the storage is full is no reason not to serve what is
+    there, and another node would not help."""
     try:
         if not (devices.parent / MARKER).exists():
             return f"{devices} is not the directory of this part: the shared storage is gone"
@@ -102,5 +106,5 @@ def look(devices: Path) -> str:
             os.close(handle)
         file.unlink(missing_ok=True)
     except OSError as error:
-        return f"{devices} cannot be written: {error.strerror}"
+        return "" if error.errno in FULL else f"{devices} cannot be written: {error.strerror}"
     return ""
