@@ -55,6 +55,13 @@ def test_a_zone_from_its_creation_to_its_end(cluster: Cluster) -> None:
     assert "does not exist" in cluster.run("dns", "zone", "delete", ZONE).err
 
 
+def test_other_management_nodes_are_other_name_servers(cluster: Cluster) -> None:
+    assert cluster.run("dns", "zone", "create", ZONE).status == 0
+    cluster.managed.set()
+    enabled = cluster.run("ha", "enable", "--virtual-ip", "10.77.0.100", "--nodes", "n1,n2,n3")
+    assert enabled.status == 0 and f"name servers of {ZONE} change" in enabled.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.core.dns_model import Zone
 from holdfast.core.model import (
     Exclusivity,
     InstanceSpec,
@@ -130,6 +131,9 @@ def _write(draft: Draft, old: ManagementSpec, wanted: Sequence[NodeSpec], addres
     names = tuple(spec.id for spec in wanted)
     management = replace(old, nodes=names, virtual_ip=address.ip if address else "")  # members are the manager's
     draft.put(keys.MANAGEMENT, management)
+    if set(names) != set(old.nodes):
+        for zone in draft.specs(keys.DNS_ZONES, Zone):
+            draft.warn(f"The name servers of {zone.apex} change: correct its delegation, see `holdfast dns zone list`.")
     for spec in wanted:
         if Role.MANAGEMENT not in spec.roles:
             draft.put(keys.node_spec(spec.id), replace(spec, roles=(Role.MANAGEMENT, *spec.roles)))
