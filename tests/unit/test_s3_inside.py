@@ -1,6 +1,7 @@
 """What Holdfast adds to Swift's processes, without Swift's servers. (With them: tests/contract/test_driver_s3.py.)"""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,12 @@ def test_a_storage_that_is_gone_is_noticed(devices: Path) -> None:
     assert look(devices) == ""
     (devices.parent / MARKER).unlink()
     assert "is gone" in look(devices)
+
+
+def test_a_storage_that_is_full_is_there(devices: Path) -> None:
+    """What it holds can be served, and nobody else could write either."""
+    (devices.parent / WORK / f"probe-{os.getpid()}").symlink_to("/dev/full")
+    assert look(devices) == ""
 
 
 def test_a_storage_that_cannot_be_written_is_noticed(devices: Path) -> None:

@@ -8,8 +8,6 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.errors import DriverError
-from holdfast.services.s3 import layout
-from holdfast.services.s3.inside.storage import look
 from holdfast.services.storage import MARKER, SharedStorage
 
 FULL = Path("/dev/full")
@@ -39,10 +37,3 @@ async def test_one_that_cannot_be_written_for_another_reason_is_not_to_be_used(t
     (tmp_path / f".holdfast-write-check-{socket.gethostname()}").mkdir()
     with pytest.raises(DriverError, match=os.strerror(21)):
         await SharedStorage(str(tmp_path), SystemClock()).check(timeout=30)
-
-
-def test_a_server_of_s3_on_a_full_storage_is_healthy(tmp_path: Path) -> None:
-    (tmp_path / layout.MARKER).touch()
-    (tmp_path / layout.WORK).mkdir()
-    (tmp_path / layout.WORK / f"probe-{os.getpid()}").symlink_to(FULL)
-    assert look(tmp_path / "dev") == ""
