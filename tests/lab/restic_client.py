@@ -20,8 +20,12 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+_telling = threading.Lock()
+
+
 def tell(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
+    with _telling:
+        print(json.dumps(what), flush=True)
 
 
 SOCKETS = ["ss", "-Htin", "state", "established", "dport", "=", ":8000"]
