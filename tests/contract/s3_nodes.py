@@ -70,6 +70,7 @@ def directory() -> Iterator[Path]:
     try:
         (path / "shared").mkdir()
         (path / "shared" / MARKER).touch()
+        (path / "shared/s3/main").mkdir(parents=True)
         yield path
     finally:
         shutil.rmtree(path)

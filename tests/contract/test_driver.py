@@ -158,6 +158,7 @@ def s3_world(directory: Path) -> World:
     """An object server; with real ones: test_driver_s3.py."""
     runner, clock, secret = FakeRunner(), FakeClock(), bytes(32)
     (directory / MARKER).touch()
+    (directory / "s3/main").mkdir(parents=True)
     storage = [ServiceAddress(f"10.78.0.{number}", "storage") for number in (1, 2)]
     cluster = new_cluster(
         "main",

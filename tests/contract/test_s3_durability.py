@@ -32,6 +32,7 @@ def base() -> Iterator[Path]:
 def storage(base: Path) -> Iterator[DroppingStorage]:
     with dropping_storage(base) as made:
         (made.path / MARKER).touch()
+        (made.path / "s3/main").mkdir(parents=True)
         os.sync()
         yield made
 

@@ -203,6 +203,7 @@ def test_keys_that_may_be_used() -> None:
 
 
 def part(directory: Path, made: S3Cluster, name: str) -> PartDirectory:
+    (directory / "s3/main").mkdir(parents=True, exist_ok=True)
     found = PartDirectory(directory, made, name)
     found.make()
     return found
@@ -235,6 +236,12 @@ def test_the_devices_are_made_once(tmp_path: Path) -> None:
     again = part(tmp_path, made, "os-1")
     (again.devices / "o07").rename(tmp_path / "lost")
     assert again.take() == {"o07"}, "a device that is gone is missed, not replaced by an empty one"
+
+
+def test_an_empty_storage_is_not_served(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="is not on the shared storage"):
+        PartDirectory(tmp_path, cluster(1, 1), "os-1").make()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_user_who_may_not_pass_is_told_where(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@
     <shared>/s3/<cluster>/<part>/.holdfast-part   says that this is the shared storage and no empty mount point
     <shared>/s3/<cluster>/moving/<device>         a device that no part has
 
-All devices are made at once, in `moving`, by whichever part starts first; from there on they are only renamed. So a device
-is in exactly one place at any time, and one that cannot be found is never made anew, empty. `dev` is read-only for the
-servers: a request that is under way when a device is taken away cannot make an empty one in its place.
+The cluster's own directory is made with its record. All devices are made at once, in `moving`, by whichever part starts
+first; from there on they are only renamed. So a device is in exactly one place at any time, and one that cannot be found is
+never made anew, empty. `dev` is read-only for the servers: a request that is under way when a device is taken away cannot
+make an empty one in its place.
 """
 
 import contextlib
@@ -81,7 +82,11 @@ class PartDirectory:
         moving = self._root / MOVING
         if moving.exists():
             return
-        self._root.mkdir(parents=True, mode=0o755, exist_ok=True)
+        if not self._root.exists():
+            raise DriverError(
+                f"{self._root}, which was made with S3 cluster {self._cluster.name}, is not on the shared storage",
+                "Mount the right storage there. An empty one must not be served: clients would be told that nothing exists.",
+            )
         aside = self._root / f".{MOVING}-{self._part.name}"  # a part is on one node only
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(mode=0o755)

@@ -37,6 +37,8 @@ STORAGE_TIMEOUT_S = 5.0
 LISTEN_TIMEOUT_S = 30.0
 """A cold start takes about a second; several at once on a slow machine get much more before one counts as failed."""
 POLL_S = 0.02
+WARM_S = 60.0
+"""What was in memory is still there so much later."""
 MOST_WORKERS = 8
 """Processes of a gateway: each uses one processor at most."""
 
@@ -70,13 +72,15 @@ class S3Driver(ColdDriver, NothingWarm):
         """Instance → the record whose devices it has."""
         self._written: dict[str, tuple[S3Cluster, Keys]] = {}
         """Instance → what its files were made from last."""
+        self._warm_until = 0.0
         self._restarting: defaultdict[str, int] = defaultdict(int)
 
     # --- start ------------------------------------------------------------------------------------------------------
 
     async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
         """Have Swift in memory where something of it could come to."""
-        if instances:
+        if instances and self._clock.now() >= self._warm_until:
+            self._warm_until = self._clock.now() + WARM_S
             warmth.warm()
         return {}
 
