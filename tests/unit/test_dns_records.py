@@ -102,6 +102,10 @@ def test_the_next_best_is_published_rather_than_nothing() -> None:
     assert published(away, gateway(1, on="n2"), gateway(2, healthy=False)) == ("10.78.0.61",)
     missed = [node("n1", suspicion=SUSPECT), node("n2", suspicion=SUSPECT)]
     assert published(missed, gateway(1), gateway(2)) == ("10.78.0.61", "10.78.0.62")
+    one_missed = [node("n1", suspicion=SUSPECT), node("n2")]
+    assert published(one_missed, gateway(1), gateway(2, healthy=False)) == ("10.78.0.62",), (
+        "what stands behind it moves"
+    )
     gone = [claimed("n1"), claimed("n2")]
     assert published(gone, gateway(1), gateway(2, "-")) == ("10.78.0.61", "10.78.0.62"), (
         "both are wanted, and will return"

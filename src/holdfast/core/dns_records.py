@@ -24,11 +24,14 @@ class Standing(IntEnum):
     """Healthy, at home, its node not missed. Also every ordinary service address: it follows its instance."""
     AWAY = 1
     """Another node answers for it while its own cannot."""
-    DOUBTFUL = 2
-    """It may live: missed, or not answering, or starting; or left alone by an operator."""
-    DOWN = 3
+    UNWELL = 2
+    """It does not answer, or starts, or was left alone by an operator; but its node is there. All gateways are so for a
+    moment when what stands behind them moves."""
+    MISSED = 3
+    """Its node, or the node's network, is missed: it may live all the same."""
+    DOWN = 4
     """Wanted, but nothing of it runs anywhere at the moment."""
-    UNWANTED = 4
+    UNWANTED = 5
     """An operator stopped it: never published."""
 
 
@@ -79,21 +82,30 @@ def _standing(view: View, instance: InstanceView, now: float) -> tuple[Standing,
     node = view.nodes.get(placement.node) if placement else None
     if placement is None or node is None or placement.goal is Goal.STOP or not instance.executors(view.nodes):
         return Standing.DOWN, "it runs nowhere at the moment"
-    doubt = _doubt(view, instance, node, now)
-    if doubt:
-        return Standing.DOUBTFUL, doubt
+    missed = _missed(view, instance, node, now)
+    if missed:
+        return Standing.MISSED, missed
+    unwell = _unwell(instance, node)
+    if unwell:
+        return Standing.UNWELL, unwell
     if placement.node != spec.home:
         return Standing.AWAY, f"it runs on {placement.node} instead of {spec.home}"
     return Standing.GOOD, f"healthy on {spec.home}"
 
 
-def _doubt(view: View, instance: InstanceView, node: NodeView, now: float) -> str:
-    """Why a client may not be served by it where it is placed; "" if all is well."""
-    word, address = instance.word, instance.spec.address
+def _missed(view: View, instance: InstanceView, node: NodeView, now: float) -> str:
+    """Why a client's packets may reach nobody where it is placed; "" if they do."""
+    address = instance.spec.address
     if not node.up(view.timing, now):
         return f"{node.id} is {node.state(view.timing, now)}"
     if address is not None and address.network in node.lost_networks:
         return f"{node.id} is missed on the network {address.network}"
+    return ""
+
+
+def _unwell(instance: InstanceView, node: NodeView) -> str:
+    """Why it may serve nobody though it is reached; "" if all is well."""
+    word = instance.word
     if word is None or word.state is not InstanceState.RUNNING:
         return f"it is {word.state if word else 'not heard of yet'} on {node.id}"
     if not word.healthy:
