@@ -31,7 +31,7 @@ class Exclusivity(StrEnum):
     ADVISORY = "advisory"
     """Two copies are a nuisance: moves on a quorum of observers."""
     EVERYWHERE = "everywhere"
-    """One copy on each eligible node."""
+    """A copy for each node, at home there; moves like an ADVISORY one while its home may not carry it."""
 
 
 class Proof(StrEnum):
