@@ -262,6 +262,8 @@ class Connection:
         elsewhere: a frozen gateway that thaws would otherwise execute what was asked of it long ago."""
         handle = self._writer.get_extra_info("socket")
         try:
+            # Twice: Linux acknowledges a second small segment at once, and a single one up to 40 ms later.
+            await self._inform(102)
             await self._inform(102)
             async with self._clock.timeout(PRESENT_S):
                 while _open(handle):

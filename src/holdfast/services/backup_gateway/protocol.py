@@ -148,7 +148,7 @@ class RestProtocol:
 
     async def _store(self, request: Request, target: Stored) -> Response:
         digest = hashlib.sha256()
-        published = await self._backend.store(target, _verified(request.body, digest, target.name))
+        published = await self._backend.store(target, _verified(request, digest, target.name))
         if published:
             self._stored += 1
             return Response(200)
@@ -174,11 +174,13 @@ class RestProtocol:
         return Response(200)
 
 
-async def _verified(body: AsyncIterator[bytes], digest: "hashlib._Hash", name: str) -> AsyncIterator[bytes]:
-    """The body in larger pieces. Ends with Refused if it is not what its name says: the back-end then publishes nothing."""
+async def _verified(request: Request, digest: "hashlib._Hash", name: str) -> AsyncIterator[bytes]:
+    """The body in larger pieces. Ends with Refused if it is not what its name says, and with ClientGone if its client does
+    not wait for it any more: the back-end then publishes nothing. (A file that its client has stored and removed elsewhere
+    in the meantime, a lock or a forgotten snapshot, must not come back.)"""
     pieces: list[bytes] = []
     size = 0
-    async for piece in body:
+    async for piece in request.body:
         digest.update(piece)
         pieces.append(piece)
         size += len(piece)
@@ -189,6 +191,9 @@ async def _verified(body: AsyncIterator[bytes], digest: "hashlib._Hash", name: s
         yield b"".join(pieces)
     if name and digest.hexdigest() != name:
         raise Refused(400, "the content is not what its name says")
+    if not await request.present():
+        _log.warning("an upload was finished for a client that has gone", name=name)
+        raise ClientGone
 
 
 def requested_range(header: str, size: int) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ from holdfast.services.backup_gateway.backends.port import (
     Unavailable,
 )
 from holdfast.services.backup_gateway.config import S3
-from holdfast.services.backup_gateway.names import Stored, directory
+from holdfast.services.backup_gateway.names import CONFIG, Stored, directory
 from holdfast.services.backup_gateway.workers import THREADS, Workers
 
 T = TypeVar("T")
@@ -36,6 +36,9 @@ CONNECT_S = 3.0
 READ_S = 15.0
 PROBE_S = 3.0
 """A probe that waits for longer says that the store is gone; the next one finds out whether it is back."""
+SETTLE_S = 1.0
+"""Of two configurations stored in the same instant Swift acknowledges both, in spite of the condition, and keeps one
+(measured). It is the only file whose content its name does not tell; so, after this time, a look at which one was kept."""
 IN_MEMORY = 4 << 20
 """Larger uploads are collected in a file without a name: nothing is sent before it is known to be right."""
 _ABSENT = ("404", "NoSuchKey", "NotFound")
@@ -50,6 +53,7 @@ class S3Backend:
     def __init__(self, config: S3, name: str, clock: Clock) -> None:
         self._config = config
         self._name = name.replace("/", "-")
+        self._clock = clock
         self._workers = Workers(clock, CALL_S, f"the object store at {config.endpoint}")
         self._ca = _ca_file(config.ca)
         self._session = boto3.session.Session()
@@ -119,7 +123,11 @@ class S3Backend:
             async for chunk in content:
                 size += len(chunk)
                 await self._run(lambda: collected.write(chunk))  # noqa: B023 - awaited at once
-            return await self._run(lambda: self._put(file, collected, size))
+            published = await self._run(lambda: self._put(file, collected, size))
+            if published and file.kind == CONFIG:
+                await self._clock.sleep(SETTLE_S)
+                return await self._run(lambda: self._is_ours(file, collected))
+            return published
 
     async def remove(self, file: Stored, in_time: InTime) -> None:
         def work() -> None:
@@ -181,6 +189,10 @@ class S3Backend:
         collected.seek(0)
         self._client.put_object(**target, Body=collected)
         return True
+
+    def _is_ours(self, file: Stored, collected: "tempfile.SpooledTemporaryFile[bytes]") -> bool:
+        collected.seek(0)
+        return bool(self._client.get_object(**self._at(file.path))["Body"].read() == collected.read())
 
     def _head(self, file: Stored) -> None:
         try:
