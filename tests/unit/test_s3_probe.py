@@ -8,14 +8,14 @@ import pytest
 
 from holdfast.clock import ManualClock
 from holdfast.core.model import InstanceSpec, ServiceAddress
-from holdfast.services.s3.config import OBJECT_PORT, S3Cluster, instance_specs, new_cluster
+from holdfast.services.s3.config import ACCOUNT_PORT, OBJECT_PORT, S3Cluster, instance_specs, new_cluster
 from holdfast.services.s3.probe import WRITE_EVERY_S, S3Probe
 from holdfast.services.s3.records import Records
 from holdfast.services.s3.users import new_key
 
 SECRET = bytes(32)
 HANG_S = 60.0
-IP, SERVER = "127.0.0.1", "127.91.0.1"
+IP, SERVER, OTHER = "127.0.0.1", "127.91.0.1", "127.91.0.2"
 """Nobody listens at the server's address, unless a test does."""
 
 
@@ -27,12 +27,18 @@ class Gateway:
     asked: list[str] = field(default_factory=list)
     signed: list[bool] = field(default_factory=list)
     port: int = 0
+    waits: bool = False
+    """It answers nothing but what needs no server."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split(" ", 2)
         self.asked.append(f"{method} {path}")
         self.signed.append("AWS4-HMAC-SHA256 Credential=" in head)
+        if self.waits and path != "/healthcheck":
+            await reader.read()
+            writer.close()
+            return
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         writer.write(f"HTTP/1.1 {status} Word\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         await writer.drain()
@@ -50,7 +56,7 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 def cluster(gateway: Gateway) -> S3Cluster:
-    storage = [ServiceAddress(SERVER, "storage"), ServiceAddress("127.91.0.2", "storage")]
+    storage = [ServiceAddress(SERVER, "storage"), ServiceAddress(OTHER, "storage")]
     return new_cluster(
         "main",
         "s3.test",
@@ -114,6 +120,18 @@ async def test_a_server_that_is_away_is_not_the_gateways_failure_unless_it_reach
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), SERVER, OBJECT_PORT)
     async with server:
         assert await checking.check(instance, timeout=HANG_S) == ""
+
+
+async def test_a_gateway_that_waits_for_a_server_that_is_away_is_not_restarted_for_it(gateway: Gateway) -> None:
+    gateway.waits = True
+    checking, instance = probe(gateway, ManualClock())
+    assert "does not answer within" in await checking.check(instance, timeout=1.0), "it reaches none"
+    one = await asyncio.start_server(lambda _reader, writer: writer.close(), SERVER, OBJECT_PORT)
+    async with one:
+        assert await checking.check(instance, timeout=3.0) == ""
+        other = await asyncio.start_server(lambda _reader, writer: writer.close(), OTHER, ACCOUNT_PORT)
+        async with other:
+            assert "does not answer within" in await checking.check(instance, timeout=1.0), "nobody is away"
 
 
 async def test_what_does_not_listen_or_is_not_known_is_said(gateway: Gateway) -> None:

@@ -1,8 +1,9 @@
 """Health checks of the parts of an S3 cluster, through their service addresses.
 
 A name or object server is asked whether its storage is there and writable (`inside/storage.py`). A gateway is asked to keep
-an object and to give it back, signed as a client signs. Where it answers 503 because a server behind it is away, that
-is the server's failure and not its own, unless it can reach none: then its node is cut off from the storage network.
+an object and to give it back, signed as a client signs. Where it answers 503, or waits, because a server behind it is
+away, that is the server's failure and not its own, unless it can reach none: then its node is cut off from the storage
+network.
 """
 
 import asyncio
@@ -27,6 +28,10 @@ WRITE_EVERY_S = 10.0
 """A gateway that has kept an object is only asked to give it back for so long: a write costs the storage several syncs."""
 _LIMIT_BYTES = 65536
 _REACH_S = 1.0
+_PATIENCE = 0.7
+"""Of the time that a check has: then it is asked whether the gateway waits for a server that is away."""
+_REACH = 0.2
+"""Of the same: for a server to accept a connection."""
 
 
 class S3Probe:
@@ -50,12 +55,25 @@ class S3Probe:
             assert instance.address is not None
             async with asyncio.timeout(timeout):
                 if is_gateway(config.part):
-                    return await self._gateway(cluster, config.part, instance.address.ip)
+                    return await self._patiently(cluster, config.part, instance.address.ip, timeout)
                 return await _server(cluster, config.part, instance.address.ip)
         except TimeoutError:
             return f"{instance.id} does not answer within {timeout:g} s"
         except (OSError, ValueError, EOFError, HoldfastError) as error:
             return f"{instance.id} is not healthy: {error}"
+
+    async def _patiently(self, cluster: S3Cluster, part: str, ip: str, timeout: float) -> str:
+        """As `_gateway`. A gateway that waits for a server that is gone is not to be restarted for it: it serves what the
+        others keep."""
+        asked = asyncio.create_task(self._gateway(cluster, part, ip))
+        try:
+            done, _ = await asyncio.wait([asked], timeout=timeout * _PATIENCE)
+            if not done and await _waits_for_another(cluster, ip, min(_REACH_S, timeout * _REACH)):
+                return ""
+            return await asked
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
 
     async def _gateway(self, cluster: S3Cluster, part: str, ip: str) -> str:
         secret = unlock(cluster.probe.secret, self._records.secret())
@@ -78,7 +96,7 @@ class S3Probe:
         if status == 200:
             self._wrote[ip] = wrote
             return ""
-        if status == 503 and await _reaches_any(cluster):
+        if status == 503 and any(await _reached(cluster, _REACH_S)):
             return ""
         return f"the gateway at {ip} answers {status} to its own health check: {_code(body)}"
 
@@ -92,12 +110,21 @@ async def _server(cluster: S3Cluster, part: str, ip: str) -> str:
     return ""
 
 
-async def _reaches_any(cluster: S3Cluster) -> bool:
-    """Whether a name or object server accepts a connection from this node."""
+async def _waits_for_another(cluster: S3Cluster, ip: str, limit_s: float) -> bool:
+    """It answers what it can answer alone, and of the servers behind it some are there and some are not."""
+    reached = await _reached(cluster, limit_s)
+    if all(reached) or not any(reached):
+        return False
+    status, _ = await _http(ip, cluster.gateway_port, "GET", "/healthcheck", {}, b"")
+    return status == 200
+
+
+async def _reached(cluster: S3Cluster, limit_s: float) -> list[bool]:
+    """Of each name and object server: does it accept a connection from this node?"""
 
     async def reaches(ip: str, port: int) -> bool:
         try:
-            async with asyncio.timeout(_REACH_S):
+            async with asyncio.timeout(limit_s):
                 _, writer = await asyncio.open_connection(ip, port)
         except (TimeoutError, OSError):
             return False
@@ -105,7 +132,7 @@ async def _reaches_any(cluster: S3Cluster) -> bool:
         return True
 
     attempts = [reaches(s.address.ip, conf.ports(cluster, part)[0]) for part, s in cluster.servers.items()]
-    return any(await asyncio.gather(*attempts))
+    return await asyncio.gather(*attempts)
 
 
 class _Client:
