@@ -346,6 +346,8 @@ def test_without_high_availability_planned_moves_go_on() -> None:
     asked = vm(spec=PLAIN, move=MoveRequest("n3"), move_revision=9)
     assert only(decided([claimed("n1"), N2, N3], asked)).placement.node == "n3", "an operator asks for it"
     assert only(decided([N2, N3], vm(spec=PLAIN))).placement.node in ("n2", "n3"), "its node is no member any more"
+    released = vm(spec={**PLAIN, "nodes": ("n2",)})
+    assert only(decided([claimed("n1"), N2, N3], released)).placement.node == "n2", "it is not to be on n1 any more"
 
 
 def test_high_availability_of_the_compute_cluster_can_be_off_as_a_whole() -> None:

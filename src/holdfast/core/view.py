@@ -298,8 +298,8 @@ class View:
 
     def candidates(self, instance: InstanceView, lost: Collection[str] = ()) -> Mapping[str, NodeView]:
         """The nodes that come into question for an instance that runs nowhere: all, or only the one it was lost with (and
-        its home). An operator's request to move it, and a move that its node had stopped it for, still lead elsewhere.
-        `lost`: nodes that are taken for claimed, besides those that are."""
+        its home). An operator's request to move it, a node that was taken from its nodes, and a move that its node had
+        stopped it for, still lead elsewhere. `lost`: nodes that are taken for claimed, besides those that are."""
         placement, home = instance.placement, self.nodes.get(instance.spec.home)
         former = self.nodes.get(placement.node) if placement else None
         if home is not None and instance.move is None and not self.recovers(instance.spec):
@@ -308,5 +308,6 @@ class View:
             return self.nodes
         if former.fence.epoch == placement.fence_epoch and former.id not in lost:
             return self.nodes
-        on_its_way = instance.move is not None or (instance.bound_for and instance.confirmed_stopped())
+        released = bool(instance.spec.nodes) and former.id not in instance.spec.nodes
+        on_its_way = released or instance.move is not None or (instance.bound_for and instance.confirmed_stopped())
         return self.nodes if on_its_way or self.recovers(instance.spec) else {former.id: former}
