@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 
 import pytest
-from gateways_talk import MANAGERS, ZONE, Gateways
+from gateways_talk import MANAGERS, NODES, ZONE, Gateways
 from s3_talk import DOMAIN, S3
 
 from holdfast.lab import kernel
@@ -20,12 +20,19 @@ def dig(cluster: Gateways, *words: str) -> list[str]:
     return sorted(line for line in done.stdout.split() if not line.startswith(";"))
 
 
-def suspect_to_out_s(cluster: Gateways, node: str, address: str) -> float:
-    """By the wall clock of the manager's own events. Negative: it was out before people were told of the suspicion."""
-    events = json.loads(cluster.do("incident", "events", "--limit", "200", "--json"))  # newest first
-    suspect = next(e for e in events if e["kind"] == "node-suspect" and e["node"] == node)
-    out = next(e for e in events if e["kind"] == "dns-changed" and f"{address} out" in e["text"])
-    return (datetime.fromisoformat(out["wall"]) - datetime.fromisoformat(suspect["wall"])).total_seconds()
+def told(cluster: Gateways, node: str) -> list[str]:
+    """What changed in DNS since the node was suspected last, with seconds by the wall clock of the manager's events. Changes
+    are written just before the suspicion is told to people."""
+    events = json.loads(cluster.do("incident", "events", "--limit", "300", "--json"))  # newest first
+    when = [datetime.fromisoformat(event["wall"]) for event in events]
+    suspect = next(at for at, e in zip(when, events, strict=True) if e["kind"] == "node-suspect" and e["node"] == node)
+    since = [((at - suspect).total_seconds(), e) for at, e in zip(when, events, strict=True)]
+    return [f"{s:+.2f} s {e['text']}" for s, e in reversed(since) if e["kind"] == "dns-changed" and s > -1]
+
+
+def left(answer: list[str], address: str) -> bool:
+    """There is an answer, without this address."""
+    return bool(answer) and address not in answer
 
 
 def servers(cluster: Gateways) -> list[str]:
@@ -44,21 +51,20 @@ def test_every_name_server_passes_the_checks(s3: S3) -> None:
 def test_a_dead_gateway_leaves_and_returns(s3: S3, victim: str) -> None:
     """n2 is a name server too: the others answer."""
     cluster = s3.cluster
+    cluster.until(lambda: len(s3.resolved()) == len(NODES), "all gateways are published")
     everybody = sorted(s3.resolved())
     mine = str(cluster.instance(f"s3/main/gw-{victim}")["address"])
-    others = sorted(set(everybody) - {mine})
     living = [address for address in servers(cluster) if address != cluster.lab.host(victim).address("public")]
-    assert mine in everybody and len(others) == 2
+    assert mine in everybody
     began = kernel.boottime()
     cluster.lab.fail(victim, "power")
     for server in living:
-        cluster.until(
-            lambda server=server: dig(cluster, f"@{server}", DOMAIN) == others, f"{server} has dropped {mine}"
-        )
+        # Not all others in each moment: a gateway may be out for a while, too, when the servers behind it move.
+        cluster.until(lambda server=server: left(dig(cluster, f"@{server}", DOMAIN), mine), f"{mine} left {server}")
     took_s = kernel.boottime() - began
     print(f"{victim} lost its power: {mine} gone from every living name server after {took_s:.1f} s")
-    print(f"the manager took it out {suspect_to_out_s(cluster, victim, mine):.2f} s after the suspicion")
-    assert dig(cluster, f"@{living[0]}", f"any-bucket.{DOMAIN}") == others, "the wildcard too"
+    print("since the suspicion: " + "; ".join(told(cluster, victim)))
+    assert left(dig(cluster, f"@{living[0]}", f"any-bucket.{DOMAIN}"), mine), "the wildcard too"
     cluster.lab.heal(victim)
     cluster.wait_up(victim)
     for server in servers(cluster):
