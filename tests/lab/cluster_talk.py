@@ -152,7 +152,9 @@ class Cluster:
         while not condition():
             now = time.monotonic()
             waited, last = waited + min(now - last, STEP_S), now
-            assert waited < bound, f"not within {bound:g} s ({now - began:.0f} s by the clock): {what}\n{self.picture()}"
+            assert waited < bound, (
+                f"not within {bound:g} s ({now - began:.0f} s by the clock): {what}\n{self.picture()}"
+            )
             time.sleep(0.2)
         return time.monotonic() - began
 
