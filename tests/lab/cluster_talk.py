@@ -26,6 +26,8 @@ FAST = profile("fast")
 """The timing of the clusters in the lab."""
 HANG_S = 90.0
 """Bound that only catches a hang; what is measured is printed, not judged."""
+STEP_S = 10.0
+"""More than a look at a cluster takes."""
 
 POLL_PANEL = """
 import json, signal, socket, ssl, sys, time
@@ -157,12 +159,23 @@ class Cluster:
         return sorted((i for i in found if i["node"] == node), key=lambda i: i["wall"])
 
     def until(self, condition: Callable[[], Any], what: str, bound: float = HANG_S) -> float:
-        """Wait; returns the seconds it took."""
-        began = time.monotonic()
+        """Wait; returns the seconds it took. Time in which this machine stood still is no waiting."""
+        began = last = time.monotonic()
+        waited = 0.0
         while not condition():
-            assert time.monotonic() - began < bound, f"not within {bound:g} s: {what}"
+            now = time.monotonic()
+            waited, last = waited + min(now - last, STEP_S), now
+            assert waited < bound, (
+                f"not within {bound:g} s ({now - began:.0f} s by the clock): {what}\n{self.picture()}"
+            )
             time.sleep(0.2)
         return time.monotonic() - began
+
+    def picture(self) -> str:
+        """For whoever reads why a test failed."""
+        with suppress(HoldfastError, AssertionError):
+            return self.ask(self.speaker(), "status").stdout
+        return "no management node answers"
 
     def place(self, instance: str, node: str) -> None:
         """Move the instance there, unless it is there."""
