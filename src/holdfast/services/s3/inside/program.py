@@ -52,7 +52,6 @@ _LOADED = {
 
 def main() -> NoReturn:
     """Exit status 1: a server ended or could not begin."""
-    os.environ["EVENTLET_NO_GREENDNS"] = "yes"  # every address here is a number, and loading a resolver takes its time
     program = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Program)
     sockets = [_bind(listener) for listener in program.listeners]
     privileges.drop(program.uid, program.gid)
