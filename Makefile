@@ -1,6 +1,6 @@
 # Everything a newcomer types. Each target installs what it needs first and says so (scripts/setup).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-lio lint bench clean
+.PHONY: help setup demo test test-long test-lio lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ demo: setup ## a real cluster on this machine; a node is killed; watch (ARGS=--o
 
 test: setup ## every check: lint, unit, simulation, nodes, lab, machines, contract, browser (ARGS="unit lab" picks stages)
 	@scripts/test $(ARGS)
+
+test-long: setup ## what takes too long for every change: S3 and backup gateways under more faults; root, minutes
+	@scripts/test long $(ARGS)
 
 test-lio: setup ## the kernel's iSCSI target: storage nodes that are emulated machines, under faults; root, a quarter of an hour
 	@.venv/bin/python tests/lio $(ARGS)

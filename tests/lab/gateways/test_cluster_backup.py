@@ -50,6 +50,7 @@ def test_backup_check_and_restore_and_who_may_what(vault: Vault) -> None:
     )
 
 
+@pytest.mark.long
 def test_two_of_three_gateways_lose_power_in_one_backup(vault: Vault) -> None:
     """The first in use, then another one: what is left finishes the backup, and serves what is read back. Two of the store's
     three members stay."""
@@ -105,6 +106,7 @@ def test_a_gateway_without_its_back_end_leaves_dns(vault: Vault) -> None:
     vault.cluster.until(lambda: len(published(vault)) == len(NODES), "every gateway is published again")
 
 
+@pytest.mark.long
 def test_our_own_s3_is_a_back_end(vault: Vault) -> None:
     """A second cluster on the same nodes, whose packs are objects. One that refuses is found out before anything is made."""
     own = Vault(vault.cluster, "objects", f"objects.{ZONE}")

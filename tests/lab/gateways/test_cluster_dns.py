@@ -47,7 +47,7 @@ def test_every_name_server_passes_the_checks(s3: S3) -> None:
     assert all(one["ok"] for one in ours), ours
 
 
-@pytest.mark.parametrize("victim", ["n4", "n2"])
+@pytest.mark.parametrize("victim", ["n4", pytest.param("n2", marks=pytest.mark.long)])
 def test_a_dead_gateway_leaves_and_returns(s3: S3, victim: str) -> None:
     """n2 is a name server too: the others answer."""
     cluster = s3.cluster

@@ -52,6 +52,7 @@ def test_a_cut_node_is_fenced(s3: S3) -> None:
     s3.cluster.until(lambda: s3.cluster.boots(victim) == boots + 1, "what fencing switched off is switched on again")
 
 
+@pytest.mark.long
 def test_a_frozen_node_that_thaws_in_time_and_one_that_does_not(s3: S3) -> None:
     """What waited in the sockets of a gateway that thaws is older than what clients have written since."""
     victim = "n4"
@@ -70,6 +71,7 @@ def test_a_frozen_node_that_thaws_in_time_and_one_that_does_not(s3: S3) -> None:
     print(f"{victim} froze for good: {s3.told(victim, at)}")
 
 
+@pytest.mark.long
 def test_maintenance_moves_everything_off_and_back(s3: S3) -> None:
     victim, at = "n3", kernel.boottime()
     s3.cluster.do("node", "maintenance", "enter", victim)
@@ -83,6 +85,7 @@ def test_maintenance_moves_everything_off_and_back(s3: S3) -> None:
     print(f"and back: {s3.journal.stalls(at)}")
 
 
+@pytest.mark.long
 def test_two_of_three_nodes_at_once(s3: S3) -> None:
     """The one that is left carries everything, and S3 says that the next failure is one too many."""
     at = s3.cluster.lab.fail("n3", "power")

@@ -16,6 +16,7 @@ ASK = str(Path(__file__).parents[1] / "s3_ask.py")
 NEW = "n1"
 
 
+@pytest.mark.long
 def test_a_node_joins_with_a_server_and_leaves_again(s3: S3) -> None:
     """The new object server takes devices over from the others; no object is copied, and none is missed."""
     addresses = ("--gateway-addresses", S3_ADDRESSES, "--server-addresses", S3_SERVER_ADDRESSES)
