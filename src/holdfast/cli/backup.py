@@ -11,7 +11,7 @@ from holdfast.cli.backup_user import app as user
 from holdfast.cli.client import part
 from holdfast.cli.options import names, pairs
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -73,9 +73,7 @@ def create_cluster(
         "certificate_key": _read(certificate_key),
     }
     answer = api.post("/backup/clusters", body)
-    if wait:
-        wait_for(api, "/status", serves(name), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
 
 
 def serves(name: str) -> Callable[[dict[str, Any]], str]:
@@ -209,9 +207,7 @@ def delete(
         left = [one["id"] for one in status["instances"] if one["id"].startswith(f"backup/{name}/")]
         return f"{', '.join(left)} to be gone" if left else ""
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("client-config")
@@ -254,9 +250,7 @@ def node_add(
     api = connection.api()
     body = {"nodes": names(nodes), "addresses": names(addresses)}
     answer = api.post(f"/backup/clusters/{part(name)}/nodes", body)
-    if wait:
-        wait_for(api, "/status", serves(name), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
 
 
 @node.command("release")
@@ -275,6 +269,4 @@ def node_release(
         found = find(status["instances"], f"backup/{name}/gw-{node}")
         return f"{found['id']} to be gone ({found['state']})" if found else ""
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)

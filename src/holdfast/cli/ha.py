@@ -8,7 +8,7 @@ from holdfast.cli import connection, output
 from holdfast.cli.client import Api
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, ApiEnded, Timeout, Wait, wait_for
+from holdfast.cli.wait import TIMEOUT_S, ApiEnded, Timeout, Wait, complete, wait_for
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -101,9 +101,7 @@ def pause(
     """Fence, claim, place and move nothing, for work on network, store or power. Waits until every node goes along."""
     api = connection.api()
     answer = api.post("/ha/pause", {"mode": mode, "reason": reason})
-    if wait:
-        wait_for(api, "/status", _not_paused, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, _not_paused, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -111,9 +109,7 @@ def resume(wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = Fals
     """End the pause."""
     api = connection.api()
     answer = api.delete("/ha/pause")
-    if wait:
-        wait_for(api, "/status", _still_paused, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, _still_paused, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def _not_paused(status: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from holdfast.cli import connection, output
 from holdfast.cli.client import part
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, instance_runs, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find, instance_runs, wait_for
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -111,9 +111,7 @@ def stop(name: Group, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: 
         states = {i: found["state"] for i in ids if (found := find(status["instances"], i)) is not None}
         return ", ".join(f"{i} to stop ({state})" for i, state in states.items() if state != "stopped")
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("list")

@@ -8,7 +8,7 @@ from holdfast.cli import connection, output
 from holdfast.cli.client import part
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, instance_runs, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find, instance_runs
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -44,9 +44,7 @@ def create(
     """Create a volume and wait until it answers at its address."""
     api = connection.api()
     answer = api.post("/nfs/volumes", {"name": name, "size": size, "address": address, "access": access})
-    if wait:
-        wait_for(api, "/status", instance_runs(f"nfs/{name}"), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, instance_runs(f"nfs/{name}"), wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("list")
@@ -119,9 +117,7 @@ def delete(
         instance = find(status["instances"], f"nfs/{name}")
         return f"{name} to be gone ({instance['state']})" if instance else ""
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()

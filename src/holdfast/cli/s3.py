@@ -11,7 +11,7 @@ from holdfast.cli.options import names
 from holdfast.cli.output import Json
 from holdfast.cli.planning import show_moves, wait_for_moves
 from holdfast.cli.s3_user import app as user
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
 
 app = typer.Typer(no_args_is_help=True)
 node = typer.Typer(no_args_is_help=True)
@@ -65,9 +65,7 @@ def create_cluster(
         "force": force,
     }
     answer = api.post("/s3/clusters", body)
-    if wait:
-        wait_for(api, "/status", serves(name), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
 
 
 def serves(name: str) -> Callable[[dict[str, Any]], str]:
@@ -202,9 +200,7 @@ def delete(
         left = _parts(status, name)
         return f"{len(left)} parts to be gone, e.g. {left[0]['id']} ({left[0]['state']})" if left else ""
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -254,9 +250,7 @@ def node_add(
         "force": force,
     }
     answer = api.post(f"/s3/clusters/{part(name)}/nodes", body)
-    if wait:
-        wait_for(api, "/status", serves(name), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
 
 
 @node.command("release")
@@ -276,6 +270,4 @@ def node_release(
         there = [one["id"] for one in _parts(status, name) if one["node"] == node or one["id"].endswith(f"/gw-{node}")]
         return f"{', '.join(there)} to leave {node}" if there else serves(name)(status)
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)

@@ -8,7 +8,7 @@ from holdfast.cli import connection, output
 from holdfast.cli.client import Api, part, parts
 from holdfast.cli.output import Json
 from holdfast.cli.top import instance_table
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, instance_runs, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find, instance_runs, wait_for
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -77,9 +77,7 @@ def stop(service: Service, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_j
         states = {i: found["state"] for i in ids if (found := find(status["instances"], i)) is not None}
         return ", ".join(f"{i} to stop ({state})" for i, state in states.items() if state != "stopped")
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -101,9 +99,7 @@ def move(
             return f"{instance} to leave {origin or 'its node'}" + (f": {found['waiting']}" if found["waiting"] else "")
         return instance_runs(instance)(status)
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("set-state")

@@ -10,7 +10,7 @@ from holdfast.cli import connection, output
 from holdfast.cli.client import Api, part
 from holdfast.cli.options import memory_mib, names, size
 from holdfast.cli.output import Json
-from holdfast.cli.wait import POLL_S, TIMEOUT_S, Timeout, Wait, find, instance_runs, show_progress, wait_for
+from holdfast.cli.wait import POLL_S, TIMEOUT_S, Timeout, Wait, complete, find, instance_runs, show_progress, wait_for
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -221,9 +221,7 @@ def stop(name: Vm, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Jso
         found = find(status["instances"], f"vm/{name}")
         return f"{name} to stop ({found['state']})" if found and found["state"] != "stopped" else ""
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -246,9 +244,7 @@ def migrate(
             return f"{name} to leave {origin or 'its node'}" + (f": {found['waiting']}" if found["waiting"] else "")
         return instance_runs(f"vm/{name}")(status)
 
-    if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("set")

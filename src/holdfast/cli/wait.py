@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from holdfast.cli import output
 from holdfast.cli.client import Api, ApiRefused, ApiUnreachable
 from holdfast.clock import SystemClock
 from holdfast.errors import HoldfastError
@@ -33,6 +34,22 @@ class KeepsFailing(HoldfastError):
 
 class StillWaiting(HoldfastError):
     """The change is committed but was not complete in time."""
+
+
+def complete(
+    api: Api,
+    answer: dict[str, Any],
+    missing: Callable[[dict[str, Any]], str],
+    *,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """The end of a command that has changed something: wait until nothing of it is missing in the cluster's status, if
+    that is wanted, and say what was done. Raises as `wait_for`."""
+    if wait:
+        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+    output.outcome(answer, as_json=as_json)
 
 
 def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: float, revision: int = 0) -> Any:
