@@ -31,11 +31,9 @@ from holdfast.services.s3.config import S3Cluster
 from holdfast.services.s3.records import Records as S3Records
 from holdfast.store import keys
 from holdfast.store.etcd import EtcdStore
+from holdfast.store.etcd.endpoints import follow_endpoints
 
 log = structlog.get_logger("holdfast.manager")
-
-ENDPOINTS_S = 2.0
-"""How often the agent's list of store endpoints is read again."""
 
 
 def _cluster_secret() -> bytes:
@@ -99,7 +97,7 @@ async def _main(config: NodeConfig) -> None:
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     ended = asyncio.create_task(ending.wait())
-    tasks = [asyncio.create_task(manager.run()), asyncio.create_task(_follow_endpoints(config, store, clock))]
+    tasks = [asyncio.create_task(manager.run()), asyncio.create_task(follow_endpoints(config, store, clock))]
     try:
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -112,17 +110,6 @@ async def _main(config: NodeConfig) -> None:
         await manager.resign()
         bus.close()
         await store.close()
-
-
-async def _follow_endpoints(config: NodeConfig, store: EtcdStore, clock: SystemClock) -> None:
-    """The agent writes down the store's members; follow them."""
-    known: tuple[str, ...] = ()
-    while True:
-        endpoints = store_endpoints(config)
-        if endpoints != known:
-            known = endpoints
-            store.update_endpoints(endpoints)
-        await clock.sleep(ENDPOINTS_S)
 
 
 def main() -> None:

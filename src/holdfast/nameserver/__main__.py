@@ -18,11 +18,9 @@ from holdfast.nameserver.follow import Follower
 from holdfast.net.dns.server import NameServer
 from holdfast.net.dns.transfer import Notifier
 from holdfast.store.etcd import EtcdStore
+from holdfast.store.etcd.endpoints import follow_endpoints
 
 log = structlog.get_logger("holdfast.dns")
-
-ENDPOINTS_S = 2.0
-"""How often the agent's list of store endpoints is read again."""
 
 
 def _unlock(locked: str) -> str:
@@ -38,7 +36,7 @@ async def _main(config: NodeConfig, port: int) -> None:
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     ended = asyncio.create_task(ending.wait())
-    works = (follower.run(), server.run(), _follow_endpoints(config, store, clock))
+    works = (follower.run(), server.run(), follow_endpoints(config, store, clock))
     tasks = [asyncio.create_task(work) for work in works]
     try:
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -53,17 +51,6 @@ async def _main(config: NodeConfig, port: int) -> None:
         await server.close()
         await notifier.close()
         await store.close()
-
-
-async def _follow_endpoints(config: NodeConfig, store: EtcdStore, clock: SystemClock) -> None:
-    """The agent writes down the store's members; follow them."""
-    known: tuple[str, ...] = ()
-    while True:
-        endpoints = store_endpoints(config)
-        if endpoints != known:
-            known = endpoints
-            store.update_endpoints(endpoints)
-        await clock.sleep(ENDPOINTS_S)
 
 
 def main() -> None:

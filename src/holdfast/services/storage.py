@@ -17,6 +17,10 @@ MARKER = ".holdfast-shared"
 """A file of this name in the shared root says: this is the shared storage, though it is no mount point."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a storage that is there and has no room."""
+
+
 class SharedStorage:
     """The directory that every node sees under the same path."""
 
@@ -68,7 +72,7 @@ class SharedStorage:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL:
                 raise
         probe.unlink(missing_ok=True)  # several volumes start at once
 

@@ -27,6 +27,7 @@ from holdfast.services.backup_gateway.backends.port import (
 )
 from holdfast.services.backup_gateway.names import KINDS, Stored, directory
 from holdfast.services.backup_gateway.workers import Workers
+from holdfast.services.storage import FULL
 from holdfast.services.storage import MARKER as SHARED
 
 T = TypeVar("T")
@@ -37,7 +38,6 @@ CALL_S = 30.0
 PROBE_S = 5.0
 CLEAN_S = 1.0
 """How long an answer waits for the removal of a temporary file; it goes on after that."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalBackend:
@@ -110,7 +110,7 @@ class LocalBackend:
         except FileNotFoundError as error:
             raise Missing(f"there is no {error.filename}") from error
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise Full(
                     f"the storage at {self.root} is full", "Remove snapshots and prune, or enlarge it."
                 ) from error

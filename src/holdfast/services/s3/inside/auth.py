@@ -14,8 +14,7 @@ from swift.common.middleware.s3api.s3response import InvalidAccessKeyId
 from swift.common.swob import HTTPForbidden, HTTPUnauthorized
 
 from holdfast.clock import SystemClock
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from holdfast.services.s3.inside.again import App
 
 RELOAD_S = 0.5
 _CLOCK = SystemClock()

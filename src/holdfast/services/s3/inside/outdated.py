@@ -8,13 +8,10 @@ settle. A client that repeats it a moment later is newer. (Clocks that differ by
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from swift.common.swob import HTTPServiceUnavailable, Request
-from swift.common.utils import drain_and_close, split_path
-from swift.common.wsgi import WSGIContext
+from swift.common.utils import split_path
 
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from holdfast.services.s3.inside.again import App, unless
 
-RETRY_AFTER_S = 1
 _NOT_DONE = {"PUT": 202, "DELETE": 409}
 """What the proxy answers to a write of an object that is older than the object."""
 
@@ -32,16 +29,7 @@ class Outdated:
     def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if env["REQUEST_METHOD"] not in _NOT_DONE or not _is_object(env["PATH_INFO"]):
             return self._app(env, start_response)
-        context = WSGIContext(self._app)
-        answer: Iterable[bytes] = context._app_call(env)
-        if context._get_status_int() == _NOT_DONE[env["REQUEST_METHOD"]]:
-            drain_and_close(answer)
-            refusal: Iterable[bytes] = HTTPServiceUnavailable(
-                request=Request(env), headers={"Retry-After": str(RETRY_AFTER_S)}
-            )(env, start_response)
-            return refusal
-        start_response(context._response_status, context._response_headers, context._response_exc_info)
-        return answer
+        return unless(lambda status: status == _NOT_DONE[env["REQUEST_METHOD"]], self._app, env, start_response)
 
 
 def _is_object(path: str) -> bool:

@@ -4,7 +4,6 @@ Swift's servers trust whoever reaches them. Here a request must carry the cluste
 from the hash suffix. Before a write that Swift's name servers would begin on a full storage, and break off, 507 is said.
 """
 
-import errno
 import hmac
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -17,16 +16,15 @@ from swift.common.swob import HTTPForbidden, HTTPInsufficientStorage, HTTPServic
 
 from holdfast.clock import SystemClock
 from holdfast.services.s3.inside import backend
+from holdfast.services.s3.inside.again import App
 from holdfast.services.s3.layout import MARKER, PROBE_PATH, WORK
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from holdfast.services.storage import FULL
 
 RESERVE = 0.01
 """Share of the storage that stays free, as Swift's object servers keep it."""
 LOOK_EVERY_S = 1.0
 PROBE_LIMIT_S = 2.0
 _CLOCK = SystemClock()
-FULL = (errno.ENOSPC, errno.EDQUOT)
 _WRITES = frozenset({"PUT", "POST"})
 
 

@@ -12,8 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from holdfast.clock import SystemClock
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from holdfast.services.s3.inside.again import App
 
 LOOK_S = 0.2
 PAUSE_S = 1.0

@@ -7,14 +7,11 @@ every moment in which a name server moves, and S3 clients believe a 404 and do n
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from swift.common.swob import HTTPServiceUnavailable, Request, wsgi_to_str
-from swift.common.utils import drain_and_close, split_path
-from swift.common.wsgi import WSGIContext
+from swift.common.swob import wsgi_to_str
+from swift.common.utils import split_path
 from swift.proxy.controllers.base import get_cache_key
 
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-RETRY_AFTER_S = 1
+from holdfast.services.s3.inside.again import App, unless
 
 
 def filter_factory(_defaults: Mapping[str, str], **_settings: str) -> Callable[[App], App]:
@@ -32,16 +29,9 @@ class Unreachable:
         if not needed:
             return self._app(env, start_response)
         known = env.setdefault("swift.infocache", {})
-        context = WSGIContext(self._app)
-        answer: Iterable[bytes] = context._app_call(env)
-        if context._get_status_int() == 404 and any(key not in known for key in needed):
-            drain_and_close(answer)
-            refusal: Iterable[bytes] = HTTPServiceUnavailable(
-                request=Request(env), headers={"Retry-After": str(RETRY_AFTER_S)}
-            )(env, start_response)
-            return refusal
-        start_response(context._response_status, context._response_headers, context._response_exc_info)
-        return answer
+        return unless(
+            lambda status: status == 404 and any(key not in known for key in needed), self._app, env, start_response
+        )
 
 
 def _needed(env: Mapping[str, Any]) -> list[str]:
