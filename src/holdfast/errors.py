@@ -4,6 +4,8 @@ Every error a person may see derives from HoldfastError and carries an `advice`;
 print both and never a traceback.
 """
 
+from collections.abc import Mapping
+
 
 class HoldfastError(Exception):
     """Base of all errors meant for people.
@@ -13,6 +15,8 @@ class HoldfastError(Exception):
 
     #: HTTP status the API answers with.
     http_status = 500
+    #: What programs want to know, beside the words (extension members of the API's problem details).
+    members: Mapping[str, object] = {}
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)

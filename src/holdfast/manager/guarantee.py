@@ -67,7 +67,7 @@ class GuaranteeKeeper:
         except Exception as error:  # a mistake in a prognosis must not end the manager
             log.error("the guarantee could not be computed", error=repr(error))
         else:
-            self.word = _word(found)
+            self.word = word(found)
         self._task = None
         self._done()
 
@@ -82,7 +82,8 @@ def inputs(view: View, now: float) -> object:
     return view.compute, view.rules, nodes, instances
 
 
-def _word(found: Guarantee) -> GuaranteeWord:
+def word(found: Guarantee) -> GuaranteeWord:
+    """What people and programs are told of it."""
     waiting = sorted(found.waiting)
     count = "" if len(waiting) < 2 else f" and {len(waiting) - 1} more"
     now = f"there is no room now for {waiting[0]}{count}; of the rest: " if waiting else ""

@@ -17,6 +17,9 @@ EVENTS = "events/"
 INCIDENTS = "incidents/"
 USERS = "users/"
 SESSIONS = "sessions/"
+ANSWERS = "idempotency/"
+"""What was answered to requests with an idempotency key."""
+TASKS = "tasks/"
 MANAGER_VIEW = "manager/view"
 MOVES = "requests/moves/"
 CA_KEY = "secrets/ca-key"
@@ -74,6 +77,14 @@ def user(name: str) -> str:
 
 def session(token_hash: str) -> str:
     return f"{SESSIONS}{token_hash}"
+
+
+def answered(digest: str) -> str:
+    return f"{ANSWERS}{digest}"
+
+
+def task(task_id: str) -> str:
+    return f"{TASKS}{task_id}"
 
 
 def last_part(key: str) -> str:
@@ -198,3 +209,22 @@ def switched_off(node: str) -> str:
 def health(node: str) -> str:
     """Recent failures and quarantine of a node."""
     return f"{NODES}{node}/health"
+
+
+DRILLS = "drills/"
+DRILLING = "drilling"
+"""The id of the drill that is being made, with a lease of the process that makes it."""
+DRILL_REQUESTS = "requests/drill/"
+
+
+def drill(drill_id: str) -> str:
+    return f"{DRILLS}{drill_id}"
+
+
+def drill_request(node: str) -> str:
+    """What a drill asks of the node's agent."""
+    return f"{DRILL_REQUESTS}{node}"
+
+
+def drill_answer(node: str) -> str:
+    return f"{NODES}{node}/drill"

@@ -9,67 +9,80 @@ A guarantee that is broken already does not forbid what breaks it no more (`lost
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from holdfast.api.operations.draft import Draft
+from holdfast.api.operations.foresight import check
 from holdfast.core.admission import Guarantee
-from holdfast.core.assurance import assure, at_rest, lost_work
+from holdfast.core.assurance import at_rest, lost_work
 from holdfast.core.view import View
 from holdfast.errors import Conflict
-from holdfast.planning.cpsat import CpSatSolver
+from holdfast.manager.guarantee import word
 from holdfast.store.view import Listing, people_view
 
 SHOWN = 5
-SOLVER = CpSatSolver(1.0)
-"""The make-room step of every answer given here. It loads its library when something does not fit otherwise."""
 
 
 class GuaranteeBroken(Conflict):
     """The operation would leave too little room for the failures that the cluster is to tolerate."""
+
+    def __init__(self, message: str, advice: str, then: Guarantee) -> None:
+        super().__init__(message, advice)
+        unplaced = {instance: dict(reasons) for instance, reasons in then.unplaced.items()}
+        self.members = {"worst": list(then.worst), "unplaced": unplaced, "waiting": list(then.waiting)}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change does to the guarantee."""
+
+    broken: str = ""
+    """Why it must be refused."""
+    warning: str = ""
+    """What else is to be said."""
+    then: Guarantee | None = None
+    """After it; None: no compute cluster."""
 
 
 async def admit(draft: Draft, *, force: bool = False) -> None:
     """Call it last in an operation. Raises GuaranteeBroken, with the worst set of failures and what would not fit. `force`:
     goes on, and records that it did."""
     before, after = await draft.before_and_after()
-    broken, warning = await asyncio.to_thread(compare, _view(draft, before), _view(draft, after), 0.0)
-    if broken and not force:
-        raise GuaranteeBroken(broken, "Make room first, lower --tolerate, or insist with --force.")
-    if broken:
-        draft.note("guarantee-overridden", broken)
-        draft.warn(f"Done by force: {broken}.")
-    elif warning:
-        draft.warn(warning)
+    effect = await asyncio.to_thread(compare, _view(draft, before), _view(draft, after), 0.0)
+    draft.guarantee = word(effect.then) if effect.then else None
+    if effect.broken and effect.then and not force:
+        raise GuaranteeBroken(effect.broken, "Make room first, lower --tolerate, or insist with --force.", effect.then)
+    if effect.broken:
+        draft.note("guarantee-overridden", effect.broken)
+        draft.warn(f"Done by force: {effect.broken}.")
+    elif effect.warning:
+        draft.warn(effect.warning)
 
 
 def _view(draft: Draft, records: Listing) -> View:
     return people_view(records, draft.revision, 0.0)
 
 
-def compare(before: View, after: View, now: float) -> tuple[str, str]:
-    """(why the change must be refused, what else is to be said); "" each. Nothing needs to be at rest."""
+def compare(before: View, after: View, now: float) -> Effect:
+    """Nothing needs to be at rest."""
     if after.compute is None:
-        return "", ""
+        return Effect()
     tolerate = after.compute.tolerate
     after = at_rest(after, now)
     then = check(after, tolerate, now)
     if then.holds:
-        return "", ""
+        return Effect(then=then)
     earlier = before.compute
     if earlier is None:
-        return "", f"The guarantee does not hold: {sentence(then)}."
+        return Effect(warning=f"The guarantee does not hold: {sentence(then)}.", then=then)
     if tolerate < earlier.tolerate:
-        return "", f"The guarantee does still not hold: {sentence(then)}."
+        return Effect(warning=f"The guarantee does still not hold: {sentence(then)}.", then=then)
     raised = tolerate > earlier.tolerate
     before = at_rest(before, now)
     already = check(before, tolerate, now)
     if not raised and not already.holds and lost_work(after, then) <= lost_work(before, already):
-        return "", f"The guarantee was broken already and still is: {sentence(then)}."
-    return f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", ""
-
-
-def check(view: View, tolerate: int, now: float) -> Guarantee:
-    """Of a cluster at rest."""
-    return assure(view, tolerate, now, SOLVER)
+        return Effect(warning=f"The guarantee was broken already and still is: {sentence(then)}.", then=then)
+    return Effect(f"the cluster would not survive {failures(tolerate)} any more: {sentence(then)}", then=then)
 
 
 def failures(count: int) -> str:

@@ -5,18 +5,33 @@ written or relied upon is compared too, so the manager's and the agents' writes 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from holdfast.api.operations import foresight
+from holdfast.api.operations.terms import (
+    ANSWERS_TTL_S,
+    ORDINARY,
+    Idempotency,
+    Outcome,
+    PreconditionFailed,
+    Replayed,
+    Terms,
+    fits,
+    tag,
+)
+from holdfast.api.permissions import Role
 from holdfast.clock import SystemClock
-from holdfast.core.history import Event, Severity
+from holdfast.core.history import Event, GuaranteeWord, Severity
 from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
 from holdfast.errors import Conflict, StoreUnavailable, StoreUnknownOutcome
 from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
 from holdfast.store import codec, keys
 from holdfast.store.view import Listing
+
+__all__ = ["Actor", "Draft", "Outcome", "transact"]
 
 T = TypeVar("T")
 
@@ -24,6 +39,8 @@ ATTEMPTS = 8
 SPEC = "spec/"
 PLACING = (keys.NODES, keys.PLACEMENTS, keys.STATUSES, "requests/", "manager/")
 """What placing depends on beside SPEC."""
+SECRET = ("secret_key", "password", "token", "bundle")
+"""Names in Outcome.data of what was made for this commit: without it they open nothing, so a dry run does not show them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +50,8 @@ class Actor:
     name: str
     via: str = ""
     """`socket`, `session` or `setup`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What an operation has committed."""
-
-    text: str
-    """One sentence for people."""
-    revision: int = 0
-    """Store revision of the commit: a picture at least this new shows the change."""
-    warnings: tuple[str, ...] = ()
-    data: dict[str, Any] = field(default_factory=dict)
-    """What a program wants to know, e.g. the address that was chosen."""
+    terms: Terms = ORDINARY
+    """How this request asks for what it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ class Draft:
         self._events: list[Event] = []
         self.warnings: list[str] = []
         self.data: dict[str, Any] = {}
+        self.guarantee: GuaranteeWord | None = None
+        """What the cluster survives afterwards, once somebody has asked (`admit`)."""
 
     @classmethod
     async def open(cls, store: Store) -> "Draft":
@@ -131,15 +139,33 @@ class Draft:
         entry = self._entries.get(key)
         return 0 if entry is None else entry.mod_revision
 
+    def tag(self, matched: Sequence[str]) -> str:
+        """Of the object that consists of these keys under spec/ (`Terms.matched`)."""
+        below = tuple(key for key in matched if key.endswith("/"))
+        return tag(
+            self.mod_revision(key) for key in self._entries if key in matched or (below and key.startswith(below))
+        )
+
     # --- writing ---
+
+    def match(self, terms: Terms) -> None:
+        """Rely on the object's being as the caller has seen it. Raises PreconditionFailed."""
+        if not terms.if_match:
+            return
+        present = self.tag(terms.matched)
+        if not fits(terms.if_match, present):
+            raise PreconditionFailed(present)
+        for key in terms.matched:
+            if not key.endswith("/"):
+                self.rely(key)  # what is below a prefix changes together with these, or with SERIAL
 
     def rely(self, key: str) -> None:
         """Compare the key with what was read (or with its absence)."""
         self._compare[key] = self.mod_revision(key)
 
-    def put(self, key: str, value: object) -> None:
+    def put(self, key: str, value: object, lease: int = 0) -> None:
         self.rely(key)
-        self._ops[key] = Put(key, codec.encode(value))
+        self._ops[key] = Put(key, codec.encode(value), lease)
 
     def delete(self, key: str) -> None:
         self.rely(key)
@@ -198,11 +224,49 @@ class Draft:
 
 async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awaitable[str]]) -> Outcome:
     """Run `operation` on a fresh draft and commit what it collected; again from the start when something it relied upon
-    has changed. It returns the sentence that says what was done. Errors it raises leave everything unchanged."""
+    has changed. It returns the sentence that says what was done. Errors it raises leave everything unchanged.
+
+    The actor's terms are kept: a dry run commits nothing and tells what the cluster would survive, an object that has
+    changed is not touched (PreconditionFailed), and a request that was answered before is not done again (Replayed)."""
+    terms = actor.terms
     for _ in range(ATTEMPTS):
+        await replay(store, terms.idempotency)
         draft = await Draft.open(store)
+        draft.match(terms)
         text = await operation(draft)
-        revision = await draft.commit(actor, text)
+        outcome = Outcome(text, 0, tuple(draft.warnings), draft.data, draft.guarantee)
+        if terms.dry_run:
+            return await _foreseen(draft, outcome)
+        revision = await _commit(draft, actor, outcome)
         if revision is not None:
-            return Outcome(text, revision, tuple(draft.warnings), draft.data)
+            return replace(outcome, revision=revision)
     raise Conflict("the cluster's settings changed again and again meanwhile", "Nothing was changed. Try again.")
+
+
+async def replay(store: Store, idempotency: Idempotency | None) -> None:
+    """Raises Replayed if this request was answered before, KeyReused if another one was."""
+    entry = await store.get(idempotency.key) if idempotency else None
+    if idempotency and entry:
+        raise Replayed(idempotency.first_answer(entry))
+
+
+async def _commit(draft: Draft, actor: Actor, outcome: Outcome) -> int | None:
+    """The answer to a request that may come again is written with what it tells about."""
+    idempotency = actor.terms.idempotency
+    if idempotency is None:
+        return await draft.commit(actor, outcome.text)
+    lease = await draft.store.lease(ANSWERS_TTL_S)
+    draft.put(idempotency.key, idempotency.record(outcome, SystemClock().wall()), lease)
+    revision = await draft.commit(actor, outcome.text)
+    if revision is None:
+        await draft.store.revoke(lease)
+    return revision
+
+
+async def _foreseen(draft: Draft, outcome: Outcome) -> Outcome:
+    guarantee = outcome.guarantee
+    if guarantee is None:
+        _, after = await draft.before_and_after()
+        guarantee = await foresight.guarantee(after, draft.revision)
+    data = {name: value for name, value in outcome.data.items() if name not in SECRET}
+    return replace(outcome, data=data, guarantee=guarantee)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from holdfast.api.operations import admission, checks
+from holdfast.api.operations import admission, checks, foresight
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.explain import Explanation, explain
 from holdfast.core.model import Desired, MoveRequest
@@ -103,9 +103,9 @@ def explanation(view: View, instance_id: str, now: float, *, said: str = "") -> 
 
 def assurance(view: View, tolerate: int, now: float) -> Assurance:
     """`view`: as it comes to rest."""
-    found = fewer = admission.check(view, tolerate, now)
+    found = fewer = foresight.check(view, tolerate, now)
     while not fewer.survivable and fewer.tolerate > 0:
-        fewer = admission.check(view, fewer.tolerate - 1, now)
+        fewer = foresight.check(view, fewer.tolerate - 1, now)
     remains = fewer.tolerate
     text = "the cluster survives " + ("" if remains == tolerate else "only ") + admission.failures(remains)
     text = text if remains else "the cluster survives no failure of a node"
@@ -135,7 +135,7 @@ def what_if(view: View, failed: Sequence[str], now: float) -> WhatIf:
     if len(set(failed)) >= len(view.nodes):
         raise InvalidInput("all nodes are named", "Leave at least one that is to carry something.")
     at_rest = settle(view, now).view
-    plan = evacuate(at_rest, tuple(failed), solver=admission.SOLVER, now=now)
+    plan = evacuate(at_rest, tuple(failed), solver=foresight.SOLVER, now=now)
     after = with_placements(with_failures(at_rest, failed), {**plan.placements, **_targets(plan.moved)})
     return WhatIf(
         tuple(failed),
@@ -193,9 +193,9 @@ def evening(view: View, now: float, *, limit: int = MOVES, restarts: bool = True
     found = rebalance(view, now, limit=limit, restarts=restarts)
     moves = {move.instance: MoveRequest(move.target, live=move.live) for move in found.moves}
     moving = {name: replace(view.instances[name], move=move) for name, move in moves.items()}
-    broken, warning = admission.compare(view, replace(view, instances={**view.instances, **moving}), now)
-    broken = f"Only with --force: {broken}." if broken else ""
-    return Evening(found, spread(found.before), spread(found.after), broken or warning)
+    what = admission.compare(view, replace(view, instances={**view.instances, **moving}), now)
+    broken = f"Only with --force: {what.broken}." if what.broken else ""
+    return Evening(found, spread(found.before), spread(found.after), broken or what.warning)
 
 
 async def even_out(
