@@ -49,7 +49,12 @@ class Actor:
 
     name: str
     via: str = ""
-    """`socket`, `session` or `setup`."""
+    """`socket`, `session`, `token:<name>` or `setup`."""
+    address: str = ""
+    """From where; empty: this node."""
+    role: Role = Role.ADMIN
+    scopes: tuple[str, ...] = ()
+    """What an API token is limited to; empty: all of the role."""
     terms: Terms = ORDINARY
     """How this request asks for what it asks for."""
 
