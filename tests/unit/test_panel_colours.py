@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.panel.assets import ROOT
 
-CSS = (ROOT / "panel.css").read_text()
+CSS = (ROOT / "css/base.css").read_text()
 TOKEN = re.compile(r"--([\w-]+):\s*(#[0-9a-f]{6});")
 
 

@@ -103,6 +103,8 @@ class _Pages:
             cluster=self._context.cache.status.cluster.name or "cluster",
             node=self._context.node,
             static=f"/static/{self._assets.version}",
+            sheets=self._assets.sheets,
+            preload=self._assets.imports("js/app.js", "js/pages/overview.js") if template == "index.html" else (),
             **values,
         )
         return HTMLResponse(text, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})

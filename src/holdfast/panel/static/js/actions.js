@@ -1,7 +1,7 @@
 // What a person can do from the page. Each action looks up what it acts on in the present picture.
 
 import { api } from "./api.js";
-import { ask, problemText, toast } from "./dialogs.js";
+import { ask, askAndTell, direct } from "./dialogs.js";
 import { h, icon, prose } from "./dom.js";
 import { count } from "./words.js";
 
@@ -19,23 +19,6 @@ export const ACTIONS = {
 function serviceOf(id, status) {
   const service = status.services.find((one) => one.instances.includes(id));
   return service ? `${service.kind}/${service.name}` : id;
-}
-
-async function direct(action, done) {
-  try {
-    await action();
-    toast("ok", done);
-  } catch (problem) {
-    toast("bad", problemText(problem));
-  }
-}
-
-/** Ask, do, and say what was done together with the API's warnings. */
-async function askAndTell(form, done) {
-  const result = await ask(form);
-  if (result === null) return;
-  toast("ok", result.text ?? done);
-  for (const warning of result.warnings ?? []) toast("warn", warning);
 }
 
 async function moveInstance(id, status) {

@@ -1,21 +1,27 @@
 // Calls to the HTTP API. Errors arrive as problem details (RFC 9457) and are thrown as Problem.
 
 export class Problem extends Error {
-  constructor(status, text, advice = "") {
+  constructor(status, text, advice = "", members = {}) {
     super(text);
     this.status = status;
     /** what happened, to what */
     this.text = text;
     /** what to do next */
     this.advice = advice;
+    /** everything the API sent, e.g. `worst` and `unplaced` where the guarantee would be broken */
+    this.members = members;
   }
 }
 
-/** `fetch` with a JSON body and answer. Throws Problem, also when nothing answers. */
-export async function call(method, path, body = undefined) {
+/**
+ * `fetch` with a JSON body and answer. Throws Problem, also when nothing answers. `terms`: `dryRun` (nothing is changed; the
+ * answer says what would be), `force` (also where the guarantee is broken then), `key` (the same key, the same change: it is
+ * carried out once however often it is sent), `match` (an ETag: only if nobody has changed it meanwhile).
+ */
+export async function call(method, path, body = undefined, terms = {}) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(withTerms(path, terms), {
       method,
       cache: "no-store",
       credentials: "same-origin",
@@ -23,6 +29,8 @@ export async function call(method, path, body = undefined) {
         Accept: "application/json",
         ...(method === "GET" ? {} : { "X-Holdfast-Request": "1" }),
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...(terms.key ? { "Idempotency-Key": terms.key } : {}),
+        ...(terms.match ? { "If-Match": terms.match } : {}),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
@@ -34,18 +42,28 @@ export async function call(method, path, body = undefined) {
   throw await problemOf(response);
 }
 
+function withTerms(path, { dryRun = false, force = false }) {
+  const wishes = [dryRun && "dry_run=true", force && "force=true"].filter(Boolean).join("&");
+  return wishes ? `${path}${path.includes("?") ? "&" : "?"}${wishes}` : path;
+}
+
 async function problemOf(response) {
   const raw = await response.json().catch(() => ({}));
   // `detail` is the sentence for people; `title` only names the sort of error.
   const text = raw.detail || raw.title || `the request failed with HTTP status ${response.status}`;
-  return new Problem(response.status, text.charAt(0).toUpperCase() + text.slice(1), raw.advice ?? "");
+  return new Problem(response.status, text.charAt(0).toUpperCase() + text.slice(1), raw.advice ?? "", raw);
 }
 
-const path = (text) => text.split("/").map(encodeURIComponent).join("/");
+/** An id as part of a path; its slashes stay. */
+export const path = (text) => text.split("/").map(encodeURIComponent).join("/");
 
 /** Every call the page makes. */
 export const api = {
   login: (name, password) => call("POST", "/api/v1/login", { name, password }),
+  /** Who is signed in. */
+  session: () => call("GET", "/api/v1/session"),
+  task: (id) => call("GET", `/api/v1/tasks/${path(id)}`),
+  cancelTask: (id) => call("POST", `/api/v1/tasks/${path(id)}/cancel`),
   logout: () => call("POST", "/api/v1/logout"),
   start: (service) => call("POST", `/api/v1/services/${path(service)}/start`),
   stop: (service) => call("POST", `/api/v1/services/${path(service)}/stop`),

@@ -1,48 +1,69 @@
-// The page: one picture of the cluster, drawn anew whenever the server sends another one.
+// The shell: one live picture of the cluster, one page at a time that is drawn from it, and what stands around the page.
 
 import { ACTIONS } from "./actions.js";
 import { api } from "./api.js";
-import { render } from "./dom.js";
-import { elapsedText, eventsView, openIncidentsView, pastIncidentsView, sizePhases } from "./incidents.js";
-import { instancesView } from "./instances.js";
+import { Shelf } from "./data.js";
+import { h, render } from "./dom.js";
+import { onDraw, requestDraw } from "./draw.js";
+import { bannersView, connectionView, leaderView, userView } from "./head.js";
+import { Ages, sizePhases } from "./incidents.js";
 import { Link } from "./link.js";
-import { Moves, nodesView, positions, travel } from "./nodes.js";
-import { bannersView, connectionView, leaderView, summaryView } from "./overview.js";
+import { Moves } from "./moves.js";
+import { barView, navView } from "./nav.js";
+import * as router from "./router.js";
+import "./tasks.js";
+import { problemView, waitingView } from "./states.js";
 
-const MOVED_BANNER_MS = 30000;
+const MOVED_BANNER_MS = 60000;
 
 const root = document.documentElement;
 const part = (id) => document.getElementById(id);
 
+const shelf = new Shelf();
+const moves = new Moves();
+const ages = new Ages();
 let status = null;
 let link = { connected: false, node: root.dataset.node, everConnected: false };
 let followed = null;
-/** incident id → when this page learned of its last step (performance.now) */
-const ages = new Map();
-const stepsSeen = new Map();
-const moves = new Moves();
+let user = null;
+/** {path, query, params, page, error, local} of what is open; `page` is null while it is loaded. */
+let open = { path: "", query: {}, params: {}, page: null, error: null, local: {} };
+
+/** What a page gets to work with (docs/panel.md). */
+function context() {
+  return {
+    status, api, link, moves, ages, user,
+    params: open.params,
+    query: open.query,
+    /** Kept as long as the page is open; a page may put here what it likes. */
+    local: open.local,
+    go: (hash) => { location.hash = hash; },
+    data: (key, loader, token) => shelf.get(key, loader, token),
+    forget: (prefix) => shelf.forget(prefix),
+    redraw: requestDraw,
+    /** Whether the person may do what needs the permission `operate` or `administer`; the API has the last word. */
+    may: (permission) => !user?.permissions || user.permissions.includes(permission),
+  };
+}
+
+// --- the live picture ---
 
 function onStatus(next) {
-  for (const incident of next.open_incidents) {
-    if (stepsSeen.get(incident.id) !== incident.steps.length) {
-      stepsSeen.set(incident.id, incident.steps.length);
-      ages.set(incident.id, performance.now());
-    }
-  }
-  const before = positions(part("nodes"));
-  const moved = moves.observe(next);
+  ages.observe(next);
+  const before = context();
+  open.page?.beforeDraw?.(part("page"), before);
+  moves.observe(next);
   status = next;
   draw();
-  travel(part("nodes"), before, moved);
 }
 
 function onState(next) {
   link = { ...next, everConnected: link.everConnected || next.connected };
   if (next.connected && next.was) {
-    followed = next;
+    followed = { ...next, missed: [] };
+    const mine = followed;
     setTimeout(() => {
-      if (followed === next) followed = null;
-      drawHead();
+      if (followed === mine) dismiss();
     }, MOVED_BANNER_MS);
   }
   if (next.connected) part("announce").textContent = next.was ? `Now served by ${next.node}, was ${next.was}` : "Connected";
@@ -51,38 +72,91 @@ function onState(next) {
   root.classList.toggle("stale", link.everConnected && !next.connected);
 }
 
+function dismiss() {
+  followed = null;
+  drawHead();
+}
+
+// --- drawing ---
+
 function drawHead() {
   render(part("connection"), connectionView(link));
   render(part("banners"), bannersView(status, link, followed));
+  render(part("user"), userView(user));
+}
+
+function drawAround() {
+  render(part("nav"), navView(status, open.path));
+  render(part("bar"), barView(status, open.path));
 }
 
 function draw() {
   drawHead();
-  document.title = title();
-  part("cluster").textContent = status.cluster.name;
-  render(part("leader"), leaderView(status));
-  render(part("summary"), summaryView(status));
-  render(part("incidents"), openIncidentsView(status, ages));
-  render(part("nodes"), nodesView(status, link, moves));
-  render(part("instances"), instancesView(status, moves));
-  render(part("past"), pastIncidentsView(status, ages));
-  render(part("events"), eventsView(status));
+  drawAround();
+  if (status) {
+    part("cluster").textContent = status.cluster.name;
+    render(part("leader"), leaderView(status));
+  }
+  const ctx = context();
+  drawPage(ctx);
   sizePhases(document);
-  root.classList.add("ready");
+  open.page?.afterDraw?.(part("page"), ctx);
+  if (status) root.classList.add("ready");
 }
 
-function title() {
-  const open = status.open_incidents.map((incident) => incident.node);
-  return `${open.length ? `⚠ ${open.join(", ")} failed · ` : ""}${status.cluster.name} · Holdfast`;
+function drawPage(ctx) {
+  const { page, error } = open;
+  const title = page ? page.title(open.params, ctx) : "";
+  document.title = titleOf(title);
+  part("page").dataset.page = open.path.split("/")[0] || "overview";
+  if (error) return render(part("page"), problemView(error, "This page cannot be shown"));
+  if (!page || !status) return render(part("page"), waitingView());
+  const tools = page.tools?.(ctx) ?? [];
+  return render(part("page"),
+    page.crumbs && h("nav", { class: "crumbs", "aria-label": "Above this page", "data-key": "crumbs" },
+      page.crumbs(open.params, ctx).map(([words, hash]) => h("a", { href: hash }, words))),
+    h("div", { class: "page-head", "data-key": "page-head" },
+      h("h1", {}, title),
+      page.mark?.(ctx),
+      h("div", { class: "tools" }, tools),
+      page.lead && h("p", { class: "lead" }, page.lead(ctx))),
+    page.view(ctx));
 }
 
-function tickElapsed() {
-  if (!link.connected) return;
-  for (const element of document.querySelectorAll("[data-elapsed]")) {
-    const incident = status.open_incidents.find((one) => one.id === element.dataset.elapsed);
-    if (incident) element.textContent = elapsedText(incident, ages);
+function titleOf(page) {
+  const failed = (status?.open_incidents ?? []).map((incident) => incident.node);
+  const parts = [page, status?.cluster.name ?? root.dataset.cluster, "Holdfast"].filter(Boolean);
+  return `${failed.length ? `⚠ ${failed.join(", ")} failed · ` : ""}${parts.join(" · ")}`;
+}
+
+// --- going from page to page ---
+
+async function navigate({ first = false } = {}) {
+  const { path, query } = router.parse(location.hash);
+  const found = router.match(path);
+  open.page?.leave?.();
+  shelf.clear();
+  const next = open = { path, query, params: found?.params ?? {}, page: null, error: null, local: {} };
+  if (part("menu").open) part("menu").close();
+  part("page").replaceChildren();
+  try {
+    if (!found) throw Object.assign(new Error(`There is no page ${path}`), { advice: "Choose one from the navigation." });
+    const page = await router.load(found.entry);
+    if (next !== open) return;
+    next.page = page;
+  } catch (error) {
+    if (next !== open) return;
+    next.error = error;
+  }
+  next.page?.enter?.(context());
+  draw();
+  if (!first) {
+    scrollTo(0, 0);
+    part("main").focus({ preventScroll: true });
   }
 }
+
+// --- what people press ---
 
 function toggleTheme() {
   const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
@@ -96,25 +170,49 @@ function toggleTheme() {
 }
 
 const OWN_ACTIONS = {
-  theme: toggleTheme,
-  dismiss: () => {
-    followed = null;
-    drawHead();
+  /** The address of the link is no page's. */
+  skip: (_id, _ctx, event) => {
+    event.preventDefault();
+    part("main").focus();
   },
+  theme: toggleTheme,
+  dismiss,
+  menu: () => {
+    render(part("menu-entries"), navView(status, open.path));
+    part("menu").showModal();
+  },
+  "close-menu": () => part("menu").close(),
+  reload: () => { shelf.forget(); },
   logout: async () => {
     await api.logout().catch(() => null);
     location.assign("/login");
   },
 };
 
+/** An action is looked up at the page, then among those that every page offers. */
+function act(name, id, event) {
+  const action = OWN_ACTIONS[name] ?? open.page?.actions?.[name];
+  if (action) return action(id, context(), event);
+  return status ? ACTIONS[name]?.(id, status, context()) : undefined;
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-action]");
-  if (!button) return;
-  const { action, id } = button.dataset;
-  if (OWN_ACTIONS[action]) OWN_ACTIONS[action]();
-  else if (status) ACTIONS[action]?.(id, status);
+  if (button && !button.disabled) act(button.dataset.action, button.dataset.id, event);
 });
+for (const kind of ["input", "change"]) {
+  document.addEventListener(kind, (event) => {
+    const name = event.target.dataset?.[`on${kind === "input" ? "Input" : "Change"}`];
+    if (name) act(name, event.target.dataset.id, event);
+  });
+}
 
-setInterval(() => status?.open_incidents.length && tickElapsed(), 97);
+addEventListener("hashchange", () => navigate());
+onDraw(draw);
+setInterval(() => link.connected && ages.tick(status), 97);
 drawHead();
+drawAround();
+navigate({ first: true });
+api.session().then((answer) => { user = answer; requestDraw(); }, () => null);
+(globalThis.requestIdleCallback ?? setTimeout)(() => router.prefetch());
 new Link({ node: link.node, onStatus, onState, onSignedOut: () => location.assign("/login?expired") }).run();

@@ -1,8 +1,39 @@
 // Incidents as time lines, and the list of events.
 
 import { h, icon, pill, prose } from "./dom.js";
-import { lengthOf, recoveryOf } from "./overview.js";
 import { PROOFS, clockTime, count, duration, offset, severityLook, stepLook } from "./words.js";
+
+/** When this page learned of the last step of each open incident, so that its clock can run between two pictures. */
+export class Ages {
+  constructor() {
+    this.known = new Map();
+  }
+
+  observe(status) {
+    for (const incident of status.open_incidents) {
+      if (this.known.get(incident.id)?.steps === incident.steps.length) continue;
+      this.known.set(incident.id, { steps: incident.steps.length, at: performance.now() });
+    }
+  }
+
+  get(id) {
+    return this.known.get(id)?.at;
+  }
+
+  /** Let all clocks on the page show the time. */
+  tick(status) {
+    if (!status?.open_incidents.length) return;
+    for (const element of document.querySelectorAll("[data-elapsed]")) {
+      const incident = status.open_incidents.find((one) => one.id === element.dataset.elapsed);
+      if (incident) element.textContent = elapsedText(incident, this);
+    }
+  }
+}
+
+const lengthOf = (incident) => incident.steps.at(-1)?.at ?? 0;
+
+/** Seconds from the first missed beat to the last recovered instance; the incident itself may be closed later. */
+export const recoveryOf = (incident) => incident.steps.filter((step) => step.name === "recovered").at(-1)?.at ?? lengthOf(incident);
 
 /** The three parts of a failover, each from the step that begins it to the step that ends it. */
 const PHASES = [

@@ -1,5 +1,5 @@
 // Runs before the first paint (a classic script in the head), so that the page never flashes in the wrong colours.
-// "dark" and "light" are a person's choice; without one the system's preference counts (see panel.css).
+// "dark" and "light" are a person's choice; without one the system's preference counts (see css/base.css).
 (function () {
   var root = document.documentElement;
   try {

@@ -3,45 +3,7 @@
 import { h, icon, pill, prose } from "./dom.js";
 import { instanceLook, kindIcon, nodeLook, roleWord } from "./words.js";
 
-const MOVED_MS = 20000;
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
-
-/** Remembers where instances were, so that a move can be shown and named for a while. */
-export class Moves {
-  constructor() {
-    this.places = null;
-    this.recent = new Map();
-  }
-
-  /** Take note of a new picture; returns the ids of the instances that moved since the last one. */
-  observe(status) {
-    const places = new Map(status.instances.map((instance) => [instance.id, instance.node]));
-    const moved = [];
-    for (const [id, node] of places) {
-      const before = this.places?.get(id) ?? this.recent.get(id)?.from;
-      if (!this.places || !before || before === node) continue;
-      if (node) {
-        this.recent.set(id, { from: before, at: performance.now() });
-        moved.push(id);
-      } else {
-        places.set(id, before); // placed nowhere for a moment: the move is told when it arrives
-      }
-    }
-    this.places = places;
-    for (const [id, { at }] of this.recent) if (performance.now() - at > MOVED_MS) this.recent.delete(id);
-    return moved;
-  }
-
-  from(id) {
-    return this.recent.get(id)?.from ?? "";
-  }
-
-  /** [instance, node where it is now] of those that left the node a moment ago. */
-  left(node) {
-    const gone = [...this.recent].filter(([id, { from }]) => from === node && this.places.get(id) !== node);
-    return gone.map(([id]) => [id, this.places.get(id)]);
-  }
-}
 
 export function nodesView(status, link, moves) {
   const cards = status.nodes.map((node) => card(node, status, link, moves));

@@ -1,0 +1,56 @@
+// A kind's pages made from its description:
+//
+//   path, icon, title, lead            the list: what it is called and what it is for
+//   items(ctx) → rows, or an item of ctx.data; columns, key(row), rowTools(row, ctx), none
+//   empty(ctx) → see emptyKind          instead of the list while there is nothing
+//   above(ctx), below(ctx)              what else the list shows
+//   tools(ctx)                          buttons of the list
+//   one: {find(ctx, params) → row or undefined, title, look, tools, view(ctx, row)}   the page of one of them
+//   actions                             name → function(id, ctx)
+
+import { pill } from "../../dom.js";
+import { emptyView, whenLoaded } from "../../states.js";
+import { buttons, emptyKind, rowButtons, table } from "./parts.js";
+import { ACTIONS } from "./service.js";
+
+export function listPage(kind) {
+  return {
+    title: () => kind.title,
+    lead: () => kind.lead,
+    tools: (ctx) => buttons(ctx, kind.tools?.(ctx) ?? []),
+    view: (ctx) => {
+      const empty = kind.empty?.(ctx);
+      if (empty) return [kind.above?.(ctx), emptyKind(ctx, { picture: kind.icon, ...empty })];
+      const items = kind.items(ctx);
+      return [kind.above?.(ctx), Array.isArray(items) ? rows(kind, ctx, items) : whenLoaded(items, (found) => rows(kind, ctx, found)), kind.below?.(ctx)];
+    },
+    actions: { ...ACTIONS, ...kind.actions },
+  };
+}
+
+const rows = (kind, ctx, found) => table(kind.title, kind.columns(ctx), found, {
+  key: kind.key, none: kind.none ?? "There is none yet.",
+  actions: kind.rowTools && ((row) => rowButtons(ctx, kind.key(row), kind.rowTools(row, ctx))),
+});
+
+export function onePage(kind, one = kind.one) {
+  const gone = (ctx) => emptyView(kind.icon, "It is not there", `There is no ${one.what ?? kind.title.toLowerCase()} of this name: it was deleted, or never was.`);
+  const found = (ctx) => ctx.status && one.find(ctx, ctx.params);
+  return {
+    crumbs: () => [[kind.title, `#/${kind.path}`]],
+    title: (params) => one.title?.(params) ?? params.name,
+    mark: (ctx) => {
+      const row = found(ctx);
+      return row && one.look ? pill(one.look(row, ctx)) : null;
+    },
+    tools: (ctx) => {
+      const row = found(ctx);
+      return row ? buttons(ctx, one.tools?.(row, ctx) ?? []) : [];
+    },
+    view: (ctx) => {
+      const row = found(ctx);
+      return row ? one.view(ctx, row) : gone(ctx);
+    },
+    actions: { ...ACTIONS, ...kind.actions },
+  };
+}
