@@ -152,7 +152,7 @@ def served(
             fences=FakeFences(),
             probe=FakeProbe({"10.77.0.66": "52:54:00:aa:bb:cc"}),
             make_bundle=_bundle,
-            **more,
+            **{"cluster_secret": lambda: b"s" * 32, **more},
         )
         cluster = Cluster(context, asyncio.get_running_loop(), capture)
         server = make_server(Local(create_app(context)), None)

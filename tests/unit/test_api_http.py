@@ -59,6 +59,7 @@ async def running(faults: Faults | None = None) -> AsyncIterator[World]:
         fences=FakeFences(),
         probe=FakeProbe(),
         make_bundle=_bundle,
+        cluster_secret=lambda: b"s" * 32,
     )
     task = asyncio.create_task(context.cache.run())
     try:
@@ -198,7 +199,7 @@ async def test_every_operation_has_a_route(world: World) -> None:
         added = await ok(
             "POST", "/nodes", {"id": "n6", "roles": ["storage"], "addresses": {"management": "10.77.0.60"}}
         )
-        assert added.json()["bundle"] == "YnVuZGxl"
+        assert added.json()["data"]["bundle"] == "YnVuZGxl"
         device = {"name": "bmc", "type": "redfish", "options": {"state": "silent"}}
         await ok("PUT", "/nodes/n6/fence-devices", {"devices": [device]})
         tested = (await ok("POST", "/nodes/n6/fence-test")).json()

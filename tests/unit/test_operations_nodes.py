@@ -1,5 +1,7 @@
 """Operations on nodes and fence devices, above all what they refuse."""
 
+import base64
+
 import pytest
 from api_world import ROOT, FakeFences, build, contents, memory_store, place, put, say
 
@@ -32,10 +34,10 @@ async def bundle(store: Store, spec: NodeSpec) -> bytes:
 async def test_a_node_is_added_with_its_first_fence_record_and_a_bundle() -> None:
     store = memory_store()
     await build(store)
-    outcome, made = await nodes.add(
+    outcome = await nodes.add(
         store, ROOT, node_id="n6", roles=["storage", "compute"], addresses=NEW, make_bundle=bundle
     )
-    assert made == b"bundle of n6"
+    assert base64.b64decode(outcome.data["bundle"]) == b"bundle of n6"
     spec, fence = await store.get(keys.node_spec("n6")), await store.get(keys.fence("n6"))
     assert spec is not None
     assert fence is not None

@@ -2,19 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
 import structlog
 
-from holdfast.api.auth import Session
+from holdfast.api import objects
+from holdfast.api.people import People
 from holdfast.api.records import Records
 from holdfast.api.status import ClusterStatus, build_status
 from holdfast.core.view import View
 from holdfast.errors import HoldfastError, StoreError
-from holdfast.ports import Change, Clock, Store, WatchBatch
-from holdfast.store import codec, keys
+from holdfast.ports import Clock, Store, WatchBatch
+from holdfast.store import keys
 from holdfast.store.view import Source, people_view
 
 _log = structlog.get_logger()
@@ -29,9 +30,9 @@ class StatusCache:
     `run()` must be running; `status` is built on demand from what changed since it was last asked for.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, sessions: dict[str, Session] | None = None) -> None:
-        """`sessions` is kept equal to what the store holds under sessions/ (token hash → session)."""
-        self._sessions = {} if sessions is None else sessions
+    def __init__(self, store: Store, clock: Clock, *, people: People | None = None) -> None:
+        """`people` is kept equal to what the store holds of accounts, sessions and the like."""
+        self._people = people or People()
         self._store = store
         self._clock = clock
         self._records = Records()
@@ -52,6 +53,10 @@ class StatusCache:
     def source(self) -> Source:
         """The records themselves, decoded."""
         return self._records
+
+    def tag_at(self, path: str) -> str:
+        """The ETag of the object at a path of the API (`objects.tag_at`)."""
+        return objects.tag_at(self._records, path)
 
     def view(self) -> View:
         """What the planner takes, from the same memory."""
@@ -105,12 +110,12 @@ class StatusCache:
     def _apply(self, batch: WatchBatch) -> None:
         if batch.snapshot:
             self._records.clear()
-            self._sessions.clear()
+            self._people.clear()
         news = batch.snapshot or bool(self._store_problem)
         for change in batch.changes:
-            if change.key.startswith(keys.SESSIONS):
-                self._apply_session(change)
-            elif change.entry is None:
+            if self._people.take(change):
+                continue
+            if change.entry is None:
                 self._records.delete(change.key)
                 news = True
             else:
@@ -122,13 +127,6 @@ class StatusCache:
             self._status = None
         if news or advanced:
             self._wake(changed=news)
-
-    def _apply_session(self, change: Change) -> None:
-        digest = keys.last_part(change.key)
-        self._sessions.pop(digest, None)
-        if change.entry is not None:
-            with suppress(StoreError):
-                self._sessions[digest] = codec.decode(change.entry.value, Session, change.key)
 
     async def _probe(self) -> None:
         """A watch is silent both when nothing happens and when the store is away: a read tells the two apart. It also tells

@@ -1,6 +1,7 @@
 """What all routes share: who asks, how values and errors are answered."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -8,16 +9,20 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from holdfast.api.auth import COOKIE, CSRF_HEADER, NotLoggedIn, TooManyAttempts
+from holdfast.api.asked import REPLAYED, terms_of
+from holdfast.api.attempts import TooManyAttempts
 from holdfast.api.context import ApiContext
 from holdfast.api.operations.draft import Actor, Outcome
-from holdfast.errors import HoldfastError, InvalidInput, NotPermitted
+from holdfast.api.operations.terms import PreconditionFailed, Replayed
+from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.store import codec
 
 _log = structlog.get_logger()
 
 LOCAL = "holdfast.local"
 """ASGI scope key: the request came through the Unix socket, which only root can open. No header can set it."""
+ACTOR = "holdfast.actor"
+"""ASGI scope key: who asks."""
 PROBLEM = "application/problem+json"
 CATCH_UP_S = 2.0
 """How long an answer waits for this process's picture to include what the operation has written."""
@@ -29,22 +34,14 @@ def context_of(request: Request) -> ApiContext:
 
 
 async def actor_of(request: Request) -> Actor:
-    """Who asks. Raises NotLoggedIn, or NotPermitted for a request that another site may have made."""
-    if request.scope.get(LOCAL):
-        return Actor("root", "socket")
-    auth = context_of(request).auth
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
-        return await auth.whose(token)
-    cookie = request.cookies.get(COOKIE, "")
-    if not cookie:
-        raise NotLoggedIn
-    actor = await auth.whose(cookie)
-    if request.method not in ("GET", "HEAD", "OPTIONS") and not request.headers.get(CSRF_HEADER):
-        raise NotPermitted(
-            "the request does not prove that it comes from the panel",
-            f"Send the header {CSRF_HEADER}: 1 with every change.",
-        )
+    """Who asks, and on what terms. Raises as `known` and `terms_of`."""
+    actor = await known(request)
+    return replace(actor, terms=await terms_of(request, context_of(request), actor))
+
+
+async def known(request: Request) -> Actor:
+    """Who asks, as the gate has found (gate.py)."""
+    actor: Actor = request.scope[ACTOR]
     return actor
 
 
@@ -52,10 +49,18 @@ def answer(value: object, status: int = 200) -> Response:
     return Response(codec.encode(value), status, media_type="application/json")
 
 
-async def done(context: ApiContext, outcome: Outcome) -> Response:
+async def on_replayed(request: Request, replayed: Exception) -> Response:
+    """The first answer once more."""
+    assert isinstance(replayed, Replayed)
+    response = await done(context_of(request), replayed.outcome)
+    response.headers[REPLAYED] = "true"
+    return response
+
+
+async def done(context: ApiContext, outcome: Outcome, status: int = 200) -> Response:
     """What was committed, once this process's picture shows it (or after CATCH_UP_S)."""
     await context.cache.wait_revision(outcome.revision, CATCH_UP_S)
-    return answer(outcome)
+    return answer(outcome, status)
 
 
 def problem(error: HoldfastError, path: str) -> Response:
@@ -68,10 +73,13 @@ def problem(error: HoldfastError, path: str) -> Response:
         "detail": error.message,
         "advice": error.advice,
         "instance": path,
+        **error.members,
     }
     headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else {}
     if isinstance(error, TooManyAttempts):
-        headers["retry-after"] = "60"
+        headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, PreconditionFailed) and error.etag:
+        headers["etag"] = error.etag
     return Response(codec.encode(body), error.http_status, headers, PROBLEM)
 
 

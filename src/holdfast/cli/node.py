@@ -88,7 +88,7 @@ def add(
     }
     api = connection.api()
     if bundle == "-":
-        sys.stdout.buffer.write(base64.b64decode(api.post("/nodes", body)["bundle"]))
+        sys.stdout.buffer.write(base64.b64decode(api.post("/nodes", body)["data"]["bundle"]))
         return
     target = Path(bundle or f"{node}.bundle")
     with _new_secret_file(target) as file:  # before the node is added: the bundle is told only once
@@ -97,11 +97,11 @@ def add(
         except HoldfastError:
             target.unlink()
             raise
-        file.write(base64.b64decode(answer["bundle"]))
+        file.write(base64.b64decode(answer["data"].pop("bundle")))
     if as_json:
-        output.emit_json({**answer["outcome"], "bundle": str(target)})
+        output.emit_json({**answer, "bundle": str(target)})
         return
-    output.outcome(answer["outcome"], as_json=False)
+    output.outcome(answer, as_json=False)
     output.say(f"Copy {target} to {node} and run there: holdfast node join {target}")
 
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from holdfast.api.operations import foresight
+from holdfast.api.operations import audited, foresight
+from holdfast.api.operations.actor import Actor
 from holdfast.api.operations.terms import (
     ANSWERS_TTL_S,
     ORDINARY,
@@ -22,7 +23,6 @@ from holdfast.api.operations.terms import (
     fits,
     tag,
 )
-from holdfast.api.permissions import Role
 from holdfast.clock import SystemClock
 from holdfast.core.history import Event, GuaranteeWord, Severity
 from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
@@ -31,7 +31,7 @@ from holdfast.ports import Compare, Delete, Entry, Op, Put, Store
 from holdfast.store import codec, keys
 from holdfast.store.view import Listing
 
-__all__ = ["Actor", "Draft", "Outcome", "transact"]
+__all__ = ["Actor", "Draft", "Outcome", "aside", "transact"]
 
 T = TypeVar("T")
 
@@ -41,22 +41,6 @@ PLACING = (keys.NODES, keys.PLACEMENTS, keys.STATUSES, "requests/", "manager/")
 """What placing depends on beside SPEC."""
 SECRET = ("secret_key", "password", "token", "bundle")
 """Names in Outcome.data of what was made for this commit: without it they open nothing, so a dry run does not show them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asks: recorded with what was done."""
-
-    name: str
-    via: str = ""
-    """`socket`, `session`, `token:<name>` or `setup`."""
-    address: str = ""
-    """From where; empty: this node."""
-    role: Role = Role.ADMIN
-    scopes: tuple[str, ...] = ()
-    """What an API token is limited to; empty: all of the role."""
-    terms: Terms = ORDINARY
-    """How this request asks for what it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +186,7 @@ class Draft:
         serial = _Serial(secrets.token_hex(8), f"{actor.name} ({actor.via})" if actor.via else actor.name, text)
         self.put(keys.SERIAL, serial)
         await self._record(actor, text)
+        self._audit(actor, text)
         compare = [Compare(key, revision) for key, revision in sorted(self._compare.items())]
         try:
             result = await self.store.txn(compare, list(self._ops.values()))
@@ -226,6 +211,17 @@ class Draft:
             place = f"{key}-{number}" if number else key
             self._ops[place] = Put(place, codec.encode(event))
 
+    def _audit(self, actor: Actor, text: str) -> None:
+        """The record of this very change, in the same transaction."""
+        values = {
+            key: (entry.value if (entry := self._entries.get(key)) else None, op.value if isinstance(op, Put) else None)
+            for key, op in self._ops.items()
+        }
+        changes, more = audited.changes_of(values)
+        said = audited.entry_of(actor, "change", text, SystemClock().wall())
+        key = keys.audit(self.revision, secrets.token_hex(4))
+        self._ops[key] = Put(key, codec.encode(replace(said, changes=changes, more=more)))
+
 
 async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awaitable[str]]) -> Outcome:
     """Run `operation` on a fresh draft and commit what it collected; again from the start when something it relied upon
@@ -246,6 +242,11 @@ async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awai
         if revision is not None:
             return replace(outcome, revision=revision)
     raise Conflict("the cluster's settings changed again and again meanwhile", "Nothing was changed. Try again.")
+
+
+def aside(actor: Actor) -> Actor:
+    """Who makes a further transaction of the same request, one that does not answer it."""
+    return replace(actor, terms=ORDINARY)
 
 
 async def replay(store: Store, idempotency: Idempotency | None) -> None:

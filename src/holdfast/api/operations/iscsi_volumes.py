@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from holdfast.api.operations import checks
-from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.api.operations.draft import Actor, Draft, Outcome, aside, transact
 from holdfast.api.operations.iscsi_groups import AUTHORITY, Reports, deleting, find, instances
 from holdfast.core.model import Desired, ServiceSpec
 from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput, StoreUnknownOutcome
@@ -61,6 +61,8 @@ async def create(
         draft.data.update(_facts(record))
         return f"volume {name} created: {record.path}"
 
+    if actor.terms.dry_run:
+        return await transact(store, actor, operation)
     await operation(await Draft.open(store))  # what would be refused is refused before a file is made
     if not device:
         await files.create(root, record.path, size)
@@ -170,7 +172,7 @@ async def resize(store: Store, actor: Actor, files: Files, name: str, size_bytes
     draft = await Draft.open(store)
     await operation(draft)  # what would be refused is refused before the file is touched
     before = find_volume(draft, name)
-    if before.device:
+    if before.device or actor.terms.dry_run:
         return await transact(store, actor, operation)
     if size_bytes > before.size_bytes:
         await files.fit(root, before.path, size_bytes)
@@ -231,7 +233,7 @@ async def _take_back(store: Store, actor: Actor, before: VolumeRecord, size_byte
             draft.put(keys.iscsi_volume(before.name), replace(record, size_bytes=before.size_bytes))
         return f"volume {before.name} keeps its {before.size_bytes} bytes: its file could not be made shorter"
 
-    await transact(store, actor, operation)
+    await transact(store, aside(actor), operation)
 
 
 async def delete(store: Store, actor: Actor, files: Files, name: str, *, yes: bool = False) -> Outcome:
@@ -258,7 +260,7 @@ async def delete(store: Store, actor: Actor, files: Files, name: str, *, yes: bo
 
     root = (await Draft.open(store)).cluster.shared_root
     outcome = await transact(store, actor, operation)
-    if not gone[0].device:
+    if not gone[0].device and not actor.terms.dry_run:
         try:
             await files.remove(root, gone[0].path)
         except HoldfastError as error:

@@ -1,5 +1,6 @@
 """Member nodes: add, remove, fence devices, and an operator's word that one is dead."""
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -45,8 +46,9 @@ async def add(
     failure_domain: str = "",
     fences: PowerFences | None = None,
     make_bundle: MakeBundle | None = None,
-) -> tuple[Outcome, bytes]:
-    """Make a node a member and return the bundle its `holdfast node join` needs. The bundle holds a private key.
+) -> Outcome:
+    """Make a node a member; `data` holds the bundle that its `holdfast node join` needs, in base64. The bundle holds a
+    private key.
 
     Its agent then writes the first beat by itself. A node that was removed before continues with a higher fence epoch, so
     that nothing its former self left behind counts (INV-3).
@@ -55,10 +57,7 @@ async def add(
     role_words = _roles(roles)
     check_devices(fence_devices, fences)
 
-    bundle = b""
-
     async def operation(draft: Draft) -> str:
-        nonlocal bundle
         if node_id in draft.nodes:
             raise Conflict(f"node `{node_id}` exists already", "Choose another id, or remove the old node first.")
         if Role.MANAGEMENT in role_words:
@@ -75,6 +74,7 @@ async def add(
         )
         # Everything is checked now; if the bundle cannot be made, nothing must be committed.
         bundle = await make_bundle(store, spec) if make_bundle else b""
+        draft.data["bundle"] = base64.b64encode(bundle).decode()
         old = await draft.read(keys.fence(node_id), Fence)
         draft.put(keys.node_spec(node_id), spec)
         draft.put(keys.fence(node_id), Fence(epoch=old.epoch + 1 if old else 1))
@@ -85,7 +85,7 @@ async def add(
             )
         return f"node {node_id} added"
 
-    return await transact(store, actor, operation), bundle
+    return await transact(store, actor, operation)
 
 
 def _roles(words: Sequence[str]) -> tuple[Role, ...]:

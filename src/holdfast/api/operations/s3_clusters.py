@@ -7,7 +7,7 @@ from typing import Protocol
 
 from holdfast.api.operations import address_pool, checks, s3_names
 from holdfast.api.operations.admission import admit
-from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.api.operations.draft import Actor, Draft, Outcome, aside, transact
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
@@ -78,7 +78,8 @@ async def create(
     checks.name(wish.name, "cluster of S3")
     draft = await Draft.open(store)
     _check_new(draft, wish)  # what would be refused is refused before the storage is touched
-    await files.make(draft.cluster.shared_root, wish.name)
+    if not actor.terms.dry_run:
+        await files.make(draft.cluster.shared_root, wish.name)
 
     async def operation(draft: Draft) -> str:
         specs = _check_new(draft, wish)
@@ -228,7 +229,7 @@ async def delete(store: Store, actor: Actor, name: str, *, yes: bool = False) ->
         draft.warn(f"The objects take up room in {path} until you remove that directory, once `s3/{name}` is gone.")
         return f"S3 cluster {name} ({', '.join(cluster.nodes)}) is being deleted; its data stay in {path}"
 
-    if yes:
+    if yes and not actor.terms.dry_run:
         await _forget_users(store, actor, name)
     return await transact(store, actor, operation)
 
@@ -243,7 +244,7 @@ async def _forget_users(store: Store, actor: Actor, name: str) -> None:
         return f"{len(gone)} users of s3/{name} are deleted with their cluster"
 
     while len(users(await Draft.open(store), name)) > USERS_AT_ONCE:
-        await transact(store, actor, operation)
+        await transact(store, aside(actor), operation)
 
 
 # --- small things -------------------------------------------------------------------------------------------------------

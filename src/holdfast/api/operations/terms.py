@@ -89,10 +89,6 @@ class Terms:
     """Keys under spec/ that are the object; one that ends with `/` stands for all below it."""
     idempotency: Idempotency | None = None
 
-    def aside(self) -> "Terms":
-        """Those of a further transaction of the same request: not the one that is answered."""
-        return Terms(dry_run=self.dry_run)
-
 
 ORDINARY = Terms()
 

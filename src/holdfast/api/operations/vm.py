@@ -98,6 +98,8 @@ async def create(
         await _add(draft, actor, spec, wish)
         return f"virtual machine {machine.name} created"
 
+    if actor.terms.dry_run:
+        return await transact(store, actor, operation)
     await operation(await Draft.open(store))  # whatever would be refused is refused before a disk is made
     made: list[str] = []
     try:
@@ -288,7 +290,7 @@ async def delete_disks(store: Store, actor: Actor, images: Images, paths: Sequen
         return f"deleted {', '.join(paths)}"
 
     outcome = await transact(store, actor, operation)
-    for path in paths:
+    for path in () if actor.terms.dry_run else paths:
         await images.remove(path)
     return outcome
 

@@ -1,6 +1,5 @@
 """What people change: each route is one operation of `holdfast.api.operations`."""
 
-import base64
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -35,9 +34,9 @@ async def set_shutdown_policy(request: Request, caller: Caller, body: requests.S
 
 @router.post("/nodes")
 async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> Response:
-    """The answer holds the join bundle in base64: keep it as secret as a password."""
+    """`data` holds the join bundle in base64: keep it as secret as a password."""
     context = context_of(request)
-    outcome, bundle = await nodes.add(
+    outcome = await nodes.add(
         context.store,
         caller,
         node_id=body.id,
@@ -48,8 +47,7 @@ async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> 
         fences=context.fences,
         make_bundle=context.make_bundle,
     )
-    await context.cache.wait_revision(outcome.revision, 1.0)
-    return answer({"outcome": outcome, "bundle": base64.b64encode(bundle).decode()}, 201)
+    return await done(context, outcome)
 
 
 @router.put("/nodes/{node_id}")
