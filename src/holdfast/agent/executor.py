@@ -18,7 +18,10 @@ from holdfast.store.mirror import Mirror
 log = structlog.get_logger("holdfast.agent")
 
 
-QUIET = (keys.EVENTS, keys.INCIDENTS, keys.STATUSES, keys.SESSIONS, keys.USERS, "manager/")
+QUIET = (
+    keys.EVENTS, keys.INCIDENTS, keys.STATUSES, keys.SESSIONS, keys.USERS, keys.ALARMS, keys.RECEIVERS, keys.DELIVERIES,
+    keys.REPORTS, "manager/",
+)  # fmt: skip
 """Nothing below these keys tells an agent to do anything."""
 
 

@@ -71,6 +71,8 @@ class HaPause:
     mode: PauseMode
     operator: str = ""
     reason: str = ""
+    since: str = ""
+    """ISO 8601 UTC, for people: an alarm reminds them of it."""
 
 
 @dataclass(frozen=True, slots=True)

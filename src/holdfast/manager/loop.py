@@ -7,28 +7,32 @@ from typing import TypeVar
 import structlog
 
 from holdfast.core.decide import decide
-from holdfast.core.history import ManagerView, Severity
+from holdfast.core.history import ManagerView
 from holdfast.core.horizon import next_look
 from holdfast.core.intents import CancelPower, Claim, Decision, FencePower, Intent, Place
 from holdfast.core.model import ManagementSpec
 from holdfast.core.timing import Detection
 from holdfast.core.view import PowerEvidence, View
 from holdfast.errors import StoreError
+from holdfast.manager.alarms import AlarmDesk
 from holdfast.manager.balance import Balancer
 from holdfast.manager.commit import Committer, EventLog
+from holdfast.manager.delivery import Send
 from holdfast.manager.election import REFRESH_S, Election, LostLeadership
 from holdfast.manager.guarantee import Assess, GuaranteeKeeper
-from holdfast.manager.guarantee import news as guarantee_news
 from holdfast.manager.incidents import IncidentKeeper
 from holdfast.manager.names import NameDesk, Push
+from holdfast.manager.news import differences, fence_failures, steady
 from holdfast.manager.observe import Observations
 from holdfast.manager.power import PowerDesk
 from holdfast.manager.reports import Detector, Reports
 from holdfast.manager.room import RoomDesk, Solve
+from holdfast.manager.store_watch import Look
 from holdfast.ports import Clock, Compare, Delete, HealthProbe, Op, PowerFences, Put, Store
 from holdfast.store import keys
 from holdfast.store.codec import encode
 from holdfast.store.forward import ForwardStore
+from holdfast.store.measured import MeasuredStore
 from holdfast.store.mirror import WENT_BACK, Mirror
 
 T = TypeVar("T")
@@ -65,11 +69,15 @@ class Manager:
         solve: Solve | None = None,
         assess: Assess | None = None,
         push: Push | None = None,
+        look: Look | None = None,
+        send: Send | None = None,
     ) -> None:
         """`detector`: where suspicions come from; by default from the observers' reports (`report`). `solve`: looks for room
         when something does not fit, without holding up the event loop; None: nobody does. `assess`: computes the guarantee,
-        likewise. `push`: updates other name servers."""
-        self._store = store = ForwardStore(store, self._store_went_back)
+        likewise. `push`: updates other name servers. `look`: asks the store's members how they are. `send`: tells receivers
+        of alarms."""
+        measured = MeasuredStore(store, clock)
+        self._store = store = ForwardStore(measured, self._store_went_back)
         self._clock = clock
         self._node = node
         self._mirror = Mirror(store, notable=lambda change: self.observations.notable(change))  # noqa: PLW0108 – made below
@@ -84,6 +92,7 @@ class Manager:
         self._guarantee = GuaranteeKeeper(assess, self.wake)
         self._balancer = Balancer(assess, self.wake)
         self._names = NameDesk(self._mirror, clock, self.election, push)
+        self._alarms = AlarmDesk(self._mirror, clock, self.election, node, measured, devices, look=look, send=send)
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""
@@ -140,7 +149,7 @@ class Manager:
 
     async def _lead(self) -> None:
         self._begin_term()
-        helpers = [asyncio.create_task(self._renew()), asyncio.create_task(self._change_members())]
+        helpers = [asyncio.create_task(part) for part in (self._renew(), self._change_members(), self._alarms.run())]
         try:
             await self._caught_up(self.election.term_revision)
             self._incidents.begin_term()  # now the former leader's last word on its incidents is known
@@ -160,6 +169,7 @@ class Manager:
             self._guarantee.stop()
             self._balancer.stop()
             self._names.stop()
+            self._alarms.stop()
 
     def _begin_term(self) -> None:
         self.observations.begin_term(self.election.term)
@@ -172,6 +182,7 @@ class Manager:
         self._events = EventLog(self.election.term, self._clock)
         self._committer = Committer(self.election, self._events)
         self._names.begin_term(self._events)
+        self._alarms.begin_term(self._events)
 
     async def _turn(self) -> float:
         """One decision and what follows from it; gives when to look again. Store errors leave all to the next turn."""
@@ -266,20 +277,19 @@ class Manager:
         is left to be said."""
         now = self._clock.now()
         states = {name: node.state(view.timing, now) for name, node in view.nodes.items()}
-        notes = {name: _steady(text) for name, text in decision.notes.items()}
-        waiting = {name: _steady(text) for name, text in decision.waiting.items()}
         published = ManagerView(
             self._node,
             self.election.term,
             states,
-            notes,
-            waiting,
+            steady(decision.notes),
+            steady(decision.waiting),
             decision.hold,
             dict(decision.failed),
             {name: node.lost_networks for name, node in view.nodes.items() if node.lost_networks},
             self._guarantee.word,
         )
-        ops: list[Op] = [*self._incidents.puts(), *self._fence_failures(view)]
+        self._alarms.observe(view, published)
+        ops: list[Op] = [*self._incidents.puts(), *fence_failures(view, self._told, self._events)]
         if published != self._published:
             ops.append(Put(keys.MANAGER_VIEW, encode(published)))
             ops.extend(self._news(published))
@@ -294,21 +304,8 @@ class Manager:
             log.warning("view not published", error=str(error))
         return False
 
-    def _fence_failures(self, view: View) -> list[Put]:
-        """Events for power fencing that ended without a proof: of the 1st, 2nd, 4th, 8th… attempt, each once."""
-        news = []
-        for node in view.nodes.values():
-            power = node.power
-            rare = power is not None and power.attempts & (power.attempts - 1) == 0
-            if power is None or power.verified_off or not rare or self._told.get(node.id) == power:
-                continue
-            self._told[node.id] = power
-            text = f"power fencing of {node.id} failed, attempt {power.attempts}: {power.text}"
-            news.append(self._events.put("fence-failed", text, severity=Severity.WARNING, node=node.id))
-        return news
-
     def _news(self, new: ManagerView) -> list[Put]:
-        """Events for the differences between the last published view (at first: the former leader's) and this one."""
+        """Of this term's first view also who leads now."""
         old, news = self._published, []
         if old is None:
             text = f"the manager on {self._node} leads (term {new.term})"
@@ -317,26 +314,7 @@ class Manager:
                 old = self.observations.read(keys.MANAGER_VIEW, ManagerView)
             except StoreError as error:
                 log.warning("the former leader's view cannot be read", error=str(error))
-            if old is None:
-                return news
-        for name, state in new.nodes.items():
-            before = old.nodes.get(name)
-            if before != state:
-                why = f": {new.notes[name]}" if name in new.notes else ""
-                news.append(self._events.put(f"node-{state}", f"{name} is {state}{why}", node=name))
-        if new.hold != old.hold:
-            news.append(self._events.put("hold" if new.hold else "hold-ended", new.hold or "no hold any more"))
-        if (said := guarantee_news(old.guarantee, new.guarantee)) is not None:
-            kind, text = said
-            severity = Severity.INFO if new.guarantee and new.guarantee.holds else Severity.WARNING
-            news.append(self._events.put(kind, text, severity=severity))
-        for name, how in new.failed.items():
-            if old.failed.get(name) != how:
-                news.append(self._events.put("instance-failed", how, severity=Severity.ERROR, instance=name))
-        for name, why in new.waiting.items():
-            if old.waiting.get(name) != why:
-                news.append(self._events.put("instance-waiting", f"{name} waits: {why}", instance=name))
-        return news
+        return news + (differences(old, new, self._events) if old is not None else [])
 
     # --- in the background of a term --------------------------------------------------------------------------------------
 
@@ -386,13 +364,3 @@ class Manager:
                 await self._mirror.changed.wait()
         except TimeoutError:
             pass
-
-
-def _steady(text: str) -> str:
-    """Countdowns would make a new view (and a write) each second: people see the length of the wait, not its rest."""
-    words = text.split()
-    return " ".join("…" if _is_number(word) and words[i + 1 : i + 2] == ["s"] else word for i, word in enumerate(words))
-
-
-def _is_number(word: str) -> bool:
-    return word.replace(".", "", 1).isdigit()

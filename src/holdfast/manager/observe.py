@@ -16,7 +16,10 @@ from holdfast.store.view import instance_view, node_view, said, timing_of, view_
 
 T = TypeVar("T")
 
-UNREAD = (keys.EVENTS, keys.INCIDENTS, keys.SESSIONS, keys.USERS, keys.DNS)
+UNREAD = (
+    keys.EVENTS, keys.INCIDENTS, keys.SESSIONS, keys.USERS, keys.DNS, keys.ALARMS, keys.RECEIVERS, keys.DELIVERIES,
+    keys.REPORTS,
+)  # fmt: skip
 """No decision depends on what is below these."""
 
 
@@ -119,7 +122,7 @@ class Observations:
     def notable(self, change: Change) -> bool:
         """Can this change alter a decision? A beat that says nothing new of a node that nobody missed cannot."""
         key = change.key
-        if key in (keys.MANAGER_ALIVE, keys.MANAGER_VIEW) or key.startswith(UNREAD):
+        if key in (keys.MANAGER_ALIVE, keys.MANAGER_VIEW, keys.MANAGER_HEALTH) or key.startswith(UNREAD):
             return False
         if not _is_beat(key):
             return True

@@ -228,3 +228,74 @@ def drill_request(node: str) -> str:
 
 def drill_answer(node: str) -> str:
     return f"{NODES}{node}/drill"
+
+
+ALARMS = "alarms/"
+RECEIVERS = "spec/alarms/receivers/"
+DELIVERIES = "alarms-sent/"
+REPORTS = "reports/"
+MANAGER_HEALTH = "manager/health"
+
+
+def alarm(alarm_id: str) -> str:
+    return f"{ALARMS}{alarm_id}"
+
+
+def receiver(name: str) -> str:
+    return f"{RECEIVERS}{name}"
+
+
+def delivery(receiver: str) -> str:
+    """What a receiver of alarms was told."""
+    return f"{DELIVERIES}{receiver}"
+
+
+def report(node: str) -> str:
+    """What a node says of itself for people."""
+    return f"{REPORTS}{node}"
+
+
+TOKENS = "tokens/"
+TOKEN_USES = "token-uses/"
+LOGIN_FAILURES = "login-failures/"
+AUDIT = "audit/"
+
+
+def token(token_hash: str) -> str:
+    return f"{TOKENS}{token_hash}"
+
+
+def token_use(token_id: str) -> str:
+    return f"{TOKEN_USES}{token_id}"
+
+
+def login_failures(what: str, subject_hash: str) -> str:
+    """`what`: `pair`, `address` or `account`."""
+    return f"{LOGIN_FAILURES}{what}/{subject_hash}"
+
+
+def audit(revision: int, suffix: str) -> str:
+    """In the order of what was done: the store's revision just before it."""
+    return f"{AUDIT}{revision:020d}-{suffix}"
+
+
+CA_KEY_OTHER = "secrets/ca-key-other"
+"""While the authority is rotated: the key of the one to come, then of the former one. Encrypted as CA_KEY."""
+TRUST = "trust/authority"
+TRUST_NODES = "trust/nodes/"
+SEALED = "trust/sealed/"
+JOIN_TOKENS = "trust/tokens/"
+
+
+def trust_node(node: str) -> str:
+    """Certificates of a node, and what it asks for and has."""
+    return f"{TRUST_NODES}{node}"
+
+
+def sealed(node: str) -> str:
+    """The shared secrets, for this node's eyes only."""
+    return f"{SEALED}{node}"
+
+
+def join_token(token_id: str) -> str:
+    return f"{JOIN_TOKENS}{token_id}"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Draft
 from holdfast.core.model import FenceDeviceSpec
-from holdfast.errors import Conflict, HoldfastError
+from holdfast.errors import Conflict
+from holdfast.fencing.power.check import check_device
 from holdfast.ports import PowerFences, Store
 
 TIMEOUT_S = 10.0
@@ -20,6 +21,8 @@ class DeviceTest:
     ok: bool
     text: str
     advice: str = ""
+    lies: bool = False
+    """It says what cannot be: a claim that trusts it would run instances twice."""
 
 
 async def test(store: Store, node_id: str, fences: PowerFences | None) -> list[DeviceTest]:
@@ -35,25 +38,5 @@ async def test(store: Store, node_id: str, fences: PowerFences | None) -> list[D
 
 
 async def _test(device: FenceDeviceSpec, fences: PowerFences, *, up: bool) -> DeviceTest:
-    if device.type == "manual":
-        return DeviceTest(device.name, device.type, True, "a person confirms the death of this node")
-    try:
-        fence = fences.open(device)
-        try:
-            reading = await fence.read(timeout=TIMEOUT_S)
-        finally:
-            await fence.close()
-    except HoldfastError as error:
-        return DeviceTest(device.name, device.type, False, error.message, error.advice)
-    if reading.state not in ("on", "off"):
-        advice = "Power fencing would prove nothing with it. Check its options and the account's rights."
-        return DeviceTest(device.name, device.type, False, f"power state unknown: {reading.detail}", advice)
-    if up and reading.state == "off":
-        return DeviceTest(
-            device.name,
-            device.type,
-            False,
-            "says that the power is off, but the node is up",
-            "It belongs to another machine, or lies: a claim that trusts it would run instances twice. Correct it now.",
-        )
-    return DeviceTest(device.name, device.type, True, f"answers; power is {reading.state}. {reading.detail}".strip())
+    found = await check_device(device, fences, up=up, timeout=TIMEOUT_S)
+    return DeviceTest(device.name, device.type, found.ok, found.text, found.advice, found.lies)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from holdfast.api.operations import checks, planning
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.clock import SystemClock
 from holdfast.core.model import Desired, InstanceSpec, NodeState, Placement
 from holdfast.core.policy import BringBack, HaPause, Maintenance, NodeHealth, PauseMode
 from holdfast.errors import Conflict, InvalidInput
@@ -118,7 +119,7 @@ async def pause(store: Store, actor: Actor, *, mode: str = "freeze", reason: str
             raise Conflict(
                 f"high availability is paused already, by {old.operator or 'somebody'}", "End it: holdfast ha resume."
             )
-        draft.put(keys.PAUSE, HaPause(PauseMode(mode), actor.name, reason))
+        draft.put(keys.PAUSE, HaPause(PauseMode(mode), actor.name, reason, SystemClock().wall()))
         draft.warn("Nothing is recovered while high availability is paused. End it with `holdfast ha resume`.")
         return f"high availability is paused (mode {mode})"
 
