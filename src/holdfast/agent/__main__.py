@@ -18,6 +18,7 @@ import structlog
 from holdfast import logs
 from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
+from holdfast.agent.drill import DrillDuty
 from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import capacity, read_identity
 from holdfast.agent.node_secrets import NodeSecrets
@@ -145,7 +146,8 @@ class Agent:
             refuses=RefusalProbe(self._config.management_address).refuses,
         )
         living = asyncio.create_task(session.run())
-        self._spawn(beacon.run(), self._follow(), self._prepare())
+        drill = DrillDuty(self._config.id, self._store, self._mirror, self._runner, cluster.shared_root, self._clock)
+        self._spawn(beacon.run(), self._follow(), self._prepare(), drill.run())
         ended = asyncio.create_task(self._ending.wait())
         await asyncio.wait([living, ended, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in [living, *self._tasks]:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.core.dns_model import DnsRecords, Secondary, UpdateState, UpdateTarget, Zone
+from holdfast.core.drill import Drill, DrillAnswer
 from holdfast.core.history import Event, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
@@ -81,6 +82,8 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.DNS_SECONDARIES, Secondary),
     (keys.DNS_RECORDS, DnsRecords),
     (keys.DNS_STATES, UpdateState),
+    (keys.DRILLS, Drill),
+    (keys.DRILLING, str),
 )
 _NODE_KINDS: dict[str, type[Any]] = {
     "beat": Beat,
@@ -88,6 +91,7 @@ _NODE_KINDS: dict[str, type[Any]] = {
     "confirmed-dead": DeathConfirmation,
     "health": NodeHealth,
     "switched-off": SwitchedOff,
+    "drill": DrillAnswer,
 }
 
 

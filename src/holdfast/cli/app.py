@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "backup": ("holdfast.cli.backup", "Backup gateways for restic: clusters, their nodes and users."),
     "dns": ("holdfast.cli.dns", "Names of gateways and services: zones, update targets, what is published."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
+    "drill": ("holdfast.cli.drill", "Find out before it is needed whether a failover would work."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (
         "holdfast.cli.sim",

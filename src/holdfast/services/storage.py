@@ -58,13 +58,17 @@ class SharedStorage:
         an empty volume. One that is full is there: what it holds can be served. Raises DriverError."""
         await self.run(self._check, timeout=timeout, what="checking that it is there and writable")
 
-    def _check(self) -> None:
+    def require_mounted(self) -> None:
+        """Blocks, so only for work that `run` was given. Raises DriverError."""
         if not self.root.is_mount() and not (self.root / MARKER).exists():
             raise DriverError(
                 f"the shared storage is not mounted at {self.root}",
                 f"Mount it there, or, if {self.root} is itself a directory of a shared file system, "
                 f"create the file {self.root / MARKER} once.",
             )
+
+    def _check(self) -> None:
+        self.require_mounted()
         probe = self.root / f".holdfast-write-check-{socket.gethostname()}"
         try:
             with probe.open("wb") as file:
