@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import structlog
 
+from holdfast import __version__
 from holdfast.agent.identity import Identity
 from holdfast.core.model import Beat, BeatPhase, Fence, WatchdogAttestation
 from holdfast.core.timing import Timing
@@ -109,6 +110,7 @@ class Renewal:
             memory_mib=memory_mib,
             leaving=leaving,
             paused=paused,
+            version=__version__,
         )
         fence_key, beat_key = keys.fence(self._node), keys.beat(self._node)
         sent_at = self._clock.now()  # BEFORE sending: validity is counted from here, never from the reply

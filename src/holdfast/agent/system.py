@@ -20,6 +20,7 @@ from holdfast.config import NodeConfig
 from holdfast.core.model import ManagementMember, ManagementSpec, NodeSpec, Placement
 from holdfast.errors import HoldfastError
 from holdfast.ports import Clock, Runner, Store, Unit
+from holdfast.software import is_current
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
 from holdfast.store.etcd import EtcdMember, etcd_unit
@@ -32,6 +33,8 @@ CHECK_S = 0.5
 STOP_GRACE_S = 5.0
 PANEL = "panel/admin"
 NAME_SERVER = "nameserver"
+OURS = ("manager", NAME_SERVER, "panel")
+"""System units that are Holdfast's own program, and hold nothing that would be missed for a second."""
 
 
 class FollowedStore(Store, Protocol):
@@ -66,6 +69,7 @@ class SystemUnits:
         self._data = state / "etcd"
         self._endpoints: tuple[str, ...] = config.endpoints
         self._ending = False
+        self._renewed = False
         self._certified: tuple[str, NodeSpec] | None = None
         """Virtual IP and node for which the certificate was found good."""
 
@@ -74,6 +78,7 @@ class SystemUnits:
         failure = ""
         while not self._ending:
             try:
+                await self._replace_older()
                 await self._look_after()
                 failure = ""
             except (HoldfastError, OSError) as error:
@@ -82,6 +87,16 @@ class SystemUnits:
                 failure = str(error)
             await self._clock.sleep(CHECK_S)
         await asyncio.Event().wait()
+
+    async def _replace_older(self) -> None:
+        """Once: daemons of ours that a former agent of another version started end here, and are started anew as usual."""
+        if self._renewed:
+            return
+        for unit in set(OURS) & set(await self._runner.running()):
+            if not is_current(self._config.run_dir, unit):
+                log.info("replaced: it is of another version than its agent", unit=unit)
+                await self._runner.stop(unit, grace_s=STOP_GRACE_S)
+        self._renewed = True
 
     async def end(self) -> None:
         """The node shuts down: the manager resigns, then the member of the store hands its leadership over and ends."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from holdfast import config as node_config
 from holdfast.api import listen
 from holdfast.errors import HoldfastError
+from holdfast.software import announce
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         config = node_config.load(arguments.config)
+        announce(config.run_dir, "panel")
         tcp = listen.tcp_sockets(arguments.port)
         local = listen.unix_socket(config.api_socket)
         mine = config.api_socket.stat().st_ino

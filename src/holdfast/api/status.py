@@ -88,6 +88,8 @@ class NodeStatus:
     returning: tuple[str, ...] = ()
     """Instances that are to be brought back after a maintenance."""
     health: NodeHealth = field(default_factory=NodeHealth)
+    version: str = ""
+    """Of its agent, by its last beat; empty: not seen yet, or from before agents told it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,7 @@ def _node(records: Records, spec: NodeSpec, view: ManagerView | None, placed: di
         maintenance=records.values.get(keys.maintenance(spec.id)),
         returning=returning.instances if returning else (),
         health=records.values.get(keys.health(spec.id)) or NodeHealth(),
+        version=beat.version if beat else "",
     )
 
 

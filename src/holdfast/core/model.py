@@ -242,7 +242,7 @@ class WatchdogAttestation:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A node's renewal in the store (key nodes/<id>/beat), written only by its agent, by compare-and-swap."""
+    """A node's renewal in the store (key nodes/<id>/beat), written only by its agent (whose `version` it tells), by CAS."""
 
     session: str
     """Identifies one run of the agent on one boot."""
@@ -260,15 +260,15 @@ class Beat:
     """Going down on purpose: `migrate` (its instances move off first), `failover`, `freeze` (they wait). Empty: it stays."""
     paused: bool = False
     """It acknowledged that high availability is paused: no watchdog enforces its deadline (design, section 8: ha-pause)."""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A node's fence record (key nodes/<id>/fence): written once at join, then only by claims; epoch only grows."""
+    """A node's fence record (key nodes/<id>/fence): written once at join (no proof), then by claims; epoch only grows."""
 
     epoch: int
     proof: Proof | None = None
-    """None for the initial record."""
     claimed_session: str = ""
     """Session of the beat that the claim was compared with."""
     term: int = 0

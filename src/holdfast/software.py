@@ -1,0 +1,27 @@
+"""Which version of Holdfast a running daemon of ours is: it says so itself, in the run directory, when it starts.
+
+Installing another version replaces no process. An agent that starts finds out by this which daemons of its node are older.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+from holdfast import __version__
+
+
+def announce(run_dir: str, unit: str) -> None:
+    """This process is the unit. Said before anything else; where that cannot be written it counts as older."""
+    with suppress(OSError):
+        _file(run_dir, unit).write_text(__version__)
+
+
+def is_current(run_dir: str, unit: str) -> bool:
+    """The unit's process is of the version that asks."""
+    try:
+        return _file(run_dir, unit).read_text() == __version__
+    except OSError:
+        return False
+
+
+def _file(run_dir: str, unit: str) -> Path:
+    return Path(run_dir) / f"{unit}.version"
