@@ -52,6 +52,8 @@ class BootSpec:
     memory_mib: int = 0
     shared_lost: bool = False
     """The shared storage is lost for this host: see storage.py."""
+    base: str = "/"
+    """Root directory that the host begins with. Another one than the machine's has systemd as its init."""
     extra_files: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -116,7 +118,7 @@ def _build_root(spec: BootSpec) -> None:
     fresh = not upper.exists()
     for directory in (root, upper, work):
         directory.mkdir(parents=True, exist_ok=True)
-    kernel.mount("overlay", root, "overlay", data=f"lowerdir=/,upperdir={upper},workdir={work}")
+    kernel.mount("overlay", root, "overlay", data=f"lowerdir={spec.base},upperdir={upper},workdir={work}")
     if fresh:
         _clean_disk(root)
     _mount_devices(root / "dev", spec.watchdog_data)
@@ -131,7 +133,7 @@ def _build_root(spec: BootSpec) -> None:
     if spec.shared_lost:
         storage.lose(root / "shared")
     _hide(root, spec.state_dir)
-    _mount_proc_and_sys(root, spec.boot_id)
+    _mount_proc_and_sys(root, spec.boot_id, read_only=spec.base != "/")
     _show_size(root, spec.cores, spec.memory_mib)
     _write_etc(root, spec)
     os.chdir(root)
@@ -170,7 +172,8 @@ def _mount_devices(dev: Path, watchdog_data: str) -> None:
         kernel.mount("lab-watchdog", dev / "watchdog", "fuse", kernel.MS_NOSUID | kernel.MS_NODEV, watchdog_data)
 
 
-def _mount_proc_and_sys(root: Path, boot_id: str) -> None:
+def _mount_proc_and_sys(root: Path, boot_id: str, *, read_only: bool) -> None:
+    """`read_only`: /sys, as systemd wants it where devices are not its own to manage (systemd.io/CONTAINER_INTERFACE)."""
     proc = root / "proc"
     kernel.mount("proc", proc, "proc")
     boot_id_file = root / "run/.boot_id"
@@ -182,7 +185,7 @@ def _mount_proc_and_sys(root: Path, boot_id: str) -> None:
     kernel.bind(proc / "sys/net", proc / "sys/net")
     kernel.mount("", proc / "sys/net", flags=kernel.MS_BIND | kernel.MS_REMOUNT)
     kernel.bind(boot_id_file, proc / "sys/kernel/random/boot_id", read_only=True)
-    kernel.mount("sysfs", root / "sys", "sysfs")
+    kernel.mount("sysfs", root / "sys", "sysfs", kernel.MS_RDONLY if read_only else 0)
     kernel.mount("cgroup2", root / "sys/fs/cgroup", "cgroup2")
 
 

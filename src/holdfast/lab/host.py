@@ -25,6 +25,11 @@ _DEATH_S = 15.0
 _MOST_RESOLVERS = 3
 """The C library asks no more."""
 _INIT = Path(__file__).with_name("init.sh")
+_NOT_OURS = "-sys_module,-sys_time,-sys_rawio,-syslog,-mac_admin,-mac_override"
+_SYSTEMD = ("/usr/bin/setpriv", f"--bounding-set={_NOT_OURS}", f"--inh-caps={_NOT_OURS}", "/sbin/init")
+"""It would set the machine's clock and load modules into its kernel."""
+_SYSTEMD_POWER_OFF = signal.SIGRTMIN + 4
+"""See systemd(1), Signals."""
 
 
 class BootFailed(HoldfastError):
@@ -131,7 +136,12 @@ class Host:
 
     def shut_down(self) -> None:
         """Ask for a graceful end, as the power button does."""
-        os.kill(self.pid, signal.SIGTERM)
+        os.kill(self.pid, _SYSTEMD_POWER_OFF if self._base else signal.SIGTERM)
+
+    @property
+    def _base(self) -> str:
+        """Directory that the host's root begins with, other than the machine's own."""
+        return self._options.base if self.layout.is_node else ""
 
     def _watchdog_fired(self, boot: int) -> None:
         """Runs in its own thread: the watchdog's own thread must stay free to be stopped."""
@@ -206,6 +216,8 @@ class Host:
         init = ("/usr/bin/tini", "--", "/bin/sh", str(_INIT))
         if layout.name == CLIENT:
             init = ("/usr/bin/tini", "--", "/bin/sleep", "infinity")
+        if self._base:
+            init, environment = _SYSTEMD, {"PATH": SEARCH_PATH, "container": "holdfast-lab"}
         return BootSpec(
             name=layout.name,
             netns=layout.netns,
@@ -221,12 +233,13 @@ class Host:
             environment=environment,
             hosts_file=hosts_file(lab),
             resolv_conf=_resolvers(lab) if layout.name == CLIENT else "# Nodes know each other by /etc/hosts.\n",
-            binds=checkout_directories(),
+            binds=() if self._base else checkout_directories(),
             watchdog_data=self._watchdog.mount_data() if self._watchdog else "",
             clock_offset_s=int(self._options.clock_offsets.get(layout.name, 0)),
             cores=cores,
             memory_mib=memory_mib,
             shared_lost=self.shared_lost,
+            base=self._base or "/",
             extra_files=_bmc_certificates(lab),
         )
 

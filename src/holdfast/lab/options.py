@@ -40,6 +40,9 @@ class LabOptions:
     reboot_delay_s: float = 2.0
     """Between a watchdog reset and the next boot: the time the firmware would take."""
 
+    base: str = ""
+    """Directory with the root of a Debian that has systemd: nodes are fresh machines of that kind, instead of this machine
+    with the lab's own init. Goes with `cluster=False`."""
     panel_port: int = 0
     """Port on the machine's 127.0.0.1 that leads to the panel; 0: none."""
 
