@@ -1,4 +1,4 @@
-"""What is wrong now, from what the manager sees: conditions with stable ids; `core.alarm_life` makes alarms of them. Pure."""
+"""What is wrong now, from what the manager sees: conditions with stable ids. `core.alarm_life` makes alarms of them."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
