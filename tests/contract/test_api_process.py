@@ -19,7 +19,8 @@ import pytest
 from etcd_members import Members, free_port, running
 
 from holdfast import config as node_config
-from holdfast.api.auth import set_password
+from holdfast.api.operations import users
+from holdfast.api.operations.draft import Actor
 from holdfast.cli import main
 from holdfast.clock import SystemClock
 from holdfast.core.model import ClusterSpec, NodeSpec, Role
@@ -92,7 +93,7 @@ async def _fill(members: Members) -> None:
             keys.node_spec("n1"): NodeSpec("n1", (Role.MANAGEMENT,), {"management": "127.0.0.1"}),
         }
         await store.txn([], [Put(key, codec.encode(value)) for key, value in values.items()])
-        await set_password(store, "admin", PASSWORD, create=True)
+        await users.create(store, Actor("setup"), name="admin", role="admin", password=PASSWORD)
     finally:
         await store.close()
 

@@ -14,7 +14,8 @@ from api_world import FakeFences, FakeProbe, build, memory_store, put
 
 from holdfast.api import listen
 from holdfast.api.app import Local, create_app
-from holdfast.api.auth import set_password
+from holdfast.api.operations import users
+from holdfast.api.operations.draft import Actor
 from holdfast.api.context import ApiContext, make_context
 from holdfast.api.server import make_server
 from holdfast.cli import main
@@ -143,7 +144,7 @@ def served(
     async def serve() -> None:
         store = memory_store()
         await build(store)
-        await set_password(store, "admin", PASSWORD, create=True)
+        await users.create(store, Actor("setup"), name="admin", role="admin", password=PASSWORD)
         context = make_context(
             "n1",
             store,

@@ -12,8 +12,10 @@ from api_world import FakeFences, FakeProbe, build, memory_store, put
 from starlette.types import ASGIApp
 
 from holdfast.api.app import Local, create_app
-from holdfast.api.auth import CSRF_HEADER, set_password
+from holdfast.api.auth import CSRF_HEADER
 from holdfast.api.context import ApiContext, make_context
+from holdfast.api.operations import users
+from holdfast.api.operations.draft import Actor
 from holdfast.clock import SystemClock
 from holdfast.core.history import Incident
 from holdfast.core.model import FenceDeviceSpec, NodeSpec
@@ -50,7 +52,7 @@ async def running(faults: Faults | None = None) -> AsyncIterator[World]:
     faults = faults or Faults()
     store = memory_store(faults)
     await build(store)
-    await set_password(store, "admin", PASSWORD, create=True)
+    await users.create(store, Actor("setup"), name="admin", role="admin", password=PASSWORD)
     context = make_context(
         "n1",
         store,
@@ -111,18 +113,23 @@ async def test_login_by_cookie_and_by_token(world: World) -> None:
     async with world.client(headers={"authorization": f"Bearer {token}"}) as client:
         assert (await client.get("/api/v1/status")).status_code == 401, "logged out"
     async with world.client(headers={"authorization": f"Bearer {await world.token()}"}) as client:
-        assert (await client.get("/api/v1/session")).json() == {"user": "admin", "via": "session", "node": "n1"}
+        assert (await client.get("/api/v1/session")).json() == {
+            "user": "admin",
+            "via": "session",
+            "role": "admin",
+            "node": "n1",
+        }
 
 
 async def test_wrong_passwords_tell_nothing_and_are_limited(world: World) -> None:
     async with world.client() as client:
         answers = [
             await client.post("/api/v1/login", json={"name": name, "password": "wrong password"})
-            for name in ("admin", "nobody", "a/b", "admin", "admin", "admin")
+            for name in ("admin", "nobody", "a/b", "admin", "admin", "admin", "admin", "admin")
         ]
-    assert [answer.status_code for answer in answers] == [403] * 5 + [429]
-    assert len({answer.text for answer in answers[:5]}) == 1
-    assert "Wait" in answers[5].json()["advice"]
+    assert [answer.status_code for answer in answers] == [403] * 7 + [429]
+    assert len({answer.text for answer in answers[:7]}) == 1
+    assert "Wait" in answers[7].json()["advice"]
 
 
 async def test_the_store_never_sees_tokens_or_passwords(world: World) -> None:

@@ -1,38 +1,47 @@
-"""Who may ask: passwords, sessions, and the limit on guessing.
+"""Who asks: sessions of people who logged in, and API tokens of programs.
 
-A session is a random token; the store keeps only its SHA-256, with an expiry by lease (a lease is good enough for clean-up
-of sessions; nothing of the safety protocol hangs on it). Every panel process sees all sessions through its watch, so a
-fail-over asks nobody to log in again, and pages can still be read while the store is away.
+A session is a random token; the store keeps only its SHA-256, with an expiry by lease when it is not used (a lease is good
+enough for clean-up of sessions; nothing of the safety protocol hangs on it) and an end of its absolute life by the wall
+clock. Every panel process sees all sessions through its watch, so a fail-over asks nobody to log in again, and pages can
+still be read while the store is away. An API token looks different, is sent as a bearer only, and holds its scopes as far
+as its owner's role does.
 """
 
 import asyncio
-import hashlib
 import secrets
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 
-from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from holdfast.api.operations.checks import not_found
-from holdfast.api.operations.draft import Actor
-from holdfast.bootstrap.users import User, make_user
-from holdfast.errors import HoldfastError, NotPermitted, StoreError
+from holdfast.api.attempts import Attempts, TooManyAttempts, with_familiar
+from holdfast.api.audit import Trail
+from holdfast.api.operations.actor import Actor
+from holdfast.api.operations.audited import plain
+from holdfast.api.people import TOKEN_PREFIX, People, Session, Token, TokenUse, digest, later
+from holdfast.api.permissions import Role
+from holdfast.bootstrap.users import HASHER, User
+from holdfast.errors import NotPermitted, StoreError
 from holdfast.ports import Clock, Compare, Delete, Put, Store
 from holdfast.store import codec, keys
 
-COOKIE = "holdfast_session"
+__all__ = ["COOKIE", "CSRF_HEADER", "Authenticator", "NotLoggedIn", "TooManyAttempts"]
+
+COOKIE = "__Host-holdfast"
+"""The prefix makes browsers refuse it unless it is Secure, for this host alone and for all paths."""
 CSRF_HEADER = "x-holdfast-request"
 """Any value will do: a page of another site cannot set it without a CORS permission, which is never given."""
 
 SESSION_TTL_S = 12 * 3600
 """A session lasts this long after its last renewal."""
+SESSION_LIFE_S = 7 * 24 * 3600
+"""And never longer than this, however much it is used."""
 RENEW_AFTER_S = 600
 """A session in use is renewed at most this often."""
-
-FAILURES = 5
-WINDOW_S = 60.0
-"""After FAILURES wrong passwords from one address within this time further ones are refused unread."""
-TRACKED = 10_000
+USE_EVERY_S = 300.0
+"""The last use of an API token is written at most this often."""
+LOOKUPS = 10
+"""Tokens that are not in memory are looked up in the store at most so often per address and second."""
 
 
 class NotLoggedIn(NotPermitted):
@@ -40,54 +49,8 @@ class NotLoggedIn(NotPermitted):
 
     http_status = 401
 
-    def __init__(self) -> None:
-        super().__init__("you are not logged in", "Log in with `holdfast login`, or in the panel at /login.")
-
-
-class TooManyAttempts(NotPermitted):
-    """The login is refused unread."""
-
-    http_status = 429
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """What the store keeps of a session (key sessions/<sha256 of the token>)."""
-
-    user: str
-    wall: str
-    """When it began, for people only."""
-    lease: int = 0
-
-
-class Attempts:
-    """Counts failed logins in this process."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failures: dict[str, list[float]] = {}
-
-    def check(self, *sources: str) -> None:
-        """Raises TooManyAttempts."""
-        for source in sources:
-            recent = self._recent(source)
-            if len(recent) >= FAILURES:
-                wait = int(WINDOW_S - (self._clock.now() - recent[0])) + 1
-                raise TooManyAttempts("too many wrong passwords", f"Wait {wait} seconds, then try again.")
-
-    def failed(self, *sources: str) -> None:
-        if len(self._failures) > TRACKED:
-            self._failures.clear()
-        for source in sources:
-            self._failures[source] = [*self._recent(source), self._clock.now()]
-
-    def succeeded(self, *sources: str) -> None:
-        for source in sources:
-            self._failures.pop(source, None)
-
-    def _recent(self, source: str) -> list[float]:
-        limit = self._clock.now() - WINDOW_S
-        return [at for at in self._failures.get(source, ()) if at > limit]
+    def __init__(self, message: str = "you are not logged in") -> None:
+        super().__init__(message, "Log in with `holdfast login`, or in the panel at /login.")
 
 
 class Authenticator:
@@ -96,109 +59,192 @@ class Authenticator:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._attempts = Attempts(clock)
+        self.people = People()
+        """As the watch last delivered it (kept by StatusCache)."""
+        self.trail = Trail(store, clock)
+        self._attempts = Attempts(store, clock, self.people)
         self._hashing = asyncio.Semaphore(2)  # argon2id takes 64 MiB and a core each
-        self._hasher = PasswordHasher()
         self._nobody: str | None = None
-        self.sessions: dict[str, Session] = {}
-        """Token hash → session, as the watch last delivered them (kept by StatusCache)."""
         self._ended: set[str] = set()
         self._renewed: dict[str, float] = {}
+        self._used: dict[str, float] = {}
+        self._lookups: dict[str, list[float]] = {}
 
-    async def login(self, name: str, password: str, *, address: str = "") -> str:
-        """A new session's token. Raises NotPermitted, without a hint whether name or password was wrong."""
-        await self.check_password(name, password, address=address)
-        token = secrets.token_urlsafe(32)
-        lease = await self._store.lease(SESSION_TTL_S)
-        session = Session(name, self._clock.wall(), lease)
-        key = keys.session(_digest(token))
-        result = await self._store.txn([Compare(key, 0)], [Put(key, codec.encode(session), lease)])
-        assert result.succeeded, "a random token was there before"
-        self.sessions[_digest(token)] = session
+    async def login(self, name: str, password: str, *, address: str = "", agent: str = "") -> str:
+        """The token of a new session. Raises NotPermitted, without a hint whether name or password was wrong."""
+        user = await self.check_password(name, password, address=address)
+        user = await self._refreshed(user, password, address)
+        token = await self._begin_session(user, address, agent)
+        actor = Actor(user.name, "session", address, Role(user.role))
+        await self.trail.note(actor, "login", f"{user.name} logged in")
         return token
 
-    async def check_password(self, name: str, password: str, *, address: str = "") -> None:
-        """Raises NotPermitted or TooManyAttempts."""
-        # Counted per account *and* address, so that a stranger cannot lock an administrator out from afar.
-        sources = (f"{name} from {address}", f"address {address}")
-        self._attempts.check(*sources)
-        self._attempts.failed(*sources)  # until proven otherwise, so that guesses in parallel count as well
-        if not await self._right(name, password):
-            raise NotPermitted("wrong name or password", "Try again; root on a node can set it: holdfast password.")
-        self._attempts.succeeded(*sources)
+    async def renewed_session(self, name: str, *, address: str, agent: str) -> str:
+        """The token of a session for somebody who has just proven who they are, and whose former sessions have ended."""
+        entry = await self._store.get(keys.user(name))
+        if entry is None:
+            raise NotLoggedIn
+        return await self._begin_session(codec.decode(entry.value, User, entry.key), address, agent)
 
-    async def _right(self, name: str, password: str) -> bool:
-        entry = await self._store.get(keys.user(name)) if _plain(name) else None
+    async def _begin_session(self, user: User, address: str, agent: str) -> str:
+        token = secrets.token_urlsafe(32)
+        lease = await self._store.lease(SESSION_TTL_S)
+        session = Session(
+            user.name,
+            self._clock.wall(),
+            lease,
+            stamp=user.stamp,
+            id=secrets.token_hex(4),
+            address=address,
+            agent=plain(agent, 200),
+            ends=later(self._clock.wall(), SESSION_LIFE_S),
+        )
+        key = keys.session(digest(token))
+        result = await self._store.txn([Compare(key, 0)], [Put(key, codec.encode(session), lease)])
+        assert result.succeeded, "a random token was there before"
+        self.people.sessions[digest(token)] = session
+        return token
+
+    def session_id(self, token: str) -> str:
+        """What names the session in lists; empty where it is not known (yet)."""
+        session = self.people.sessions.get(digest(token))
+        return session.id if session else ""
+
+    async def check_password(self, name: str, password: str, *, address: str = "") -> User:
+        """The account. Raises NotPermitted or TooManyAttempts."""
+        try:
+            self._attempts.begin(name, address)
+        except TooManyAttempts:
+            await self.trail.note(self._unknown(name, address), "login-refused", "a login was refused unread")
+            raise
+        user = await self._right(name, password)
+        if user is None:
+            await self._attempts.failed(name, address)
+            await self.trail.note(self._unknown(name, address), "login-failed", "wrong name or password")
+            raise NotPermitted("wrong name or password", "Try again; root on a node can set it: holdfast password.")
+        self._attempts.succeeded(name, address)
+        return user
+
+    def _unknown(self, name: str, address: str) -> Actor:
+        """Somebody who says so. A name that is no account may be a password in the wrong field, so it is kept nowhere."""
+        return Actor(name if name in self.people.users else "", "login", address, Role.VIEWER)
+
+    async def _right(self, name: str, password: str) -> User | None:
+        entry = await self._store.get(keys.user(name)) if can_be_name(name) else None
         user = codec.decode(entry.value, User, entry.key) if entry else None
         if self._nobody is None:
-            self._nobody = await asyncio.to_thread(self._hasher.hash, secrets.token_urlsafe(16))
+            self._nobody = await asyncio.to_thread(HASHER.hash, secrets.token_urlsafe(16))
         async with self._hashing:
-            # An unknown name costs as much time as a known one.
+            # An unknown or disabled name costs as much time as a known one.
             right = await asyncio.to_thread(self._verify, user.password_hash if user else self._nobody, password)
-        return right and user is not None
+        return user if right and user is not None and not user.disabled else None
 
     def _verify(self, password_hash: str, password: str) -> bool:
         try:
-            return self._hasher.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
+            return HASHER.verify(password_hash, password)
+        except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
-    async def logout(self, token: str) -> None:
-        digest = _digest(token)
-        self._ended.add(digest)
-        self.sessions.pop(digest, None)
-        key = keys.session(digest)
-        await self._store.txn([], [Delete(key)])
+    async def _refreshed(self, user: User, password: str, address: str) -> User:
+        """The account with this network as familiar, and its hash renewed where the parameters have changed."""
+        new = replace(user, familiar=with_familiar(user, address))
+        if HASHER.check_needs_rehash(user.password_hash):
+            new = replace(new, password_hash=await asyncio.to_thread(HASHER.hash, password))
+        if new == user:
+            return user
+        entry = await self._store.get(keys.user(user.name))
+        if entry is not None and codec.decode(entry.value, User, entry.key) == user:
+            compare = [Compare(entry.key, entry.mod_revision)]
+            await self._store.txn(compare, [Put(entry.key, codec.encode(new))])  # lost: the next login does it
+        return new
 
-    async def whose(self, token: str) -> Actor:
-        """The actor a token belongs to. Raises NotLoggedIn; StoreError if that cannot be told now."""
-        digest = _digest(token)
-        if digest in self._ended:
+    async def logout(self, token: str) -> None:
+        hashed = digest(token)
+        self._ended.add(hashed)
+        self.people.sessions.pop(hashed, None)
+        await self._store.txn([], [Delete(keys.session(hashed))])
+
+    async def whose(self, token: str, *, address: str = "") -> Actor:
+        """The actor a bearer belongs to. Raises NotLoggedIn; StoreError if that cannot be told now."""
+        if token.startswith(TOKEN_PREFIX):
+            return await self._whose_token(token, address)
+        return await self.whose_session(token, address=address)
+
+    async def whose_session(self, token: str, *, address: str = "") -> Actor:
+        """The same for what only a session may open: a cookie. Raises NotLoggedIn; StoreError."""
+        hashed = digest(token)
+        if hashed in self._ended:
             raise NotLoggedIn
-        session = self.sessions.get(digest)
+        session = self.people.sessions.get(hashed)
         if session is None:
             # Perhaps it began a moment ago on another node and the watch lags behind.
-            entry = await self._store.get(keys.session(digest))
+            self._allow_lookup(address)
+            entry = await self._store.get(keys.session(hashed))
             if entry is None:
                 raise NotLoggedIn
             session = codec.decode(entry.value, Session, entry.key)
-        await self._renew(digest, session)
-        return Actor(session.user, "session")
+        if session.ends and self._clock.wall() >= session.ends:
+            raise NotLoggedIn("your session has reached the end of its life")
+        user = await self._account(session.user)
+        if user is None or user.disabled or user.stamp != session.stamp:
+            raise NotLoggedIn
+        await self._renew(hashed, session)
+        return Actor(session.user, "session", address, Role(user.role))
 
-    async def _renew(self, digest: str, session: Session) -> None:
+    async def _account(self, name: str) -> User | None:
+        known = self.people.users.get(name)
+        if known is not None:
+            return known
+        entry = await self._store.get(keys.user(name))
+        return codec.decode(entry.value, User, entry.key) if entry else None
+
+    async def _whose_token(self, text: str, address: str) -> Actor:
+        hashed = digest(text)
+        token = self.people.tokens.get(hashed)
+        if token is None:
+            self._allow_lookup(address)
+            entry = await self._store.get(keys.token(hashed))
+            if entry is None:
+                raise NotLoggedIn("this API token does not exist (any more)")
+            token = codec.decode(entry.value, Token, entry.key)
+        if token.expires and self._clock.wall() >= token.expires:
+            raise NotLoggedIn("this API token has expired")
+        owner = await self._account(token.owner)
+        if owner is None or owner.disabled:
+            raise NotLoggedIn("the account that this API token belongs to is closed")
+        await self._note_use(token, address)
+        return Actor(token.owner, f"token:{token.name}", address, Role(owner.role), token.scopes)
+
+    async def _note_use(self, token: Token, address: str) -> None:
         now = self._clock.now()
-        if now - self._renewed.setdefault(digest, now) < RENEW_AFTER_S:
+        if now - self._used.get(token.id, -USE_EVERY_S) < USE_EVERY_S:
             return
-        self._renewed[digest] = now
+        self._used[token.id] = now
+        with suppress(StoreError):  # a use that is not noted harms nobody
+            use = TokenUse(self._clock.wall(), address)
+            await self._store.txn([], [Put(keys.token_use(token.id), codec.encode(use))], timeout=1.0)
+
+    def _allow_lookup(self, address: str) -> None:
+        """Somebody who sends invented tokens must not keep the store busy. Raises TooManyAttempts."""
+        now = self._clock.now()
+        if len(self._lookups) > LOOKUPS * 1000:
+            self._lookups.clear()
+        recent = self._lookups[address] = [at for at in self._lookups.get(address, ()) if at > now - 1.0]
+        if len(recent) >= LOOKUPS:
+            raise TooManyAttempts("too many unknown sessions", 1.0)
+        recent.append(now)
+
+    async def _renew(self, hashed: str, session: Session) -> None:
+        now = self._clock.now()
+        if now - self._renewed.setdefault(hashed, now) < RENEW_AFTER_S:
+            return
+        self._renewed[hashed] = now
         try:
             await self._store.keep_alive(session.lease, timeout=1.0)
         except StoreError:
-            del self._renewed[digest]  # try again with the next request
+            del self._renewed[hashed]  # try again with the next request
 
 
-async def set_password(store: Store, name: str, password: str, *, create: bool = False) -> None:
-    """Set an account's password, and end all its sessions. Raises InvalidInput, NotFound."""
-    entry = await store.get(keys.user(name)) if _plain(name) else None
-    if entry is None and not (create and _plain(name)):
-        known = [keys.last_part(e.key) for e in (await store.list(keys.USERS)).entries]
-        raise not_found("user", name, known)
-    role = codec.decode(entry.value, User, entry.key).role if entry else "admin"
-    user = await asyncio.to_thread(make_user, name, password, role)
-    sessions = (await store.list(keys.SESSIONS)).entries
-    mine = [e for e in sessions if codec.decode(e.value, Session, e.key).user == name]
-    result = await store.txn(
-        [Compare(keys.user(name), entry.mod_revision if entry else 0)], [Put(keys.user(name), codec.encode(user))]
-    )
-    if not result.succeeded:
-        raise HoldfastError(f"the account {name} was changed by somebody else meanwhile", "Try again.")
-    for session in mine:
-        await store.txn([], [Delete(session.key)])
-
-
-def _plain(name: str) -> bool:
+def can_be_name(name: str) -> bool:
     """Can be a key's last part."""
     return bool(name) and "/" not in name and name.isprintable() and len(name) <= 64
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -23,6 +23,7 @@ LOCAL = "holdfast.local"
 """ASGI scope key: the request came through the Unix socket, which only root can open. No header can set it."""
 ACTOR = "holdfast.actor"
 """ASGI scope key: who asks."""
+ASK = "The API is described by /api/v1/openapi.json."
 PROBLEM = "application/problem+json"
 CATCH_UP_S = 2.0
 """How long an answer waits for this process's picture to include what the operation has written."""
@@ -76,6 +77,8 @@ def problem(error: HoldfastError, path: str) -> Response:
         **error.members,
     }
     headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else {}
+    if isinstance(error, RequestFailed) and error.allow:
+        headers["allow"] = error.allow
     if isinstance(error, TooManyAttempts):
         headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, PreconditionFailed) and error.etag:
@@ -110,9 +113,11 @@ def _first_fault(faults: Any) -> tuple[str, str]:
 class RequestFailed(HoldfastError):
     """The request did not get as far as a route, or a route failed by a fault of ours."""
 
-    def __init__(self, status: int, message: str, advice: str) -> None:
+    def __init__(self, status: int, message: str, advice: str = ASK, *, allow: str = "") -> None:
         super().__init__(message, advice)
         self.http_status = status
+        self.allow = allow
+        """What can be done at the path instead."""
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -122,7 +127,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(error.status_code, str(error.detail))
-    shaped = RequestFailed(error.status_code, what, "The API is described by /api/v1/openapi.json.")
+    shaped = RequestFailed(error.status_code, what)
     response = problem(shaped, request.url.path)
     response.headers.update(error.headers or {})
     return response

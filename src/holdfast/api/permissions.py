@@ -1,7 +1,7 @@
 """Who may do what: one table for every route, and what roles and tokens hold.
 
-`api/gate.py` looks here before anything of a request is read. A request needs what *every* row that fits its path asks for, so
-whichever route the router chooses, its row was obeyed. What no row fits needs somebody who is known, and reaches no route
+`api/gate.py` looks here before anything of a request is read. A request needs what *every* row that fits its path asks for,
+so whichever route the router chooses, its row was obeyed. What no row fits is answered as if it did not exist
 (tests/unit/test_permissions.py demands each route of the application here).
 """
 
@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import lru_cache
 
 from holdfast.core.model import KINDS
+
+PREFIX = "/api/v1"
 
 
 class Role(StrEnum):
@@ -31,6 +33,8 @@ SELF = "self"
 """Anybody who is known, about themselves."""
 PERSON = "person"
 """As SELF, but a person who logged in (or root): a token must not make itself a successor."""
+OWN = "own"
+"""`own:NAME`: as PERSON, and either that account or somebody who may `administer`."""
 READ = "read"
 OPERATE = "operate"
 ADMINISTER = "administer"
@@ -50,7 +54,23 @@ TABLE: dict[str, str] = {
     "POST /login": PUBLIC,
     "POST /logout": SELF,
     "GET /session": SELF,
-    "PUT /users/{name}/password": PERSON,
+    "GET /me": SELF,
+    "GET /me/sessions": PERSON,
+    "DELETE /me/sessions": PERSON,
+    "DELETE /me/sessions/{session_id}": PERSON,
+    "PUT /users/{name}/password": "own:{name}",
+    "GET /tokens": PERSON,
+    "POST /tokens": PERSON,
+    "DELETE /tokens/{token_id}": PERSON,
+    # --- accounts ---
+    "GET /users": ADMINISTER,
+    "GET /users/{name}": ADMINISTER,
+    "POST /users": "administer person",
+    "PUT /users/{name}": "administer person",
+    "DELETE /users/{name}": "administer person",
+    "DELETE /users/{name}/sessions": "administer person",
+    "POST /users/{name}/unlock": "administer person",
+    "GET /audit": ADMINISTER,
     # --- pictures ---
     "GET /openapi.json": PUBLIC,
     "GET /status": READ,
@@ -84,6 +104,19 @@ TABLE: dict[str, str] = {
     "GET /vms": READ,
     "GET /vms/{name}/creation": READ,
     "GET /vms/{name}/console": "operate:vm",  # a guest may print anything there
+    # --- alarms ---
+    "GET /alarms": READ,
+    "GET /alarms/{alarm_id}": READ,
+    "POST /alarms/{alarm_id}/acknowledge": OPERATE,
+    "GET /alarms/receivers": ADMINISTER,
+    "POST /alarms/receivers": ADMINISTER,
+    "DELETE /alarms/receivers/{name}": ADMINISTER,
+    "POST /alarms/receivers/{name}/test": ADMINISTER,
+    # --- drills ---
+    "GET /drills": READ,
+    "GET /drills/{drill_id}": READ,
+    "POST /drills": OPERATE,
+    "POST /drills/{drill_id}/cancel": OPERATE,
     # --- planner ---
     "GET /planner/explain/{instance_id:path}": READ,
     "GET /planner/what-if": READ,
@@ -176,7 +209,8 @@ TABLE: dict[str, str] = {
     "POST /dns/names": OPERATE,
     "DELETE /dns/names/{name}": OPERATE,
 }
-"""`METHOD path below /api/v1` → what it needs. `operate:{kind}` and `operate:{instance_id}` take the kind from the path."""
+"""`METHOD path below /api/v1` → what it needs, all of it. A name in braces is taken from the path; of an instance's id the
+kind."""
 
 PAGES: dict[str, str] = {"GET /": PUBLIC, "GET /login": PUBLIC, "GET /static/{version}/{name:path}": PUBLIC}
 """Shells of the panel, outside of /api/v1: the way to the form, and files without a word about the cluster."""
@@ -187,19 +221,20 @@ class _Row:
     pattern: re.Pattern[str]
     needs: str
 
-    def need(self, path: str) -> str | None:
+    def need(self, path: str) -> list[str]:
         found = self.pattern.fullmatch(path)
-        if found is None:
-            return None
-        kind, _, parameter = self.needs.partition("{")
-        return f"{kind}{found[parameter.rstrip('}')].partition('/')[0]}" if parameter else self.needs
+        return [self._filled(need, found) for need in self.needs.split()] if found else []
+
+    def _filled(self, need: str, found: re.Match[str]) -> str:
+        before, _, parameter = need.partition("{")
+        return f"{before}{found[parameter.rstrip('}')].partition('/')[0]}" if parameter else need
 
 
 @lru_cache
-def _rows(prefix: str) -> dict[str, tuple[_Row, ...]]:
+def _rows() -> dict[str, tuple[_Row, ...]]:
     """Method → its rows."""
     rows: dict[str, list[_Row]] = {}
-    for table, before in ((TABLE, prefix), (PAGES, "")):
+    for table, before in ((TABLE, PREFIX), (PAGES, "")):
         for route, needs in table.items():
             method, _, path = route.partition(" ")
             rows.setdefault(method, []).append(_Row(re.compile(before + _expression(path), re.DOTALL), needs))
@@ -217,10 +252,15 @@ def _expression(template: str) -> str:
     )
 
 
-def needed(method: str, path: str, *, prefix: str = "/api/v1") -> frozenset[str]:
-    """What a request needs, all of it. Empty: no route is known here."""
-    rows = _rows(prefix).get("GET" if method == "HEAD" else method, ())
-    return frozenset(need for row in rows if (need := row.need(path)) is not None)
+def needed(method: str, path: str) -> frozenset[str]:
+    """What a request needs, all of it. Empty: there is no such route."""
+    rows = _rows().get(method, ())
+    return frozenset(need for row in rows for need in row.need(path))
+
+
+def methods(path: str) -> list[str]:
+    """What can be done at a path."""
+    return sorted(method for method, rows in _rows().items() if any(row.need(path) for row in rows))
 
 
 def held(role: Role) -> frozenset[str]:

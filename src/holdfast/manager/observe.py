@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 UNREAD = (
     keys.EVENTS, keys.INCIDENTS, keys.SESSIONS, keys.USERS, keys.DNS, keys.ALARMS, keys.RECEIVERS, keys.DELIVERIES,
-    keys.REPORTS,
+    keys.REPORTS, keys.TOKENS, keys.TOKEN_USES, keys.LOGIN_FAILURES, keys.AUDIT, keys.ANSWERS,
 )  # fmt: skip
 """No decision depends on what is below these."""
 

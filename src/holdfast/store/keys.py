@@ -20,6 +20,7 @@ SESSIONS = "sessions/"
 ANSWERS = "idempotency/"
 """What was answered to requests with an idempotency key."""
 TASKS = "tasks/"
+WORKING = "working/"
 MANAGER_VIEW = "manager/view"
 MOVES = "requests/moves/"
 CA_KEY = "secrets/ca-key"
@@ -85,6 +86,11 @@ def answered(digest: str) -> str:
 
 def task(task_id: str) -> str:
     return f"{TASKS}{task_id}"
+
+
+def working(task_id: str) -> str:
+    """There as long as the process that does the task itself renews its lease."""
+    return f"{WORKING}{task_id}"
 
 
 def last_part(key: str) -> str:
