@@ -5,6 +5,7 @@ import { Problem } from "./api.js";
 import { h, icon, prose } from "./dom.js";
 import { makeFields } from "./fields.js";
 import { outcomeView, refusalView } from "./outcome.js";
+import { capital } from "./words.js";
 
 const dialog = () => document.getElementById("dialog");
 
@@ -151,7 +152,7 @@ export function problemText(problem) {
   return h("div", {}, h("strong", {}, prose(problem.text ?? String(problem))), problem.advice && h("span", {}, prose(problem.advice)));
 }
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 
 /** A short message at the lower edge that goes away by itself. */
 export function toast(tone, ...content) {

@@ -1,6 +1,8 @@
 // Incidents as time lines, and the list of events.
 
 import { h, icon, pill, prose } from "./dom.js";
+import { to } from "./router.js";
+import { emptyView } from "./states.js";
 import { PROOFS, clockTime, count, duration, offset, severityLook, stepLook } from "./words.js";
 
 /** When this page learned of the last step of each open incident, so that its clock can run between two pictures. */
@@ -46,12 +48,11 @@ export function openIncidentsView(status, ages) {
   return status.open_incidents.map((incident) =>
     h("section", { class: "incident open", "data-key": incident.id, "data-incident": incident.id, "aria-label": `running incident on ${incident.node}` },
       h("header", {},
-        icon("alert"), h("h3", {}, `${incident.node} failed`),
-        proofBadge(incident),
-        h("span", { class: "since" }, `since ${clockTime(incident.wall)}`),
-        h("span", { class: "elapsed", "data-elapsed": incident.id, title: "Time since the first missed beat" }, elapsedText(incident, ages))),
+        icon("alert"), h("h3", {}, h("a", { href: to("incidents", incident.id) }, `${incident.node} failed`)),
+        h("span", { class: "elapsed", "data-elapsed": incident.id, title: "Time since the first missed beat" }, elapsedText(incident, ages)),
+        h("span", { class: "since" }, `since ${clockTime(incident.wall)}`), proofBadge(incident)),
       phases(incident, ages),
-      h("div", { class: "incident-body" }, timeline(incident), affected(incident, status))));
+      h("div", { class: "incident-body" }, affected(incident, status), timeline(incident, { short: true }))));
 }
 
 /** Time since the first missed beat: the last step's time plus what has passed since this page learned of it. */
@@ -61,46 +62,66 @@ export function elapsedText(incident, ages) {
   return duration(lengthOf(incident) + passed);
 }
 
-function proofBadge(incident) {
+export function proofBadge(incident) {
   if (!incident.proof) return h("span", { class: "pill tone-warn" }, icon("clock"), "no proof yet");
   const proof = PROOFS[incident.proof] ?? { label: incident.proof, text: "" };
   return h("span", { class: "pill tone-proof", title: proof.text, "data-testid": "proof" }, icon("shield"),
     h("span", {}, h("b", {}, incident.proof), ` ${proof.label}`));
 }
 
-function timeline(incident) {
+/** Every step with its time. `short`: steps of many instances that follow each other are one; `slowest`: index of one to mark. */
+export function timeline(incident, { short = false, slowest = -1 } = {}) {
   let before = 0;
-  return h("ol", { class: "steps" }, incident.steps.map((step, index) => {
+  return h("ol", { class: "steps" }, (short ? folded(incident.steps) : incident.steps).map((step, index) => {
     const look = stepLook(step.name);
     const gap = step.at - before;
-    before = step.at;
-    return h("li", { class: `tone-${look.tone}`, "data-key": `${index}-${step.name}` },
+    before = step.until ?? step.at;
+    return h("li", { class: `tone-${look.tone}${index === slowest ? " slowest" : ""}`, "data-key": `${index}-${step.name}` },
       h("time", {}, offset(step.at)),
       h("span", { class: "dot" }, icon(look.icon)),
-      h("div", {}, h("b", {}, look.label), step.instance && h("code", {}, step.instance), h("span", { class: "step-text" }, prose(stepText(step)))),
-      h("span", { class: "gap", title: "since the step before" }, index ? `${Math.round(gap * 1000)} ms` : ""));
+      h("div", {}, h("b", {}, look.label), " ", step.instance && [h("code", {}, step.instance), " "], h("span", { class: "step-text" }, prose(stepText(step)))),
+      h("span", { class: "gap", title: "since the step before" }, index ? `${Math.round(gap * 1000)} ms` : "", index === slowest && h("b", {}, " slowest")));
   }));
+}
+
+/** More than three steps of the same name in a row become one that counts them. */
+function folded(steps) {
+  const runs = [];
+  for (const step of steps) {
+    if (step.instance && runs.at(-1)?.[0].name === step.name && runs.at(-1)[0].instance) runs.at(-1).push(step);
+    else runs.push([step]);
+  }
+  return runs.flatMap((run) => (run.length <= 3 ? run
+    : [{ ...run[0], instance: "", until: run.at(-1).at, text: `${count(run.length, "instance")} until ${offset(run.at(-1).at)}` }]));
 }
 
 /** The instance stands before the text already. */
 const stepText = (step) => (step.instance && step.text.startsWith(step.instance) ? step.text.slice(step.instance.length).trim() : step.text);
 
-function affected(incident, status) {
+/** So many instances are named at a running incident; the rest is counted. */
+const NAMED = 8;
+
+export function affected(incident, status, { all = false } = {}) {
   if (!incident.affected.length) return null;
-  const items = incident.affected.map((id) => {
+  const back = new Set(incident.recovered);
+  // Those that are still missed come first.
+  const order = [...incident.affected].sort((a, b) => back.has(a) - back.has(b));
+  const named = all || order.length <= NAMED ? order : order.slice(0, NAMED - 1);
+  const items = named.map((id) => {
     const waiting = incident.waiting[id];
-    const back = incident.recovered.includes(id);
     const now = status.instances.find((instance) => instance.id === id);
-    const look = back ? { tone: "ok", icon: "check", label: now?.node ? `back on ${now.node}` : "back" }
+    const look = back.has(id) ? { tone: "ok", icon: "check", label: now?.node ? `back on ${now.node}` : "back" }
       : waiting ? { tone: "warn", icon: "clock", label: "waiting" }
       : { tone: "busy", icon: "busy", label: "being recovered" };
-    return h("li", { "data-key": id }, h("span", { class: "name" }, id), pill(look), waiting && h("p", {}, prose(waiting)));
+    return h("li", { "data-key": id }, h("a", { class: "name", href: to("instances", id) }, id), pill(look), waiting && h("p", {}, prose(waiting)));
   });
-  return h("div", { class: "affected" }, h("h4", {}, "Affected"), h("ul", {}, items));
+  return h("div", { class: "affected" },
+    h("h4", {}, `${back.size} of ${count(incident.affected.length, "instance")} back`),
+    h("ul", {}, items, named.length < order.length && h("li", { class: "dim", "data-key": "more" }, `and ${order.length - named.length} more`)));
 }
 
 /** Widths by time, so that the slowest part is seen at once. */
-function phases(incident, ages) {
+export function phases(incident, ages) {
   const parts = [];
   let begin = 0;
   for (const phase of PHASES) {
@@ -123,20 +144,19 @@ export function sizePhases(root) {
   for (const bar of root.querySelectorAll("[data-grow]")) bar.style.flexGrow = bar.dataset.grow;
 }
 
-export function pastIncidentsView(status, ages) {
-  if (!status.recent_incidents.length) return h("p", { class: "empty" }, "No incident so far.");
-  return status.recent_incidents.map((incident) =>
-    h("details", { class: "incident past", "data-key": incident.id, "data-incident": incident.id },
-      h("summary", {},
-        h("span", { class: "when" }, clockTime(incident.wall)),
-        h("b", {}, incident.node),
-        proofBadge(incident),
-        h("span", { class: "took" }, incident.affected.length
-          ? [`${count(incident.recovered.length, "instance")} back in `, h("b", {}, duration(recoveryOf(incident)))]
-          : "nothing was affected")),
-      phases(incident, ages),
-      h("div", { class: "incident-body" }, timeline(incident), affected(incident, status))));
+/** One line for each of the last ones. */
+export function recentIncidentsView(status) {
+  if (!status.recent_incidents.length) return emptyView("pulse", "No incident so far", "When a node fails, its whole story is kept here: every step with its time, the proof, and when each instance was back.");
+  return status.recent_incidents.slice(0, 8).map((incident) =>
+    h("a", { class: "past-line", href: to("incidents", incident.id), "data-key": incident.id, "data-incident": incident.id },
+      h("span", { class: "when" }, clockTime(incident.wall)), h("b", {}, incident.node), proofBadge(incident),
+      h("span", { class: "took" }, outcomeWords(incident))));
 }
+
+/** "2 instances back in 1.98 s" */
+export const outcomeWords = (incident) => (incident.affected.length
+  ? [`${count(incident.recovered.length, "instance")} back in `, h("b", {}, duration(recoveryOf(incident)))]
+  : "nothing was affected");
 
 export function eventsView(status) {
   if (!status.recent_events.length) return h("p", { class: "empty" }, "Nothing has happened yet.");

@@ -1,8 +1,9 @@
 // What an operation would do, or why it is refused: its sentence, its warnings, and what becomes of the guarantee.
 
 import { h, icon, prose } from "./dom.js";
+import { capital } from "./words.js";
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 
 /** Of a dry run. */
 export function outcomeView(outcome) {

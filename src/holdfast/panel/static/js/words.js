@@ -89,3 +89,22 @@ export function clockTime(iso) {
 }
 
 export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
+
+/** 1536 → "1.5 GiB", 512 → "512 MiB". */
+export function memory(mib) {
+  if (mib < 1024) return `${Math.round(mib)} MiB`;
+  const gib = mib / 1024;
+  return gib < 1024 ? `${round(gib)} GiB` : `${round(gib / 1024)} TiB`;
+}
+
+export const cores = (number) => `${round(number)} ${number === 1 ? "core" : "cores"}`;
+const round = (number) => (number >= 100 ? Math.round(number) : Math.round(number * 10) / 10).toLocaleString("en");
+
+/** ["a", "b", "c"] → "a, b and c"; more than `most` are counted. */
+export function listed(names, most = 6) {
+  const shown = names.length > most ? [...names.slice(0, most - 1), `${names.length - most + 1} more`] : names;
+  return shown.length < 2 ? shown.join("") : `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
+}
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const KIND_ORDER = ["panel", "vm", "nfs", "iscsi", "s3", "backup"];

@@ -1,10 +1,13 @@
-// What a person wants to know first: does everything run, does it survive the next failure, and the map in which a failover is
-// seen as it happens.
+// What a person wants to know first: does everything run, does it survive the next failure, and the map on which a failover is
+// seen as it happens, with its clock beside it.
 
+import { call } from "../api.js";
+import { guaranteeView, sizeBars } from "../capacity.js";
 import { h, icon } from "../dom.js";
-import { eventsView, openIncidentsView, pastIncidentsView, recoveryOf } from "../incidents.js";
-import { nodesView, positions, travel } from "../map.js";
-import { instancesView } from "../instances.js";
+import { eventsView, openIncidentsView, recentIncidentsView, recoveryOf } from "../incidents.js";
+import { mapView } from "../map.js";
+import { emptyView } from "../states.js";
+import { drawRoutes, positions, travel } from "../travel.js";
 import { count, duration } from "../words.js";
 
 let before = null;
@@ -12,24 +15,43 @@ let before = null;
 export const page = {
   title: () => "Overview",
   view: (ctx) => [
-    h("div", { id: "summary", class: "summary", "data-key": "summary" }, summaryView(ctx.status)),
-    h("div", { id: "incidents", class: "incidents", "data-key": "incidents" }, openIncidentsView(ctx.status, ctx.ages)),
-    h("div", { id: "nodes", class: "nodes", "data-key": "nodes" }, nodesView(ctx.status, ctx.link, ctx.moves)),
-    h("div", { id: "instances", class: "instances", "data-key": "instances" }, instancesView(ctx.status, ctx.moves)),
+    h("div", { id: "summary", class: "summary", role: "region", "aria-label": "Summary", "data-key": "summary" }, summaryView(ctx.status)),
+    liveView(ctx),
     h("div", { class: "columns", "data-key": "history" },
       h("section", { "aria-labelledby": "past-title" },
-        h("div", { class: "section-head" }, h("h2", { id: "past-title" }, "Past incidents")),
-        h("div", { id: "past", class: "past" }, pastIncidentsView(ctx.status, ctx.ages))),
+        h("div", { class: "section-head" }, h("h2", { id: "past-title" }, "Past incidents"), h("a", { class: "more", href: "#/incidents" }, "All incidents")),
+        h("div", { id: "past", class: "past" }, recentIncidentsView(ctx.status))),
       h("section", { "aria-labelledby": "events-title" },
         h("div", { class: "section-head" }, h("h2", { id: "events-title" }, "Events")),
-        h("div", { id: "events", class: "event-list" }, eventsView(ctx.status)))),
+        h("div", { id: "events", class: "event-list", tabindex: "0", role: "region", "aria-label": "Events" }, eventsView(ctx.status)))),
   ],
+  actions: {
+    beyond: (_id, ctx) => {
+      ctx.local.beyond = ctx.status.compute.tolerate + 1;
+      ctx.redraw();
+    },
+  },
   beforeDraw: (root) => { before = positions(root); },
   afterDraw: (root, ctx) => {
+    sizeBars(root);
+    const map = root.querySelector("[data-map]");
+    if (map) drawRoutes(map, ctx.status, ctx.moves);
     if (before) travel(root, before, ctx.moves.fresh);
     before = null;
   },
 };
+
+/** The map, and beside it the incidents that run, above what holds as long as none does. Nothing jumps when one begins. */
+function liveView(ctx) {
+  const { status } = ctx;
+  const beyond = ctx.local.beyond && ctx.data("beyond", () => call("GET", `/api/v1/planner/guarantee?tolerate=${ctx.local.beyond}`), ctx.local.beyond);
+  return h("section", { class: "live", "aria-labelledby": "map-title", "data-key": "live" },
+    h("div", { class: "section-head" }, h("h2", { id: "map-title" }, "The cluster now"), h("p", {}, "Nodes on their networks, and what runs on each.")),
+    h("div", { class: "live-side", "data-key": "side" },
+      h("div", { id: "incidents", class: "incidents", role: "region", "aria-label": "Running incidents", "data-key": "incidents" }, openIncidentsView(status, ctx.ages)),
+      h("div", { class: "promises", "data-key": "promises" }, guaranteeView(status, beyond))),
+    h("div", { class: "live-map", id: "nodes", "data-key": "map" }, status.nodes.length ? mapView(ctx) : emptyView("node", "No node yet", "`holdfast cluster create` makes the first one.")));
+}
 
 /** The one sentence a person wants first, then the numbers behind it. */
 export function summaryView(status) {

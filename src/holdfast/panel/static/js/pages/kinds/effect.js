@@ -5,6 +5,7 @@ import { h, icon, prose, render } from "../../dom.js";
 import { count } from "../../words.js";
 
 const REST_MS = 600;
+const SHOWN = 8;
 
 /** `before`: the present guarantee (GuaranteeWord or null). `ask(strict)` asks the server. */
 export class Effect {
@@ -74,10 +75,10 @@ export class Effect {
 
   refused(problem, atField) {
     this.problem = problem;
-    if (problem.worst !== undefined && problem.worst !== null) {
+    if (problem.members?.worst) {
       this.draw("bad", "shield-off", [
         h("p", {}, h("b", {}, "Refused: it would break the guarantee. "), prose(problem.text), "."),
-        lacking(problem),
+        lacking(problem.members),
         this.form.force && h("label", { class: "switch" }, h("input", { type: "checkbox", "data-force": true }),
           h("span", {}, "Do it all the same. The guarantee is broken until there is room again, and the history says who did it.")),
       ]);
@@ -103,11 +104,17 @@ export class Effect {
 const failures = (word) => (word.tolerate === 1 ? "the failure of any one node" : `the failure of any ${word.tolerate} nodes`);
 export const survives = (word) => (word.tolerate ? `the cluster survives ${failures(word)}` : "the cluster need not survive any failure");
 
-/** The worst set of failures, and what would find no room then. */
+/** The worst set of failures, and what would find no room then: names, or instance → node → why not there. */
 export function lacking({ worst = [], unplaced = [], waiting = [] }) {
-  const names = Array.isArray(unplaced) ? unplaced : Object.keys(unplaced ?? {});
+  const reasons = Array.isArray(unplaced) ? {} : unplaced;
+  const names = Array.isArray(unplaced) ? unplaced : Object.keys(unplaced);
   return h("dl", { class: "lacking" },
-    worst?.length > 0 && [h("dt", {}, "Worst failure"), h("dd", {}, worst.map((node) => h("span", { class: "role" }, node)))],
-    names.length > 0 && [h("dt", {}, "No room then for"), h("dd", {}, names.map((id) => h("span", { class: "role" }, id)))],
-    waiting?.length > 0 && [h("dt", {}, "No room already for"), h("dd", {}, waiting.map((id) => h("span", { class: "role" }, id)))]);
+    worst.length > 0 && [h("dt", {}, "Worst failure"), h("dd", {}, worst.map((node) => h("span", { class: "role" }, node)))],
+    names.length > 0 && [h("dt", {}, "No room then for"), h("dd", {}, names.slice(0, SHOWN).map((id) => homeless(id, reasons[id])), names.length > SHOWN && ` and ${names.length - SHOWN} more`)],
+    waiting.length > 0 && [h("dt", {}, "No room already for"), h("dd", {}, waiting.map((id) => h("span", { class: "role" }, id)))]);
+}
+
+function homeless(id, reasons) {
+  if (!reasons || Object.keys(reasons).length === 0) return h("span", { class: "role" }, id);
+  return h("details", {}, h("summary", {}, id), h("ul", {}, Object.entries(reasons).map(([node, why]) => h("li", {}, h("b", {}, node), ` ${why}`))));
 }

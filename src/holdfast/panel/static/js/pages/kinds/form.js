@@ -1,11 +1,11 @@
 // The form of everything that is created, changed and deleted. It explains, validates while typing, shows what the change does to
 // the guarantee before it is made (by asking the server for a dry run), and shows a refusal at the field it is about.
 
-import { problemText, toast } from "../../dialogs.js";
+import { problemText, tell } from "../../dialogs.js";
 import { h, icon, prose } from "../../dom.js";
 import { Effect } from "./effect.js";
 import { inputOf } from "./inputs.js";
-import { newKey, send } from "./requests.js";
+import { send } from "./requests.js";
 import { showSecrets } from "./secrets.js";
 
 const dialog = () => document.getElementById("dialog");
@@ -39,7 +39,7 @@ class OpenForm {
     this.form = form;
     this.result = null;
     /** One key for all attempts: should an answer get lost, repeating it does nothing twice. */
-    this.key = newKey();
+    this.key = crypto.randomUUID();
     this.inputs = [];
     this.sections = [];
     this.errors = h("div", { class: "form-error", role: "alert", hidden: true });
@@ -135,7 +135,8 @@ class OpenForm {
     }
     this.busy(true);
     try {
-      this.result = (await send(this.request(values), { key: this.key })) ?? {};
+      const request = this.request(values);
+      this.result = (await send(request, { key: request.method === "POST" ? this.key : "" })) ?? {};
       dialog().close();
       await this.tell(values);
     } catch (problem) {
@@ -148,8 +149,7 @@ class OpenForm {
   async tell(values) {
     const { form, result } = this;
     const secrets = form.secrets?.(result) ?? [];
-    if (result.text) toast("ok", ...prose(sentence(result.text)));
-    for (const warning of result.warnings ?? []) toast("warn", ...prose(warning));
+    if (result.text) tell(result);
     if (secrets.length) await showSecrets(form.secretTitle ?? form.title, secrets);
     form.done?.(result, values);
   }
@@ -175,8 +175,10 @@ class OpenForm {
 
   /** The input that the refusal is about. The server names a field of the request, or says it in its sentence. */
   blamed(problem) {
-    if (![400, 404, 409, 422].includes(problem.status) || problem.worst) return null;
-    return this.asked().find((input) => input.field.blame?.test(problem.text)) ?? null;
+    if (![400, 404, 409, 422].includes(problem.status) || problem.members?.worst) return null;
+    const named = problem.members?.field ?? /^`([\w.]+)`:/.exec(problem.text)?.[1];
+    const asked = this.asked();
+    return asked.find((input) => input.field.name === named) ?? asked.find((input) => input.field.blame?.test(problem.text)) ?? null;
   }
 
   end() {
@@ -193,4 +195,3 @@ function reveal(input) {
 }
 
 const whole = (problem) => `${problem.text}${/[.!?]$/.test(problem.text) ? "" : "."} ${problem.advice}`.trim();
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

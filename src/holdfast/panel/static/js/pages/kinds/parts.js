@@ -2,6 +2,7 @@
 
 import { h, icon, pill, prose } from "../../dom.js";
 import { emptyView } from "../../states.js";
+import { table as sheet } from "../../table.js";
 import { instanceLook } from "../../words.js";
 
 /** action: {action, words, tone, id, icon, may, off}. `may`: the permission it needs (operate where it is left out). */
@@ -46,15 +47,16 @@ export function haBox(on, text, words = on ? "Highly available" : "Not highly av
     h("div", {}, h("strong", {}, words), h("p", {}, prose(text))));
 }
 
-/** `columns`: [[head, cell(row)]], the first is the row's heading; `key(row)` tells rows apart; `actions(row)`: its buttons. */
+/**
+ * A table. `columns`: [[head, cell(row), value(row)?]], the first is the row's heading; by values they are sorted and filtered,
+ * where there is none by the cell's text. `key(row)` tells rows apart; `actions(row)`: its buttons.
+ */
 export function table(label, columns, rows, { key, actions = null, none = "" }) {
-  if (rows.length === 0) return h("p", { class: "none", "data-key": `none-${label}` }, prose(none));
-  return h("div", { class: "instances kind-table", "data-key": `table-${label}` }, h("table", { "aria-label": label },
-    h("thead", {}, h("tr", {}, columns.map(([head]) => h("th", { scope: "col" }, head)),
-      actions && h("th", { scope: "col" }, h("span", { class: "hidden" }, "Actions")))),
-    h("tbody", {}, rows.map((row) => h("tr", { "data-key": key(row), "data-row": key(row) },
-      columns.map(([head, cell], index) => index === 0 ? h("th", { scope: "row" }, cell(row)) : h("td", { "data-label": head }, cell(row))),
-      actions && h("td", { class: "actions" }, actions(row)))))));
+  const value = (cell) => (row) => h("span", {}, cell(row)).textContent;
+  return sheet({
+    id: label, label, rows, key, actions, empty: none, attributes: (row) => ({ "data-row": key(row) }),
+    columns: columns.map(([head, cell, sorted]) => ({ key: head.toLowerCase().replace(/\W+/g, "-"), label: head, cell, value: sorted ?? value(cell) })),
+  });
 }
 
 export const dim = (text) => h("span", { class: "dim" }, text);

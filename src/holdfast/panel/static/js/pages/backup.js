@@ -1,0 +1,104 @@
+// Backup clusters: gateways for restic's REST protocol, in front of one back-end.
+
+import { h, pill } from "../dom.js";
+import { to } from "../router.js";
+import { whenLoaded } from "../states.js";
+import { nodeLook } from "../words.js";
+import { BACKUP_ACTIONS } from "./kinds/backup_forms.js";
+import { listPage, onePage } from "./kinds/kind.js";
+import { facts, haBox, link, LOOKS, mono, nodeCell, rowButtons, section, stateCell, table } from "./kinds/parts.js";
+import { load, segment } from "./kinds/requests.js";
+import { copyBox } from "./kinds/secrets.js";
+import { eventsSection, instancesOf, serviceOf, startStop, wanted } from "./kinds/service.js";
+import { listText } from "./kinds/wording.js";
+
+const HA = "Clients find the gateways by name. If a node fails, its gateway leaves DNS within seconds and another node takes its address: connections are reset, clients repeat the request and the backup goes on. Nothing half-uploaded is ever seen.";
+
+const clusters = (ctx) => ctx.status.backup_clusters;
+const cluster = (ctx, name) => clusters(ctx).find((one) => one.name === name);
+const token = (ctx) => ctx.status.instances.filter((one) => one.kind === "backup").map((one) => `${one.id}${one.node}${one.state}${one.healthy}${one.detail}${one.desired}`).join()
+  + JSON.stringify(clusters(ctx)) + ctx.status.nodes.map((node) => node.state).join() + ctx.status.services.map((one) => `${one.name}${one.deleting}`).join();
+const picture = (ctx, one) => ctx.data("backup-one", () => load(`/backup/clusters/${segment(one.name)}`), token(ctx));
+
+const kind = {
+  path: "backup", icon: "backup", title: "Backup gateways",
+  lead: "Where restic and its relatives back up to: gateways on several nodes, found by name, in front of one back-end.",
+  tools: () => [{ action: "backup-create", words: "New backup cluster", tone: "primary", picture: "plus" }],
+  items: (ctx) => ctx.data("backup", () => load("/backup"), token(ctx)),
+  key: (line) => line.name,
+  columns: () => [
+    ["Cluster", (line) => [line.state === "deleting" ? line.name : link(to("backup", line.name), line.name), h("small", { class: "dim" }, line.url)]],
+    ["State", (line) => pill(LOOKS[line.state] ?? LOOKS.degraded)],
+    ["Gateways", (line) => h("span", { class: line.gateways[0] < line.gateways[1] ? "trouble tone-warn" : "" }, `${line.gateways[0]} of ${line.gateways[1]}`)],
+    ["Nodes", (line) => listText(line.nodes)],
+    ["Back-end", (line) => mono(line.backend)],
+    ["HA", (line) => (line.ha ? "on" : h("span", { class: "trouble tone-warn" }, "off"))],
+    ["Users", (line) => line.users],
+  ],
+  rowTools: (line) => (line.state === "deleting" ? [] : [{ action: "backup-user-create", words: "New user…" }, { action: "backup-delete", words: "Delete…", tone: "danger" }]),
+  empty: (ctx) => (clusters(ctx).length || ctx.status.services.some((one) => one.kind === "backup") ? null : {
+    title: "No backup cluster yet",
+    text: "Machines back up through any of its gateways into one place: the shared storage, an NFS server, an S3 bucket or an SFTP server. While one gateway lives, backups and restores go on.",
+    needs: [[ctx.status.nodes.length >= 2, "two nodes or more, so that a gateway is left when one fails"], [true, "a place for the backups, and what opens it"], [true, "a name for the gateways, best in a zone that Holdfast keeps"]],
+    action: { action: "backup-create", words: "New backup cluster" },
+  }),
+  one: {
+    what: "backup cluster",
+    find: (ctx, { name }) => cluster(ctx, name),
+    look: (one, ctx) => (serviceOf(ctx, "backup", one.name)?.deleting ? LOOKS.deleting : LOOKS[picture(ctx, one).value?.line.state] ?? null),
+    tools: (one, ctx) => [
+      { action: "backup-user-create", id: one.name, words: "New user…", tone: "primary", picture: "plus" },
+      { action: "backup-nodes-add", id: one.name, words: "Add nodes…" },
+      { action: "backup-change", id: one.name, words: "Change…" },
+      startStop("backup", one.name, wanted(instancesOf(ctx, serviceOf(ctx, "backup", one.name)))),
+      { action: "backup-delete", id: one.name, words: "Delete…", tone: "danger" }],
+    view: (ctx, one) => whenLoaded(picture(ctx, one), (found) => clusterView(ctx, one, found)),
+  },
+  actions: {
+    ...BACKUP_ACTIONS,
+    "backup-client": (id, ctx) => {
+      ctx.local.client = id.slice(id.indexOf("/") + 1);
+      ctx.redraw();
+    },
+  },
+};
+
+function clusterView(ctx, one, found) {
+  return [
+    haBox(!found.ha_off, found.ha_off ? `It is off: ${found.ha_off}.` : HA),
+    facts([
+      ["Address", mono(found.line.url)], ["Back-end", mono(one.backend)], ["Network", one.network],
+      ["Append-only", one.append_only ? "yes: no user deletes or changes what was stored" : "by user"],
+      ["Certificate", one.own_certificate ? "the operator's own" : "of the cluster's authority; clients are given it"]]),
+    section(ctx, "gateways", "Gateways", {}, table("Gateways", [
+      ["Home", (gateway) => nodeCell(gateway.home)], ["State", (gateway) => stateCell(gateway)],
+      ["Serves on", (gateway) => [nodeCell(gateway.node), gateway.node && gateway.node !== gateway.home && h("small", { class: "from" }, "away from home")]],
+      ["Address", (gateway) => h("span", { class: "address" }, gateway.address)],
+      ["Home node", (gateway) => pill(nodeLook(gateway.home_state))],
+    ], found.gateways, { key: (gateway) => gateway.home, actions: (gateway) => rowButtons(ctx, `${one.name}/${gateway.home}`, [{ action: "backup-node-release", words: "Release…", tone: "danger" }]) })),
+    section(ctx, "users", "Users", { note: "Each has repositories of its own, and sees nobody else's." }, table("Users", [
+      ["User", (user) => h("span", { class: "name" }, user.name)], ["May", (user) => (user.append_only ? "add backups, delete nothing" : "add and delete backups")],
+    ], one.users, { key: (user) => user.name, none: "Nobody may use it yet: make a user.", actions: (user) => rowButtons(ctx, `${one.name}/${user.name}`, [
+      { action: "backup-client", words: "Set up…", may: "read" }, { action: "backup-user-rotate", words: "New password…" },
+      { action: "backup-user-change", words: "Change…" }, { action: "backup-user-delete", words: "Delete…", tone: "danger" }]) })),
+    clientSection(ctx, one),
+    eventsSection(ctx, { kind: "backup", name: one.name }, instancesOf(ctx, serviceOf(ctx, "backup", one.name))),
+  ];
+}
+
+/** What a client of one user sets. */
+function clientSection(ctx, one) {
+  const names = one.users.map((user) => user.name);
+  const user = names.includes(ctx.local.client) ? ctx.local.client : names[0];
+  if (!user) return null;
+  const item = ctx.data(`client-${user}`, () => load(`/backup/clusters/${segment(one.name)}/users/${segment(user)}/client-config`), `${one.own_certificate}${one.domain}${one.port}`);
+  return section(ctx, "client", `Set up a client of ${user}`, { note: "The password stands nowhere: put in the one that was shown." }, whenLoaded(item, (found) => h("div", { class: "copy-boxes" },
+    copyBox("Environment", [`RESTIC_REPOSITORY=${found.repository}`, ...Object.entries(found.environment).map(([name, value]) => `${name}=${value}`)].join("\n")),
+    found.ca && copyBox(`Certificate: ${found.ca_file}`, found.ca.trim()),
+    copyBox("Repository for restic before 0.17", found.repository_with_password),
+    copyBox("Options of each command", found.options.join("\n")),
+    copyBox("Kernel settings (sysctl)", Object.entries(found.sysctl).map(([name, value]) => `${name} = ${value}`).join("\n")))));
+}
+
+export const page = listPage(kind);
+export const one = onePage(kind);

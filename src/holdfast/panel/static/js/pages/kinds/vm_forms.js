@@ -1,0 +1,193 @@
+// Creating, importing, changing and deleting a virtual machine.
+
+import { toast } from "../../dialogs.js";
+import { to } from "../../router.js";
+import * as check from "./checks.js";
+import { confirmLoss } from "./confirm.js";
+import { openForm } from "./form.js";
+import { load, segment, send } from "./requests.js";
+import { ACTIONS, instanceOf, targets } from "./service.js";
+import { sizeInput } from "./wording.js";
+
+const HA = "If its node fails, it is started on another node from its disks on the shared storage. Planned moves are live.";
+const POLL_MS = 1000;
+const PATIENCE_MS = 180000;
+
+const machineNames = (ctx) => ctx.status.instances.filter((one) => one.kind === "vm").map((one) => one.service);
+
+const name = (ctx) => ({
+  name: "name", label: "Name", required: true, placeholder: "web-1", blame: /name of a virtual|exists already|being deleted|being created/i,
+  must: check.all(check.name, (text) => (text.length > 48 ? "Use 48 characters at most." : ""), check.fresh(machineNames(ctx), "a machine")), hint: "Small letters, digits and hyphens.",
+});
+
+const size = (vm, locked = "") => [
+  { name: "cpu", label: "Cores", type: "number", required: true, value: String(vm?.cpu ?? 1), must: check.between(0.01, 1024), blame: /cores|its cpu/i, hint: locked || "Parts of a core are possible. The planner counts with them." },
+  { name: "memory", label: "Memory", required: true, value: vm ? sizeInput(vm.memory_mib * 1024 ** 2) : "1GiB", must: check.memory, blame: /MiB of memory|its memory/i, hint: locked || "Like 2GiB; it is reserved for the machine." },
+];
+
+const importance = (vm) => [
+  { name: "ha", label: "Highly available", type: "switch", value: vm?.ha ?? true, hint: "Off: after its node's death it waits for that node." },
+  { name: "priority", label: "Priority", type: "number", required: true, value: String(vm?.priority ?? 500), must: check.all(check.whole, check.between(0, 1000)), blame: /priority/i, hint: "0 to 1000. The higher is recovered first, and finds room first." },
+  { name: "preemptible", label: "Preemptible", type: "switch", value: vm?.preemptible ?? false, hint: "It may be stopped where a machine of higher priority has no room after a failure; it does not count for the guarantee then." },
+];
+
+function policies(vm, stopped = true) {
+  const config = vm?.config ?? {};
+  return {
+    section: "When something happens to it", advanced: true, fields: [
+      { name: "on_power_off", label: "Its guest shuts itself down", type: "select", value: config.on_power_off ?? "stop", options: [["stop", "It stays off"], ["restart", "It is started again"]], hint: "Whether that is what somebody wanted, or a failure." },
+      stopped && { name: "heartbeat", label: "Heartbeat", type: "select", value: config.heartbeat ?? "none", options: [["none", "None: a hung guest is not noticed"], ["agent", "The QEMU guest agent is asked"], ["port", "The guest writes to a port"]], blame: /heartbeat/i, hint: "How a hung guest is noticed." },
+      { name: "on_hang", label: "Its guest hangs", type: "select", value: config.on_hang ?? "reset", options: [["reset", "Reset it"], ["ignore", "Only report it"]], when: (values) => (values.heartbeat ?? config.heartbeat ?? "none") !== "none", hint: "What is done when the heartbeat is missing." },
+      { name: "hang_s", label: "Seconds without a heartbeat", type: "number", value: String(config.hang_s ?? 20), must: check.between(2.1, 3600), when: (values) => (values.heartbeat ?? config.heartbeat ?? "none") !== "none", blame: /hang/i, hint: "Counted from the first beat after it has booted." },
+      { name: "on_storage_loss", label: "Its node loses the shared storage", type: "select", value: config.on_storage_loss ?? "restart", options: [["restart", "Restart it where the storage is"], ["ignore", "Leave it until the storage is back"]], hint: "Its disks cannot be read or written then." },
+      { name: "storage_loss_s", label: "Seconds without the storage", type: "number", value: String(config.storage_loss_s ?? 60), must: check.between(2.1, 3600), when: (values) => values.on_storage_loss === "restart", blame: /storage_loss/i, hint: "Longer than a storage is away that only moves to another server." },
+    ].filter(Boolean),
+  };
+}
+
+const placing = (ctx) => ({
+  section: "Start", fields: [
+    { name: "started", label: "Start it at once", type: "switch", value: true, hint: "Off: it is there, and takes no room." },
+    { name: "node", label: "On", type: "select", options: [["", "Where there is most room"], ...targets(ctx, { kind: "vm", node: "" })], blame: /node `/i, hint: "Only where it starts; it goes elsewhere if that node fails." },
+  ],
+});
+
+function wish(values) {
+  const numbers = Object.fromEntries(["hang_s", "storage_loss_s"].filter((key) => values[key]).map((key) => [key, Number(values[key])]));
+  const words = Object.fromEntries(["on_power_off", "heartbeat", "on_hang", "on_storage_loss"].filter((key) => values[key]).map((key) => [key, values[key]]));
+  return { priority: Number(values.priority), ha: values.ha, preemptible: values.preemptible, ...words, ...numbers };
+}
+
+const mib = (text) => Math.floor(check.bytes(text, "M") / 1024 ** 2);
+
+function disks(ctx) {
+  const images = (more) => ({ name: `images_${more}`, label: "Images", type: "lines", by: "line", required: true, when: (values) => values.disk === more, placeholder: `${ctx.status.cluster.shared_root || "/shared"}/images/debian-12.qcow2`, must: check.each(check.path), blame: /disk of|image|path|shared storage|nothing to start/i,
+    hint: more === "copy" ? "Files on the shared storage, one per line. The machine gets copies of its own; these stay as they are." : "Files on the shared storage, one per line. The machine writes to them; no other machine may have them." });
+  return {
+    section: "Disks", fields: [
+      { name: "disk", label: "It starts from", type: "choice", options: [["copy", "A copy of an image", "The usual way: a template on the shared storage is copied."], ["use", "An image as it is", "The machine takes it over."], ["new", "Empty disks", "To install a system over the network or from a kernel."], ["kernel", "A kernel", "Booted directly, with no disk."]], hint: "All disks lie on the shared storage, so that every node can start the machine." },
+      images("copy"), images("use"),
+      { name: "sizes", label: "Empty disks", type: "lines", value: [], placeholder: "20GiB", must: check.each(check.diskSize), when: (values) => values.disk !== "kernel", blame: /size|bytes|nothing to start/i, hint: "A new disk for each size. With images they come after them." },
+      { name: "kernel", label: "Kernel", required: true, when: (values) => values.disk === "kernel", must: check.path, blame: /kernel|path/i, placeholder: "/shared/boot/vmlinuz", hint: "A file on the shared storage." },
+      { name: "initrd", label: "Initial RAM disk", when: (values) => values.disk === "kernel", must: check.path, blame: /initrd/i, hint: "A file on the shared storage." },
+      { name: "cmdline", label: "Kernel's command line", when: (values) => values.disk === "kernel", placeholder: "console=ttyS0", hint: "Passed to the kernel as it is." },
+    ],
+  };
+}
+
+function machine(values) {
+  const { disk } = values;
+  const kernel = disk === "kernel" ? { kernel: values.kernel, initrd: values.initrd, cmdline: values.cmdline } : {};
+  return {
+    name: values.name, cpu: Number(values.cpu), memory_mib: mib(values.memory), copy_disks: disk === "copy",
+    disks: disk === "copy" || disk === "use" ? values[`images_${disk}`] : [],
+    sizes: disk === "kernel" ? [] : values.sizes.map((text) => check.bytes(text)), networks: values.networks, ...kernel,
+  };
+}
+
+const create = (_id, ctx) => openForm({
+  title: "New virtual machine", wide: true, ha: HA,
+  fields: [name(ctx), ...size(), disks(ctx),
+    { name: "networks", label: "Networks", type: "nodes", options: ctx.status.cluster.networks.filter((network) => network.bridge).map((network) => [network.name, network.name, `bridge ${network.bridge}`]), blame: /network/i,
+      none: "No network has a bridge for guests yet: see the compute cluster's settings.", hint: "A network card for each." },
+    { section: "High availability", fields: importance() }, policies(), placing(ctx)],
+  confirm: "Create machine", effect: "typing", force: "body",
+  request: (values) => ({ method: "POST", path: "/vms", body: { ...machine(values), ...wish(values), started: values.started, node: values.node } }),
+  done: (result, values) => {
+    if (result.creating) followCopy(values.name, ctx);
+    else ctx.go(to("vm", values.name));
+  },
+}, ctx);
+
+/** Copying disks takes longer than a request may: tell how it goes, and how it ended. */
+async function followCopy(machine, ctx) {
+  toast("ok", `The disks of ${machine} are being copied. This page may be left; the node that copies must stay up.`);
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    try {
+      const found = await load(`/vms/${segment(machine)}/creation`);
+      if (!found.outcome) continue;
+      toast("ok", `Virtual machine ${machine} is created.`);
+      for (const warning of found.outcome.warnings ?? []) toast("warn", warning);
+      if (location.hash === "#/vm") ctx.go(to("vm", machine));
+    } catch (problem) {
+      toast("bad", `${machine}: ${problem.text} ${problem.advice}`);
+    }
+    return;
+  }
+}
+
+const import_ = (_id, ctx) => openForm({
+  title: "Import a libvirt domain", wide: true, ha: HA,
+  text: ["Its disks must lie on the shared storage already. Once imported it must not run anywhere outside of Holdfast any more: undefine it there."],
+  fields: [
+    { name: "xml", label: "Domain XML", type: "area", rows: 8, required: true, file: ".xml", must: (text) => (/<domain[\s>]/.test(text) ? "" : "Paste what `virsh dumpxml --inactive NAME` prints."), blame: /xml|domain|disk|uuid|exists|name of a virtual/i, hint: "What `virsh dumpxml --inactive NAME` prints. What is not Holdfast's to decide is kept as it is there." },
+    { section: "High availability", fields: importance() }, policies(),
+    { section: "Start", fields: [{ ...placing(ctx).fields[0], value: false, hint: "First make sure that it runs nowhere else." }, placing(ctx).fields[1]] }],
+  confirm: "Import", effect: "typing", force: "body",
+  request: (values) => ({ method: "POST", path: "/vms/import", body: { xml: values.xml, ...wish(values), started: values.started, node: values.node } }),
+  done: (result) => ctx.go(to("vm", String(result.data?.instance ?? "").replace("vm/", ""))),
+}, ctx);
+
+function change(machineName, ctx) {
+  const vm = instanceOf(ctx, `vm/${machineName}`);
+  const stopped = vm.desired === "stopped";
+  const before = { cpu: String(vm.cpu), memory: sizeInput(vm.memory_mib * 1024 ** 2) };
+  return openForm({
+    title: `Change ${machineName}`, wide: true,
+    text: [stopped ? "" : "Cores, memory and heartbeat belong to the machine that was started: stop it to change them."].filter(Boolean),
+    fields: [...(stopped ? size(vm) : []), { section: "High availability", fields: importance(vm) }, policies(vm, stopped)],
+    confirm: "Save", effect: "typing", force: "body",
+    request: (values) => ({ method: "PUT", path: `/vms/${segment(machineName)}`, body: {
+      ...wish(values),
+      ...(stopped && values.cpu !== before.cpu ? { cpu: Number(values.cpu) } : {}),
+      ...(stopped && values.memory !== before.memory ? { memory_mib: mib(values.memory) } : {}) } }),
+  }, ctx);
+}
+
+function remove(machineName, ctx) {
+  const vm = instanceOf(ctx, `vm/${machineName}`);
+  const paths = (vm.config.disks ?? []).map((disk) => disk.path);
+  return confirmLoss({
+    title: `Delete vm/${machineName}`,
+    lost: [vm.desired === "stopped" ? "The machine and its settings are forgotten." : "The machine is ended at once, and its settings are forgotten."],
+    stays: [],
+    fields: [paths.length > 0 && { name: "disks", label: "Delete its disks too, for good", type: "switch", value: false, hint: `Otherwise they stay: ${paths.map((path) => `\`${path}\``).join(", ")}` }],
+    type: machineName, confirm: "Delete machine",
+    request: () => ({ method: "DELETE", path: `/vms/${segment(machineName)}`, query: { force: true } }),
+    done: (_result, values) => {
+      ctx.go("#/vm");
+      if (values.disks) deleteDisks(machineName, paths);
+    },
+  }, ctx);
+}
+
+/** Disks can be deleted once the machine is gone for certain. */
+async function deleteDisks(machineName, paths) {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const there = await load(`/services/vm/${segment(machineName)}`).then(() => true, (problem) => problem.status !== 404);
+    if (!there) break;
+    if (performance.now() > end) {
+      toast("warn", `${machineName} has not stopped yet, so its disks stay: ${paths.join(", ")}.`);
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  try {
+    await send({ method: "POST", path: "/vms/disks/delete", body: { paths } });
+    toast("ok", `The disks of ${machineName} are deleted.`);
+  } catch (problem) {
+    toast("bad", `The disks of ${machineName} stay: ${problem.text} ${problem.advice}`);
+  }
+}
+
+export const VM_ACTIONS = {
+  "vm-create": create,
+  "vm-import": import_,
+  "vm-change": change,
+  "vm-delete": remove,
+  "vm-move": (machineName, ctx) => ACTIONS["service-move"](`vm/${machineName}`, ctx),
+  "vm-start": (machineName, ctx) => ACTIONS["service-start"](`vm/${machineName}`, ctx),
+  "vm-stop": (machineName, ctx) => ACTIONS["service-stop"](`vm/${machineName}`, ctx),
+};
