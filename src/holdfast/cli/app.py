@@ -24,6 +24,9 @@ GROUPS: dict[str, tuple[str, str]] = {
     "dns": ("holdfast.cli.dns", "Names of gateways and services: zones, update targets, what is published."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
     "drill": ("holdfast.cli.drill", "Find out before it is needed whether a failover would work."),
+    "alarm": ("holdfast.cli.alarm", "Alarms: what is wrong now, acknowledge it, who is told."),
+    "user": ("holdfast.cli.user", "Accounts of API and panel: roles, passwords, sessions."),
+    "token": ("holdfast.cli.token", "API tokens for programs."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (
         "holdfast.cli.sim",
@@ -39,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "login": ("holdfast.cli.top", "Log in from a machine that is no node."),
     "logout": ("holdfast.cli.top", "End the session."),
     "password": ("holdfast.cli.top", "Set an account's password."),
+    "support-bundle": ("holdfast.cli.support", "What somebody who helps needs to see, without secrets, in one file."),
+    "audit": ("holdfast.cli.audit", "Who changed what, who logged in, what was refused."),
     "version": ("holdfast.cli.top", "The version of this program."),
     "plan": ("holdfast.cli.plan", "The planner alone, asked about a cluster in a file."),
     "explain": ("holdfast.cli.planning", "Why an instance is where it is, or waits."),
