@@ -22,11 +22,16 @@ def emit_json(value: object) -> None:
 
 
 def say(text: str) -> None:
-    print(text)
+    print(harmless(text))
 
 
 def warn(text: str) -> None:
-    print(f"Warning: {text}", file=sys.stderr)
+    print(f"Warning: {harmless(text)}", file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """Without what steers a terminal: some of what is shown was written by others."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -43,13 +48,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*(Text(str(cell), style=_style(str(cell))) for cell in row))
+        made.add_row(*(Text(harmless(str(cell)), style=_style(str(cell))) for cell in row))
     _console().print(made)
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
     """Name and value, one per line; empty values are left out."""
-    shown = [(name, str(value)) for name, value in pairs if value not in ("", None)]
+    shown = [(name, harmless(str(value))) for name, value in pairs if value not in ("", None)]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         print(f"{name:<{width}}  {value}")

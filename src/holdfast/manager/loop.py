@@ -46,7 +46,8 @@ RETRY_S = 0.1
 """After something did not succeed it is decided anew this soon."""
 MEMBERSHIP_S = 0.5
 """Pause between two steps of a change of the management nodes."""
-EVENTS_KEPT = 2000
+KEPT = {keys.EVENTS: 2000, keys.AUDIT: 5000}
+"""History → so many of its newest records stay."""
 CATCH_UP_S = 1.0
 """How long to wait until the mirror shows what was just committed."""
 
@@ -329,15 +330,17 @@ class Manager:
                     self.wake()
                 renewals += 1
                 if renewals % 120 == 1:
-                    await self._trim_events()
+                    await self._trim_history()
             except StoreError as error:
                 log.info("leadership not renewed", error=str(error))
             await self._clock.sleep(REFRESH_S)
 
-    async def _trim_events(self) -> None:
-        old = [entry.key for entry in self._mirror.below(keys.EVENTS)][:-EVENTS_KEPT]
-        if old:
-            await self.election.commit([], [Delete(key) for key in old[:100]])
+    async def _trim_history(self) -> None:
+        for prefix, kept in KEPT.items():
+            old = [entry.key for entry in self._mirror.below(prefix)][:-kept]
+            while old:
+                await self.election.commit([], [Delete(key) for key in old[:100]])
+                old = old[100:]
 
     async def _change_members(self) -> None:
         """Move the store's members towards the wanted management nodes, one step at a time."""
