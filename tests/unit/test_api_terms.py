@@ -26,7 +26,12 @@ async def world() -> AsyncIterator[World]:
 
 
 async def ask(
-    client: httpx.AsyncClient, method: str, path: str, body: object = None, status: int = 200, **headers: str
+    client: httpx.AsyncClient,
+    method: str,
+    path: str,
+    body: object = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     found = await client.request(method, f"/api/v1{path}", json=body, headers=headers)
     assert found.status_code == status, found.text
@@ -58,24 +63,26 @@ async def test_a_request_with_a_key_is_done_once_and_answered_as_often_as_it_com
     store = world.context.store
     node = {"id": "n6", "roles": ["storage"], "addresses": {"management": "10.77.0.60"}}
     async with world.client(local=True) as client:
-        first = await ask(client, "POST", "/nodes", node, **{KEY: "k1"})
+        first = await ask(client, "POST", "/nodes", node, headers={KEY: "k1"})
         before = await contents(store)
-        again = await ask(client, "POST", "/nodes", node, **{KEY: "k1"})
+        again = await ask(client, "POST", "/nodes", node, headers={KEY: "k1"})
         assert again.json() == first.json()
         assert again.json()["data"]["bundle"]
         assert [answer.headers.get("idempotency-replayed") for answer in (first, again)] == [None, "true"]
         assert await contents(store) == before
         [kept] = [value for key, value in before.items() if key.startswith(keys.ANSWERS)]
         assert first.json()["data"]["bundle"].encode() not in kept, "it is under lock"
-        other = await ask(client, "POST", "/nodes", {**node, "id": "n7"}, 422, **{KEY: "k1"})
+        other = await ask(client, "POST", "/nodes", {**node, "id": "n7"}, 422, headers={KEY: "k1"})
         assert other.json()["type"] == "urn:holdfast:error:key-reused"
-        await ask(client, "POST", "/nodes", node, 409, **{KEY: "k2"})
-        await ask(client, "POST", "/nodes", node, 422, **{KEY: "k" * 300})
+        await ask(client, "POST", "/nodes", node, 409, headers={KEY: "k2"})
+        await ask(client, "POST", "/nodes", node, 422, headers={KEY: "k" * 300})
 
 
 async def test_twins_that_come_at_once_are_done_once(world: World) -> None:
     async with world.client(local=True) as client:
-        answers = await asyncio.gather(*(ask(client, "POST", "/nfs/cluster", POOL, **{KEY: "k"}) for _ in range(4)))
+        answers = await asyncio.gather(
+            *(ask(client, "POST", "/nfs/cluster", POOL, headers={KEY: "k"}) for _ in range(4))
+        )
     assert len({answer.text for answer in answers}) == 1
     assert sum(answer.headers.get("idempotency-replayed") == "true" for answer in answers) == 3
 
@@ -84,19 +91,19 @@ async def test_a_change_of_what_has_changed_since_is_refused(world: World) -> No
     async with world.client(local=True) as client:
         seen = (await ask(client, "GET", "/nodes/n2")).headers["etag"]
         change = {"failure_domain": "rack-a"}
-        await ask(client, "PUT", "/nodes/n2", change, **{"If-Match": seen})
-        refused = await ask(client, "PUT", "/nodes/n2", change, 412, **{"If-Match": seen})
+        await ask(client, "PUT", "/nodes/n2", change, headers={"If-Match": seen})
+        refused = await ask(client, "PUT", "/nodes/n2", change, 412, headers={"If-Match": seen})
         now = (await ask(client, "GET", "/nodes/n2")).headers["etag"]
         assert refused.headers["etag"] == refused.json()["etag"] == now != seen
         # A manager or agent does not use the serial that operations rewrite.
         spec = NodeSpec("n2", (Role.COMPUTE,), {"management": "10.77.0.12"}, failure_domain="rack-b")
         await put(world.context.store, {keys.node_spec("n2"): spec})
-        await ask(client, "DELETE", "/nodes/n2", None, 412, **{"If-Match": now})
-        await ask(client, "PUT", "/nodes/n2", change, **{"If-Match": "*"})
-        await ask(client, "PUT", "/nodes/n9", change, 412, **{"If-Match": "*"})
-        nowhere = await ask(client, "POST", "/nfs/cluster", POOL, 412, **{"If-Match": '"7"'})
+        await ask(client, "DELETE", "/nodes/n2", None, 412, headers={"If-Match": now})
+        await ask(client, "PUT", "/nodes/n2", change, headers={"If-Match": "*"})
+        await ask(client, "PUT", "/nodes/n9", change, 412, headers={"If-Match": "*"})
+        nowhere = await ask(client, "POST", "/nfs/cluster", POOL, 412, headers={"If-Match": '"7"'})
         assert "does not exist" in nowhere.json()["detail"]
-        await ask(client, "POST", "/nodes", {}, 422, **{"If-Match": "*"})
+        await ask(client, "POST", "/nodes", {}, 422, headers={"If-Match": "*"})
         assert "etag" not in (await ask(client, "GET", "/nodes/n9", None, 404)).headers
 
 

@@ -9,10 +9,31 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from holdfast import __version__
 from holdfast.api import http
 from holdfast.api.context import ApiContext
-from holdfast.api.routes import backup, changes, compute, dns, iscsi, planning, reads, s3, session, stream
+from holdfast.api.gate import Gate
+from holdfast.api.operations.terms import Replayed
+from holdfast.api.routes import (
+    accounts,
+    alarms,
+    backup,
+    changes,
+    compute,
+    dns,
+    drills,
+    iscsi,
+    planning,
+    reads,
+    s3,
+    session,
+    stream,
+    tasks,
+)
 from holdfast.errors import HoldfastError
 
 PREFIX = "/api/v1"
+ROUTES = (
+    session, accounts, changes, compute, iscsi, s3, backup, dns, planning, drills, alarms, tasks, reads, stream
+)  # fmt: skip
+"""The first whose path fits answers."""
 MAX_BODY_BYTES = 1024 * 1024
 
 
@@ -21,26 +42,30 @@ def create_app(context: ApiContext) -> FastAPI:
     app = FastAPI(
         title="Holdfast",
         version=__version__,
+        redirect_slashes=False,
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,  # its page would load scripts from a foreign host
         redoc_url=None,
     )
     app.state.context = context
-    for module in (session, changes, compute, iscsi, s3, backup, dns, planning, reads, stream):
+    for module in ROUTES:
         app.include_router(module.router, prefix=PREFIX)
+    app.add_exception_handler(Replayed, http.on_replayed)
     app.add_exception_handler(HoldfastError, http.on_holdfast_error)
     app.add_exception_handler(RequestValidationError, http.on_invalid_request)
     app.add_exception_handler(HTTPException, http.on_http_exception)
     app.add_exception_handler(Exception, http.on_bug)
+    app.add_middleware(Gate, auth=context.auth)
     app.add_middleware(Front, context=context)
     return app
 
 
 class Front:
-    """What comes before all routes: the health answer, the limit on bodies, and who serves."""
+    """What comes before all routes: the health answer, the limit on bodies, who serves, and the tag of what is shown."""
 
     def __init__(self, app: ASGIApp, context: ApiContext) -> None:
         self._app = app
+        self._cache = context.cache
         self._node = context.node.encode()
         self._health = msgspec.json.encode({"node": context.node, "session": context.session, "ok": True})
 
@@ -50,7 +75,9 @@ class Front:
         elif scope["path"] == "/healthz":
             await self._send_health(send)
         else:
-            await self._app(scope, _limited(receive), self._named(send))
+            # The tag is taken first: a change that comes while the answer is made must not look as if it was shown.
+            tag = self._cache.tag_at(scope["path"]) if scope["method"] == "GET" else ""
+            await self._app(scope, _limited(receive), self._named(send, tag))
 
     async def _send_health(self, send: Send) -> None:
         """From memory, without store, routes or session: it only says that this process serves."""
@@ -62,13 +89,14 @@ class Front:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self._health})
 
-    def _named(self, send: Send) -> Send:
+    def _named(self, send: Send, tag: str) -> Send:
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-holdfast-node", self._node),
                     (b"x-content-type-options", b"nosniff"),
+                    *([(b"etag", tag.encode())] if tag and message["status"] == 200 else ()),
                 ]
             await send(message)
 

@@ -1,18 +1,20 @@
 """What API and panel work with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.api.auth import Authenticator
 from holdfast.api.cache import StatusCache
-from holdfast.api.creations import Creations
 from holdfast.api.operations.backup_clusters import Backends
 from holdfast.api.operations.checks import Probe
+from holdfast.api.operations.drill import Drills
+from holdfast.api.operations.drill_checks import Means
 from holdfast.api.operations.iscsi_volumes import Files
 from holdfast.api.operations.nodes import MakeBundle
 from holdfast.api.operations.s3_clusters import Files as S3Files
 from holdfast.api.operations.vm import Images
+from holdfast.api.works import Works
 from holdfast.ports import Clock, PowerFences, Store
 
 
@@ -26,6 +28,8 @@ class ApiContext:
     clock: Clock
     cache: StatusCache
     auth: Authenticator
+    drills: Drills
+    works: Works
     fences: PowerFences | None = None
     probe: Probe | None = None
     make_bundle: MakeBundle | None = None
@@ -41,7 +45,6 @@ class ApiContext:
     """None: this process cannot open back-ends of backup clusters."""
     log_dir: Path = Path("/var/log/holdfast")
     """Logs of this node, the consoles of its machines among them."""
-    creations: Creations = field(default_factory=Creations)
 
 
 def make_context(
@@ -62,7 +65,7 @@ def make_context(
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
     auth = Authenticator(store, clock)
-    cache = StatusCache(store, clock, sessions=auth.sessions)
+    cache = StatusCache(store, clock, people=auth.people)
     return ApiContext(
         node,
         session,
@@ -70,6 +73,8 @@ def make_context(
         clock,
         cache,
         auth,
+        Drills(_means(node, store, clock, cache, fences, probe)),
+        Works(session, store, clock),
         fences,
         probe,
         make_bundle,
@@ -80,3 +85,14 @@ def make_context(
         backends,
         log_dir,
     )
+
+
+def _means(
+    node: str, store: Store, clock: Clock, cache: StatusCache, fences: PowerFences | None, probe: Probe | None
+) -> Means:
+    """What drills work with."""
+
+    async def seen(revision: int) -> bool:
+        return await cache.wait_revision(revision, 2.0)
+
+    return Means(node, store, clock, lambda: cache.status, lambda: cache.source, seen, fences, probe)

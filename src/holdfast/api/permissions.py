@@ -102,7 +102,9 @@ TABLE: dict[str, str] = {
     "GET /dns": READ,
     "GET /dns/test": READ,
     "GET /vms": READ,
-    "GET /vms/{name}/creation": READ,
+    "GET /tasks": READ,
+    "GET /tasks/{task_id}": READ,
+    "POST /tasks/{task_id}/cancel": OPERATE,
     "GET /vms/{name}/console": "operate:vm",  # a guest may print anything there
     # --- alarms ---
     "GET /alarms": READ,

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from holdfast.api.task_model import Task
+from holdfast.core.alarm_model import Alarm, Delivery, ManagerHealth, NodeReport, Receiver
 from holdfast.core.dns_model import DnsRecords, Secondary, UpdateState, UpdateTarget, Zone
 from holdfast.core.drill import Drill, DrillAnswer
 from holdfast.core.history import Event, Incident, ManagerView
@@ -64,6 +66,7 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.STATUSES, InstanceStatus),
     (keys.EVENTS, Event),
     (keys.INCIDENTS, Incident),
+    (keys.TASKS, Task),
     (keys.PAUSE, HaPause),
     (keys.MAINTENANCE, Maintenance),
     (keys.BRING_BACK, BringBack),
@@ -83,8 +86,15 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.DNS_RECORDS, DnsRecords),
     (keys.DNS_STATES, UpdateState),
     (keys.DRILLS, Drill),
+    (keys.ALARMS, Alarm),
+    (keys.RECEIVERS, Receiver),
+    (keys.DELIVERIES, Delivery),
+    (keys.REPORTS, NodeReport),
+    (keys.MANAGER_HEALTH, ManagerHealth),
     (keys.DRILLING, str),
 )
+_FIGURES = (keys.REPORTS, keys.DELIVERIES, keys.MANAGER_HEALTH)
+"""What changes all the time and no picture shows: for metrics, and for whoever asks for it."""
 _NODE_KINDS: dict[str, type[Any]] = {
     "beat": Beat,
     "fence": Fence,
@@ -131,6 +141,8 @@ class Records:
                 self.problems[key] = error.message
                 return True
         self.problems.pop(key, None)
+        if key.startswith(_FIGURES):
+            return False
         return not (isinstance(old, Beat) and self._is_next_beat(key, old))
 
     def _is_next_beat(self, key: str, old: Beat) -> bool:

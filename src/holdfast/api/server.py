@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from holdfast import logs
 from holdfast.api.app import Local, create_app
 from holdfast.api.context import ApiContext, make_context
+from holdfast.api.task_keeper import TaskKeeper
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig, Tls, store_endpoints
 from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
@@ -62,6 +63,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
     servers = [(make_server(app, tls), list(tcp)), (make_server(Local(app), None), [local])]
     tasks = [
         asyncio.create_task(context.cache.run()),
+        asyncio.create_task(TaskKeeper(store, context.cache, clock).run()),
         asyncio.create_task(_follow_endpoints(context, store, endpoints)),
         asyncio.create_task(_follow_certificate(config.tls, tls)),
     ]
@@ -162,7 +164,7 @@ class LazyFences:
     def open(self, device: FenceDeviceSpec) -> PowerFence:
         from holdfast.fencing.power.registry import make_fences
 
-        return make_fences().open(device)
+        return make_fences(_cluster_secret).open(device)
 
 
 class NetworkProbe:
@@ -189,9 +191,9 @@ async def _make_bundle(store: Store, spec: NodeSpec) -> bytes:
 
 def _cluster_secret() -> bytes:
     from holdfast.bootstrap import files
-    from holdfast.bootstrap.secrets import read_secret
+    from holdfast.bootstrap.secrets import read_with_previous
 
-    return read_secret(files.PKI_DIR / files.CLUSTER_SECRET)
+    return read_with_previous(files.PKI_DIR / files.CLUSTER_SECRET)
 
 
 def _mount_panel(app: FastAPI, context: ApiContext) -> None:

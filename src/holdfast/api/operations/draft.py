@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from holdfast.api.operations import audited, foresight
 from holdfast.api.operations.actor import Actor
+from holdfast.api.operations.following import goals_of, kind_of
 from holdfast.api.operations.terms import (
     ANSWERS_TTL_S,
     ORDINARY,
@@ -23,6 +24,7 @@ from holdfast.api.operations.terms import (
     fits,
     tag,
 )
+from holdfast.api.task_model import Task
 from holdfast.clock import SystemClock
 from holdfast.core.history import Event, GuaranteeWord, Severity
 from holdfast.core.model import ClusterSpec, InstanceSpec, ManagementSpec, NodeSpec, ServiceSpec
@@ -64,6 +66,8 @@ class Draft:
         self.data: dict[str, Any] = {}
         self.guarantee: GuaranteeWord | None = None
         """What the cluster survives afterwards, once somebody has asked (`admit`)."""
+        self.task = ""
+        """The task that the operation itself has begun, if it has."""
 
     @classmethod
     async def open(cls, store: Store) -> "Draft":
@@ -180,6 +184,31 @@ class Draft:
                 after.pop(key, None)
         return Listing(entries), Listing(after)
 
+    async def follow(self, actor: Actor, text: str) -> str:
+        """Write down the task that says how far the change is; the id, or empty where there is nothing to wait for."""
+        if self.task:
+            return self.task
+        for key in [key for key in self._ops if key.startswith(keys.MOVES)]:
+            placement = keys.placement(key.removeprefix(keys.MOVES))
+            if placement not in self._entries:
+                await self.fetch(placement)
+        before = Listing({key: entry for key, entry in self._entries.items() if entry is not None})
+        goals = goals_of(before, self._ops)
+        task_id = actor.terms.task
+        old = await self.read(keys.task(task_id), Task) if task_id else None
+        if old is not None:
+            self.put(keys.task(task_id), replace(old, text=text, goals=goals, process=""))
+        elif goals:
+            task_id = self.begin(Task(kind_of(before, goals), text, actor.name, SystemClock().wall(), goals))
+        return task_id
+
+    def begin(self, task: Task) -> str:
+        """Write a new task down; its id."""
+        # One change is made upon each revision at most: the id is new, and ids are in the order of the changes.
+        task_id = f"{self.revision:08d}"
+        self.put(keys.task(task_id), task)
+        return task_id
+
     async def commit(self, actor: Actor, text: str) -> int | None:
         """The revision of the commit, or None if something relied upon has changed. An unknown outcome is resolved by
         re-reading; if it stays unknown StoreUnknownOutcome is raised."""
@@ -238,6 +267,7 @@ async def transact(store: Store, actor: Actor, operation: Callable[[Draft], Awai
         outcome = Outcome(text, 0, tuple(draft.warnings), draft.data, draft.guarantee)
         if terms.dry_run:
             return await _foreseen(draft, outcome)
+        outcome = replace(outcome, task=await draft.follow(actor, text))
         revision = await _commit(draft, actor, outcome)
         if revision is not None:
             return replace(outcome, revision=revision)

@@ -88,6 +88,8 @@ class Terms:
     matched: tuple[str, ...] = ()
     """Keys under spec/ that are the object; one that ends with `/` stands for all below it."""
     idempotency: Idempotency | None = None
+    task: str = ""
+    """The change is the end of this task's work: the task goes on to follow it."""
 
 
 ORDINARY = Terms()

@@ -77,21 +77,26 @@ async def exit_maintenance(store: Store, actor: Actor, node_id: str, *, bring_ba
     """End it, at any time. `bring_back`: other than what was said at its begin."""
 
     async def operation(draft: Draft) -> str:
-        checks.node(draft, node_id)
-        key = keys.maintenance(node_id)
-        request = await draft.read(key, Maintenance)
-        if request is None:
-            raise Conflict(f"node `{node_id}` is not in maintenance", "There is nothing to end.")
-        draft.delete(key)
-        returns = request.bring_back if bring_back is None else bring_back
-        if not returns or not request.moved:
-            return f"the maintenance of node {node_id} is over"
-        await draft.fetch(keys.bring_back(node_id))
-        draft.put(keys.bring_back(node_id), BringBack(request.moved))
-        draft.data["instances"] = list(request.moved)
-        return f"the maintenance of node {node_id} is over; what was moved off returns: {', '.join(request.moved)}"
+        return await end_maintenance(draft, node_id, bring_back=bring_back)
 
     return await transact(store, actor, operation)
+
+
+async def end_maintenance(draft: Draft, node_id: str, *, bring_back: bool | None = None) -> str:
+    """The same as a part of an operation."""
+    checks.node(draft, node_id)
+    key = keys.maintenance(node_id)
+    request = await draft.read(key, Maintenance)
+    if request is None:
+        raise Conflict(f"node `{node_id}` is not in maintenance", "There is nothing to end.")
+    draft.delete(key)
+    returns = request.bring_back if bring_back is None else bring_back
+    if not returns or not request.moved:
+        return f"the maintenance of node {node_id} is over"
+    await draft.fetch(keys.bring_back(node_id))
+    draft.put(keys.bring_back(node_id), BringBack(request.moved))
+    draft.data["instances"] = list(request.moved)
+    return f"the maintenance of node {node_id} is over; what was moved off returns: {', '.join(request.moved)}"
 
 
 async def return_node(store: Store, actor: Actor, node_id: str) -> Outcome:

@@ -1,6 +1,8 @@
 """The compute cluster, its virtual machines, placement rules, and what else is wanted of instances."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,7 +11,8 @@ from holdfast.api import requests_compute as requests
 from holdfast.api.context import ApiContext
 from holdfast.api.http import actor_of, answer, context_of, done
 from holdfast.api.operations import checks, compute, console, rules, services, vm
-from holdfast.api.operations.draft import Actor
+from holdfast.api.operations.draft import Actor, Outcome
+from holdfast.api.operations.terms import Terms
 from holdfast.errors import DriverError
 
 router = APIRouter()
@@ -94,7 +97,7 @@ async def machines(request: Request, caller: Caller) -> Response:
 
 @router.post("/vms")
 async def create_machine(request: Request, caller: Caller, body: requests.CreateMachine) -> Response:
-    """Where disks are copied the answer is 202, and GET /vms/NAME/creation says how far it is."""
+    """Where disks are copied the answer is 202; its task says how far it is, and goes on until the machine runs."""
     context = context_of(request)
     images, wish = _images(context), _wish(body)
     machine = vm.Machine(
@@ -109,19 +112,18 @@ async def create_machine(request: Request, caller: Caller, body: requests.Create
         body.initrd,
         body.cmdline,
     )
-    if not body.copy_disks:
+    if not body.copy_disks or caller.terms.dry_run:
         return await done(context, await vm.create(context.store, caller, images, machine, wish, lambda _percent: None))
-    context.creations.begin(body.name, lambda tell: vm.create(context.store, caller, images, machine, wish, tell))
-    return answer({"creating": body.name}, 202)
+    tried = replace(caller, terms=Terms(dry_run=True))
+    await vm.create(
+        context.store, tried, images, machine, wish, lambda _percent: None
+    )  # or a refusal would come too late
 
+    async def make(actor: Actor, tell: Callable[[float], None]) -> Outcome:
+        return await vm.create(context.store, actor, images, machine, wish, tell)
 
-@router.get("/vms/{name}/creation")
-async def creation(request: Request, caller: Caller, name: str) -> Response:
-    """How far a creation is: `percent`, and `outcome` once it is done. A creation that failed is answered as its error."""
-    found = context_of(request).creations.of(name)
-    if found.error is not None:
-        raise found.error
-    return answer({"percent": found.percent, "outcome": found.outcome})
+    text = f"the disks of the virtual machine {body.name} are being copied"
+    return await done(context, await context.works.begin(caller, f"vm/{body.name}", text, make), 202)
 
 
 @router.post("/vms/import")
