@@ -7,6 +7,28 @@
 /** [pattern, loader]: ":name" takes one part of the path, "*name" all that is left (ids such as "nfs/home" have slashes). */
 const ROUTES = [
   ["", () => import("./pages/overview.js")],
+  ["vm", () => import("./pages/vm.js")],
+  ["vm/:name", () => import("./pages/vm.js").then(({ one }) => ({ page: one }))],
+  ["nfs", () => import("./pages/nfs.js")],
+  ["nfs/:name", () => import("./pages/nfs.js").then(({ one }) => ({ page: one }))],
+  ["iscsi", () => import("./pages/iscsi.js")],
+  ["iscsi/volumes/:name", () => import("./pages/iscsi.js").then(({ volume }) => ({ page: volume }))],
+  ["iscsi/groups/:name", () => import("./pages/iscsi.js").then(({ targetGroup }) => ({ page: targetGroup }))],
+  ["s3", () => import("./pages/s3.js")],
+  ["s3/:name", () => import("./pages/s3.js").then(({ one }) => ({ page: one }))],
+  ["backup", () => import("./pages/backup.js")],
+  ["backup/:name", () => import("./pages/backup.js").then(({ one }) => ({ page: one }))],
+  ["panel", () => import("./pages/panel.js")],
+  ["networks", () => import("./pages/networks.js")],
+  ["rules", () => import("./pages/rules.js")],
+  ["incidents", () => import("./pages/incidents.js")],
+  ["incidents/*id", () => import("./pages/incident.js")],
+  ["nodes", () => import("./pages/nodes.js")],
+  ["nodes/:id", () => import("./pages/node.js")],
+  ["services", () => import("./pages/services.js")],
+  ["instances/*id", () => import("./pages/instance.js")],
+  ["what-if", () => import("./pages/what-if.js")],
+  ["maintenance", () => import("./pages/maintenance.js")],
 ];
 
 const ENTRIES = ROUTES.map(([pattern, load]) => ({ pattern, parts: pattern.split("/"), load, module: null }));

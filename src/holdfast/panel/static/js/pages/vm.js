@@ -93,7 +93,7 @@ const kind = {
       vm.detail && !vm.healthy && h("p", { class: "trouble tone-warn" }, prose(vm.detail)),
       instancesSection(ctx, [vm], { title: "Placement", deleting: deleting(ctx, vm) }),
       explainSection(ctx, vm),
-      console_(ctx, vm),
+      ctx.may("operate") && console_(ctx, vm),
       eventsSection(ctx, { kind: "vm", name: vm.service }, [vm]),
     ],
   },

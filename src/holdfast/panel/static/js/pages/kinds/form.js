@@ -26,6 +26,7 @@ export function openForm(form, ctx) {
     dialog().replaceChildren(open.element);
     dialog().addEventListener("close", () => {
       open.end();
+      open.element.remove();
       dialog().classList.remove("wide");
       resolve(open.result);
     }, { once: true });
@@ -137,7 +138,7 @@ class OpenForm {
     try {
       const request = this.request(values);
       this.result = (await send(request, { key: request.method === "POST" ? this.key : "" })) ?? {};
-      dialog().close();
+      await closed();
       await this.tell(values);
     } catch (problem) {
       this.refuse(problem);
@@ -148,7 +149,7 @@ class OpenForm {
 
   async tell(values) {
     const { form, result } = this;
-    const secrets = form.secrets?.(result) ?? [];
+    const secrets = form.secrets?.(result, values) ?? [];
     if (result.text) tell(result);
     if (secrets.length) await showSecrets(form.secretTitle ?? form.title, secrets);
     form.done?.(result, values);
@@ -183,8 +184,15 @@ class OpenForm {
 
   end() {
     this.effect?.end();
-    for (const input of this.inputs) if (input.field.type === "secret") input.control.value = "";
   }
+}
+
+/** Close the dialog, and wait until everybody knows: what is shown next is not to be taken for it. */
+function closed() {
+  return new Promise((resolve) => {
+    dialog().addEventListener("close", resolve, { once: true });
+    dialog().close();
+  });
 }
 
 function reveal(input) {
