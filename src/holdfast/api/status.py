@@ -10,6 +10,8 @@ from typing import Any
 
 from holdfast.api import backup_view, s3_view
 from holdfast.api.records import ManagerInfo, Records
+from holdfast.core.alarm_life import open_alarms
+from holdfast.core.alarm_model import Alarm
 from holdfast.core.history import Event, GuaranteeWord, Incident, ManagerView
 from holdfast.core.model import (
     Beat,
@@ -182,6 +184,8 @@ class ClusterStatus:
     ha_off: dict[str, str] = field(default_factory=dict)
     """S3 or backup cluster (`<kind>/<name>`) → why its high availability is off."""
     backup_clusters: tuple[backup_view.BackupClusterView, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    """Those that are open, the most severe first."""
     open_incidents: tuple[Incident, ...] = ()
     """Oldest first."""
     recent_incidents: tuple[Incident, ...] = ()
@@ -244,6 +248,7 @@ def build_status(entries: Iterable[Entry] | Records, revision: int = 0) -> Clust
         s3_clusters=s3_view.clusters(records),
         ha_off=_ha_off(records),
         backup_clusters=backup_view.clusters(records),
+        alarms=open_alarms(value for _, value in records.under(keys.ALARMS)),
         open_incidents=tuple(i for i in incidents if i.state != "closed"),
         recent_incidents=tuple([i for i in reversed(incidents) if i.state == "closed"][:RECENT_INCIDENTS]),
         recent_events=tuple(reversed(events)),

@@ -1,6 +1,6 @@
 """From conditions to alarms: what holds for long enough is raised, what is gone for long enough is cleared. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from holdfast.core.alarm import Judgement
@@ -114,6 +114,12 @@ def to_forget(alarms: Mapping[str, Alarm]) -> list[str]:
     """Cleared alarms beyond those that are kept, oldest first."""
     cleared = sorted((alarm.cleared_at, name) for name, alarm in alarms.items() if not alarm.open)
     return [name for _, name in cleared[: max(0, len(cleared) - CLEARED_KEPT)]]
+
+
+def open_alarms(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+    """What is wrong now, the most severe first, then in the order in which it was raised."""
+    found = (alarm for alarm in alarms if alarm.open)
+    return tuple(sorted(found, key=lambda alarm: (-RANK[alarm.severity], alarm.raised_at, alarm.id)))
 
 
 # --- what receivers are to be told ---------------------------------------------------------------------------------

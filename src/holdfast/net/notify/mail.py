@@ -6,12 +6,15 @@ import ssl
 from collections.abc import Mapping
 from datetime import datetime
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 
 from holdfast.core.alarm_model import Alarm, AlarmState, Notice
 from holdfast.net.notify import NotDelivered
 
 TIMEOUT_S = 10.0
+POLICY = SMTP.clone(max_line_length=250)
+"""A subject stays in one line."""
 WORDS = {AlarmState.RAISED: "raised", AlarmState.ACKNOWLEDGED: "acknowledged", AlarmState.CLEARED: "cleared"}
 
 
@@ -45,11 +48,11 @@ def _send(notice: Notice, secrets: Mapping[str, str]) -> None:
 
 
 def message(notice: Notice) -> EmailMessage:
-    made = EmailMessage()
+    made = EmailMessage(POLICY)
     options, first = notice.receiver.options, notice.alarms[0]
     made["From"] = options["from"]
     made["To"] = ", ".join(part.strip() for part in options["to"].split(","))
-    made["Subject"] = _line(_subject(notice))
+    made["Subject"] = _line(_subject(notice))[:200]
     made["Date"] = format_datetime(datetime.fromisoformat(notice.wall))
     key = _key(first) if len(notice.alarms) == 1 else f"{_key(first)}-{len(notice.alarms)}"
     made["Message-ID"] = f"<{key}@{_plain(notice.cluster) or 'cluster'}.holdfast>"
