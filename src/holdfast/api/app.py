@@ -10,6 +10,7 @@ from holdfast import __version__
 from holdfast.api import http
 from holdfast.api.context import ApiContext
 from holdfast.api.gate import Gate
+from holdfast.api.limits import Limits
 from holdfast.api.operations.terms import Replayed
 from holdfast.api.routes import (
     accounts,
@@ -26,15 +27,15 @@ from holdfast.api.routes import (
     session,
     stream,
     tasks,
+    trust,
 )
 from holdfast.errors import HoldfastError
 
 PREFIX = "/api/v1"
 ROUTES = (
-    session, accounts, changes, compute, iscsi, s3, backup, dns, planning, drills, alarms, tasks, reads, stream
+    session, accounts, changes, compute, iscsi, s3, backup, dns, planning, drills, alarms, tasks, trust, reads, stream
 )  # fmt: skip
 """The first whose path fits answers."""
-MAX_BODY_BYTES = 1024 * 1024
 
 
 def create_app(context: ApiContext) -> FastAPI:
@@ -57,11 +58,12 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_exception_handler(Exception, http.on_bug)
     app.add_middleware(Gate, auth=context.auth)
     app.add_middleware(Front, context=context)
+    app.add_middleware(Limits)
     return app
 
 
 class Front:
-    """What comes before all routes: the health answer, the limit on bodies, who serves, and the tag of what is shown."""
+    """What comes before all routes: the health answer, who serves, and the tag of what is shown."""
 
     def __init__(self, app: ASGIApp, context: ApiContext) -> None:
         self._app = app
@@ -77,14 +79,13 @@ class Front:
         else:
             # The tag is taken first: a change that comes while the answer is made must not look as if it was shown.
             tag = self._cache.tag_at(scope["path"]) if scope["method"] == "GET" else ""
-            await self._app(scope, _limited(receive), self._named(send, tag))
+            await self._app(scope, receive, self._named(send, tag))
 
     async def _send_health(self, send: Send) -> None:
         """From memory, without store, routes or session: it only says that this process serves."""
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self._health)).encode()),
-            (b"cache-control", b"no-store"),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self._health})
@@ -95,25 +96,11 @@ class Front:
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-holdfast-node", self._node),
-                    (b"x-content-type-options", b"nosniff"),
                     *([(b"etag", tag.encode())] if tag and message["status"] == 200 else ()),
                 ]
             await send(message)
 
         return named
-
-
-def _limited(receive: Receive) -> Receive:
-    """A body that is too large ends like a broken connection."""
-    size = 0
-
-    async def limited() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if size > MAX_BODY_BYTES else message
-
-    return limited
 
 
 class Local:

@@ -62,7 +62,7 @@ class Authenticator:
         self.people = People()
         """As the watch last delivered it (kept by StatusCache)."""
         self.trail = Trail(store, clock)
-        self._attempts = Attempts(store, clock, self.people)
+        self.attempts = Attempts(store, clock, self.people)
         self._hashing = asyncio.Semaphore(2)  # argon2id takes 64 MiB and a core each
         self._nobody: str | None = None
         self._ended: set[str] = set()
@@ -113,16 +113,16 @@ class Authenticator:
     async def check_password(self, name: str, password: str, *, address: str = "") -> User:
         """The account. Raises NotPermitted or TooManyAttempts."""
         try:
-            self._attempts.begin(name, address)
+            self.attempts.begin(name, address)
         except TooManyAttempts:
             await self.trail.note(self._unknown(name, address), "login-refused", "a login was refused unread")
             raise
         user = await self._right(name, password)
         if user is None:
-            await self._attempts.failed(name, address)
+            await self.attempts.failed(name, address)
             await self.trail.note(self._unknown(name, address), "login-failed", "wrong name or password")
             raise NotPermitted("wrong name or password", "Try again; root on a node can set it: holdfast password.")
-        self._attempts.succeeded(name, address)
+        self.attempts.succeeded(name, address)
         return user
 
     def _unknown(self, name: str, address: str) -> Actor:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from holdfast.api.asked import REPLAYED, terms_of
 from holdfast.api.attempts import TooManyAttempts
 from holdfast.api.context import ApiContext
+from holdfast.api.headers import SECURITY
 from holdfast.api.operations.draft import Actor, Outcome
 from holdfast.api.operations.terms import PreconditionFailed, Replayed
 from holdfast.errors import HoldfastError, InvalidInput
@@ -137,4 +138,6 @@ async def on_bug(request: Request, error: Exception) -> Response:
     """A fault of ours. The traceback goes to the log, never to the caller."""
     _log.error("bug", path=request.url.path, exc_info=error)
     shaped = RequestFailed(500, "Holdfast made a mistake", "Please report it with the log /var/log/holdfast/panel.log.")
-    return problem(shaped, request.url.path)
+    response = problem(shaped, request.url.path)
+    response.headers.update(SECURITY)  # it passes by what adds them to all other answers
+    return response
