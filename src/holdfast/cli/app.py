@@ -27,6 +27,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "alarm": ("holdfast.cli.alarm", "Alarms: what is wrong now, acknowledge it, who is told."),
     "user": ("holdfast.cli.user", "Accounts of API and panel: roles, passwords, sessions."),
     "token": ("holdfast.cli.token", "API tokens for programs."),
+    "upgrade": ("holdfast.cli.upgrade", "Bring another installed version into force, node by node, while services run."),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (
         "holdfast.cli.sim",

@@ -43,6 +43,7 @@ def status(as_json: Json = False) -> None:
             ("Hold", picture["hold"]),
             ("Guarantee", guarantee(picture["guarantee"])),
             ("Store", picture["store_problem"]),
+            ("Version", _versions(picture["nodes"])),
             *((f"HA of {service}", f"OFF: {why}") for service, why in sorted(picture["ha_off"].items())),
         ]
     )
@@ -53,6 +54,17 @@ def status(as_json: Json = False) -> None:
     print()
     instance_table(picture["instances"])
     _incidents(picture)
+
+
+def _versions(nodes: list[dict[str, Any]]) -> str:
+    """Of the nodes that were seen: one for all, or which has which."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        if node["session"]:
+            found.setdefault(node.get("version") or "older", []).append(node["id"])
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{version} on {', '.join(ids)}" for version, ids in sorted(found.items()))
 
 
 def guarantee(word: dict[str, Any] | None) -> str:
