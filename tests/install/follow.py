@@ -5,11 +5,12 @@ from pathlib import Path
 from guide import Block
 from machines import Failed, Machines, say
 
+JOIN = "bundle"
 SERVICES = {"nfs": "nfs/vol1", "iscsi": "iscsi/disk1"}
 """Topic of the guide → the instance that its commands make."""
 
 
-def follow(machines: Machines, blocks: list[Block], topics: tuple[str, ...] = ("", *SERVICES)) -> None:
+def follow(machines: Machines, blocks: list[Block], topics: tuple[str, ...]) -> None:
     """Type every block of these topics."""
     for block in blocks:
         if block.topic in topics:
@@ -18,7 +19,7 @@ def follow(machines: Machines, blocks: list[Block], topics: tuple[str, ...] = ("
 
 def follow_guide(machines: Machines, blocks: list[Block], package: Path) -> None:
     machines.copy(package)
-    follow(machines, blocks)
+    follow(machines, blocks, ("", JOIN, *SERVICES))
     nothing_of_debians_runs(machines)
     for instance in SERVICES.values():
         say(f"{instance} is healthy on {machines.serves(instance)}")

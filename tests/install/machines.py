@@ -46,11 +46,12 @@ class Machines:
         state = self.lab.exec(name, ["systemctl", "is-system-running"]).stdout.strip()
         return state if state in ("running", "degraded") else ""
 
-    def copy(self, package: Path, name: str = "") -> None:
-        """Put a file into /root of each machine, as an operator does before the guide begins."""
+    def copy(self, package: Path) -> None:
+        """Put the package into /root of each machine in place of a former one, as the guide wants it."""
         for node in self.lab.nodes:
+            self.text(node, "rm -f /root/holdfast_*.deb")
             with package.open("rb") as file:
-                writer = self.lab.popen(node, ["sh", "-c", 'cat >"$0"', f"/root/{name or package.name}"], stdin=file)
+                writer = self.lab.popen(node, ["sh", "-c", 'cat >"$0"', f"/root/{package.name}"], stdin=file)
                 if writer.wait(HANG_S):
                     raise Failed(f"{package.name} could not be copied to {node}")
 
