@@ -8,11 +8,13 @@ from functools import lru_cache
 
 import httpx
 from api_world import FakeFences, FakeProbe, build, memory_store, put
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from holdfast.api.app import Local, create_app
 from holdfast.api.auth import CSRF_HEADER, NotLoggedIn
 from holdfast.api.context import ApiContext, make_context
+from holdfast.api.people import later
 from holdfast.bootstrap.users import User, hash_password
 from holdfast.clock import SystemClock
 from holdfast.core.model import NodeSpec
@@ -20,14 +22,24 @@ from holdfast.ports import Clock, Store
 from holdfast.store import keys
 from holdfast.store.memory import Faults, MemoryStore
 
+QUICK = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
 PASSWORD = "correct horse battery"
 ROLES = {"vera": "viewer", "otto": "operator", "ada": "admin"}
 """Account → role."""
 
 
+class WallClock(SystemClock):
+    """Days pass at once for what goes by the wall clock."""
+
+    ahead_s = 0.0
+
+    def wall(self) -> str:
+        return later(super().wall(), self.ahead_s)
+
+
 @lru_cache
 def account(name: str) -> User:
-    return User(name, hash_password(name, PASSWORD), ROLES[name])
+    return User(name, hash_password(name, PASSWORD, QUICK), ROLES[name])
 
 
 async def _bundle(store: Store, spec: NodeSpec) -> bytes:
@@ -108,6 +120,7 @@ async def panels(count: int = 1, *, clock: Clock | None = None) -> AsyncIterator
             fences=FakeFences(),
             probe=FakeProbe(),
             make_bundle=_bundle,
+            hasher=QUICK,
             cluster_secret=lambda: b"s" * 32,
         )
         tasks.append(asyncio.create_task(context.cache.run()))

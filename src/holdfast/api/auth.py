@@ -12,6 +12,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import replace
 
+from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from holdfast.api.attempts import Attempts, TooManyAttempts, with_familiar
@@ -56,9 +57,10 @@ class NotLoggedIn(NotPermitted):
 class Authenticator:
     """Logs people in and out and tells who a token belongs to."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, hasher: PasswordHasher = HASHER) -> None:
         self._store = store
         self._clock = clock
+        self.hasher = hasher
         self.people = People()
         """As the watch last delivered it (kept by StatusCache)."""
         self.trail = Trail(store, clock)
@@ -133,7 +135,7 @@ class Authenticator:
         entry = await self._store.get(keys.user(name)) if can_be_name(name) else None
         user = codec.decode(entry.value, User, entry.key) if entry else None
         if self._nobody is None:
-            self._nobody = await asyncio.to_thread(HASHER.hash, secrets.token_urlsafe(16))
+            self._nobody = await asyncio.to_thread(self.hasher.hash, secrets.token_urlsafe(16))
         async with self._hashing:
             # An unknown or disabled name costs as much time as a known one.
             right = await asyncio.to_thread(self._verify, user.password_hash if user else self._nobody, password)
@@ -141,15 +143,15 @@ class Authenticator:
 
     def _verify(self, password_hash: str, password: str) -> bool:
         try:
-            return HASHER.verify(password_hash, password)
+            return self.hasher.verify(password_hash, password)
         except (VerificationError, InvalidHashError, UnicodeEncodeError):
             return False
 
     async def _refreshed(self, user: User, password: str, address: str) -> User:
         """The account with this network as familiar, and its hash renewed where the parameters have changed."""
         new = replace(user, familiar=with_familiar(user, address))
-        if HASHER.check_needs_rehash(user.password_hash):
-            new = replace(new, password_hash=await asyncio.to_thread(HASHER.hash, password))
+        if self.hasher.check_needs_rehash(user.password_hash):
+            new = replace(new, password_hash=await asyncio.to_thread(self.hasher.hash, password))
         if new == user:
             return user
         entry = await self._store.get(keys.user(user.name))

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from argon2 import PasswordHasher
+
 from holdfast.api.auth import Authenticator
 from holdfast.api.cache import StatusCache
+from holdfast.api.join_limit import JoinLimit
 from holdfast.api.operations.backup_clusters import Backends
 from holdfast.api.operations.checks import Probe
 from holdfast.api.operations.drill import Drills
@@ -15,6 +18,7 @@ from holdfast.api.operations.nodes import MakeBundle
 from holdfast.api.operations.s3_clusters import Files as S3Files
 from holdfast.api.operations.vm import Images
 from holdfast.api.works import Works
+from holdfast.bootstrap.users import HASHER
 from holdfast.ports import Clock, PowerFences, Store
 
 
@@ -30,6 +34,7 @@ class ApiContext:
     auth: Authenticator
     drills: Drills
     works: Works
+    joins: JoinLimit
     fences: PowerFences | None = None
     probe: Probe | None = None
     make_bundle: MakeBundle | None = None
@@ -43,6 +48,8 @@ class ApiContext:
     """None: this process cannot make S3 clusters."""
     backends: Backends | None = None
     """None: this process cannot open back-ends of backup clusters."""
+    pki_dir: Path | None = None
+    """Where this node's certificates and secrets are. None: this process has none, and lets nobody join."""
     log_dir: Path = Path("/var/log/holdfast")
     """Logs of this node, the consoles of its machines among them."""
 
@@ -61,10 +68,12 @@ def make_context(
     cluster_secret: Callable[[], bytes] | None = None,
     s3_files: S3Files | None = None,
     backends: Backends | None = None,
+    hasher: PasswordHasher = HASHER,
     log_dir: Path = Path("/var/log/holdfast"),
+    pki_dir: Path | None = None,
 ) -> ApiContext:
     """A context with its own cache (whose `run()` the caller keeps running) and authenticator, wired together."""
-    auth = Authenticator(store, clock)
+    auth = Authenticator(store, clock, hasher)
     cache = StatusCache(store, clock, people=auth.people)
     return ApiContext(
         node,
@@ -75,6 +84,7 @@ def make_context(
         auth,
         Drills(_means(node, store, clock, cache, fences, probe)),
         Works(session, store, clock),
+        JoinLimit(clock),
         fences,
         probe,
         make_bundle,
@@ -83,6 +93,7 @@ def make_context(
         cluster_secret,
         s3_files,
         backends,
+        pki_dir,
         log_dir,
     )
 

@@ -33,7 +33,7 @@ class User:
     """Networks from which its password was right: they may log in while strangers guess (api/attempts.py)."""
 
 
-def hash_password(name: str, password: str) -> str:
+def hash_password(name: str, password: str, hasher: PasswordHasher = HASHER) -> str:
     """The password's argon2id hash. Raises InvalidInput for a password that cannot be one."""
     if len(password) < MIN_PASSWORD_LENGTH:
         raise InvalidInput(
@@ -43,7 +43,7 @@ def hash_password(name: str, password: str) -> str:
     if len(password) > MAX_PASSWORD_LENGTH:
         raise InvalidInput(f"the password for {name!r} is longer than {MAX_PASSWORD_LENGTH} characters", "Shorten it.")
     try:
-        return HASHER.hash(password)
+        return hasher.hash(password)
     except UnicodeEncodeError as error:
         raise InvalidInput(f"the password for {name!r} has characters that are none", "Send it as UTF-8.") from error
 

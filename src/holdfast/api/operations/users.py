@@ -6,11 +6,13 @@ import secrets
 from contextlib import suppress
 from dataclasses import replace
 
+from argon2 import PasswordHasher
+
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.api.people import Failures, Session, Token
 from holdfast.api.permissions import Role
-from holdfast.bootstrap.users import User, hash_password
+from holdfast.bootstrap.users import HASHER, User, hash_password
 from holdfast.clock import SystemClock
 from holdfast.errors import Conflict, InvalidInput, StoreError
 from holdfast.ports import Delete, Store
@@ -21,7 +23,9 @@ ROOT = "root"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
-async def create(store: Store, actor: Actor, *, name: str, role: str, password: str) -> Outcome:
+async def create(
+    store: Store, actor: Actor, *, name: str, role: str, password: str, hasher: PasswordHasher = HASHER
+) -> Outcome:
     """A new account. Raises InvalidInput, Conflict."""
     if not _NAME.fullmatch(name) or name == ROOT:
         raise InvalidInput(
@@ -29,7 +33,7 @@ async def create(store: Store, actor: Actor, *, name: str, role: str, password: 
             "Use 1 to 64 letters, digits and `. _ @ -`, with a letter or digit first; `root` is taken.",
         )
     wanted = _role(role)
-    hashed = await asyncio.to_thread(hash_password, name, password)
+    hashed = await asyncio.to_thread(hash_password, name, password, hasher)
 
     async def operation(draft: Draft) -> str:
         if await draft.read(keys.user(name), User) is not None:
@@ -68,9 +72,11 @@ async def change(
     return outcome
 
 
-async def set_password(store: Store, actor: Actor, name: str, password: str) -> Outcome:
+async def set_password(
+    store: Store, actor: Actor, name: str, password: str, *, hasher: PasswordHasher = HASHER
+) -> Outcome:
     """Its sessions end. Raises InvalidInput, NotFound."""
-    hashed = await asyncio.to_thread(hash_password, name, password)
+    hashed = await asyncio.to_thread(hash_password, name, password, hasher)
 
     async def operation(draft: Draft) -> str:
         user = await account(draft, name)

@@ -37,7 +37,14 @@ async def get_user(request: Request, caller: Caller, name: str) -> Response:
 @router.post("/users")
 async def create_user(request: Request, caller: Caller, body: requests_accounts.CreateUser) -> Response:
     context = context_of(request)
-    outcome = await users.create(context.store, caller, name=body.name, role=body.role, password=body.password)
+    outcome = await users.create(
+        context.store,
+        caller,
+        name=body.name,
+        role=body.role,
+        password=body.password,
+        hasher=context.auth.hasher,
+    )
     return await done(context, outcome)
 
 

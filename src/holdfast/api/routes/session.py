@@ -109,7 +109,7 @@ async def password(request: Request, caller: Caller, name: str, body: requests.P
     context = context_of(request)
     if caller.via != "socket":
         await context.auth.check_password(caller.name, body.old, address=_address(request))
-    outcome = await users.set_password(context.store, caller, name, body.password)
+    outcome = await users.set_password(context.store, caller, name, body.password, hasher=context.auth.hasher)
     response = await done(context, outcome)
     if caller.name == name and caller.via == "session" and outcome.revision and COOKIE in request.cookies:
         agent = request.headers.get("user-agent", "")
