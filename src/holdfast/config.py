@@ -19,6 +19,8 @@ REPORT_PORT = 7411
 """UDP: observers' reports to managers."""
 KERNEL_PORT = 7412
 """UDP: nobody may listen here. The kernel's refusal tells observers that a silent node still lives."""
+METRICS_PORT = 7413
+"""TCP: HTTPS of the agent's figures for Prometheus, on the management address."""
 PANEL_PORT = 8443
 """TCP: HTTPS of API and panel."""
 DNS_PORT = 53

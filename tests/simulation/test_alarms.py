@@ -73,3 +73,46 @@ def leading(sim: Simulation) -> str:
     entry = sim.world.store.cluster.get(keys.MANAGER_TERM)
     assert entry is not None
     return str(decode(entry.value, dict)["node"])
+
+
+def test_a_wrong_wall_clock_is_told_and_decides_nothing() -> None:
+    with simulation(loads(CLUSTER), seed=5) as sim:
+        sim.advance(100)
+        assert not raised(sim)
+        sim.do("clock-step", node="node2", seconds=-30.0)
+        sim.until(lambda: raised(sim) == {"clock-skew:node2"}, within=200)
+        sim.do("clock-step", node="node2", seconds=30.0)
+        sim.until(lambda: not raised(sim), within=120)
+        assert not sim.violations
+
+
+def test_a_broken_fence_device_is_found_before_it_is_needed_and_nothing_is_switched() -> None:
+    with simulation(loads(CLUSTER), seed=6) as sim:
+        sim.do("lie-fence", node="node3", mode="dead")
+        sim.do("lie-fence", node="node2", mode="lie-state")
+        broken = {"fence-test-failed:node2:bmc", "fence-test-failed:node3:bmc"}
+        sim.until(lambda: raised(sim) >= {"fence-test-failed:node2:bmc"}, within=60)
+        sim.until(lambda: raised(sim) == broken, within=120)
+        first = leading(sim)
+        sim.do("store-off", nodes=(first,))
+        sim.until(lambda: leading(sim) != first, within=20)
+        sim.do("store-on", nodes=(first,))
+        for node in ("node2", "node3"):
+            sim.do("lie-fence", node=node, mode="honest")
+        sim.until(lambda: not raised(sim) & broken, within=150)
+        assert {name: alarm.number for name, alarm in alarms(sim).items() if name in broken} == dict.fromkeys(broken, 1)
+        assert not sim.violations
+        assert all(machine.powered for machine in sim.world.machines.values())
+
+
+def test_two_runs_are_the_same() -> None:
+    """Whatever the alarms' desk does beside the decisions."""
+
+    def run() -> list[object]:
+        with simulation(loads(CLUSTER), seed=7) as sim:
+            sim.advance(40)
+            sim.do("power-off", node="node1")
+            sim.advance(90)
+            return [entry for entry in sim.world.store.cluster.list("").entries]
+
+    assert run() == run()

@@ -7,7 +7,7 @@ import structlog
 
 from holdfast.agent.context import NodeContext, Order, Target
 from holdfast.agent.worker import Worker
-from holdfast.core.model import Desired, Exclusivity, InstanceSpec, NodeSpec, Placement, Role
+from holdfast.core.model import Desired, Exclusivity, InstanceSpec, NodeSpec, Placement, Role, ServiceAddress
 from holdfast.core.policy import HaPause, PauseMode
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Change, Driver, HealthProbe
@@ -194,6 +194,17 @@ class Executor:
         worker.hold()
         self._workers[spec.id] = worker
         log.info("adopted", instance=spec.id)
+
+    # --- what others ask ------------------------------------------------------------------------------------------------
+
+    def addresses(self) -> list[ServiceAddress]:
+        """Those that are to be on this node now."""
+        running = (worker.target.spec.address for worker in self._workers.values() if worker.order() is Order.RUN)
+        return [address for address in running if address is not None]
+
+    def duties(self) -> list[tuple[InstanceSpec, Order, bool]]:
+        """Each instance that this node has something to do with, what, and whether something of it may be here."""
+        return [(worker.target.spec, worker.order(), worker.running) for worker in self._workers.values()]
 
     # --- the session's Workload -----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from holdfast.agent.identity import Identity
 from holdfast.agent.orders import NoOrders, Orders
 from holdfast.agent.renewal import Capacity, Outcome, Renewal
 from holdfast.core.leaving import ShutdownKind, policy_for
-from holdfast.core.model import BeatPhase, ShutdownPolicy
+from holdfast.core.model import BeatPhase, ShutdownPolicy, WatchdogAttestation
 from holdfast.core.timing import Timing
 from holdfast.core.validity import SessionEvent, SessionState, Validity, session_next
 from holdfast.errors import StoreError
@@ -80,6 +80,8 @@ class Session:
         """When the last committed beat was sent (CLOCK_BOOTTIME, seconds)."""
         self.problem = ""
         """Why the node cannot join, for people."""
+        self.attested_watchdog: WatchdogAttestation | None = None
+        """What the last committed beat attested, for people."""
         self._distrusts = ""
         """Why the store is not believed any more; empty: it is."""
         self._attested = False
@@ -276,6 +278,7 @@ class Session:
         if active and attempt.outcome is Outcome.COMMITTED:
             self.last_commit = max(self.last_commit, attempt.sent_at)
             self._attested = watchdog is not None
+            self.attested_watchdog = watchdog
             if paused:
                 self.validity.pause()
             else:

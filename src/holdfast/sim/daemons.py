@@ -9,6 +9,7 @@ from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import Identity
 from holdfast.agent.orders import MirrorOrders
+from holdfast.agent.report import Reporter
 from holdfast.agent.session import Session
 from holdfast.config import BEAT_PORT, REPORT_PORT
 from holdfast.core.admission import Guarantee
@@ -112,7 +113,11 @@ class AgentRun:
         self.beacon: Beacon | ModelBeacon = (
             self._model_beacon() if world.models_detection else self._real_beacon(identity)
         )
-        for part in (self._mirror.run(), self._live(), self._follow()):
+        reporter = Reporter(
+            name, identity.session, store, clock, addresses,
+            active=lambda: self.session.state is SessionState.ACTIVE, wanted=self.executor.addresses,
+        )  # fmt: skip
+        for part in (self._mirror.run(), self._live(), self._follow(), reporter.run()):
             world.spawn(life, part)
 
     async def release(self, kind: str) -> None:
