@@ -57,7 +57,10 @@ async function problemOf(response) {
 /** An id as part of a path; its slashes stay. */
 export const path = (text) => text.split("/").map(encodeURIComponent).join("/");
 
-/** Every call the page makes. */
+/** What a list answered, whether it comes in leaves ({items, next}) or whole. */
+export const items = (answer) => (Array.isArray(answer) ? answer : answer.items);
+
+/** Calls that several pages make. */
 export const api = {
   login: (name, password) => call("POST", "/api/v1/login", { name, password }),
   /** Who is signed in. */

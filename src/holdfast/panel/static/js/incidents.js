@@ -51,7 +51,7 @@ export function openIncidentsView(status, ages) {
         icon("alert"), h("h3", {}, h("a", { href: to("incidents", incident.id) }, `${incident.node} failed`)),
         h("span", { class: "elapsed", "data-elapsed": incident.id, title: "Time since the first missed beat" }, elapsedText(incident, ages)),
         h("span", { class: "since" }, `since ${clockTime(incident.wall)}`), proofBadge(incident)),
-      phases(incident, ages),
+      phases(incident),
       h("div", { class: "incident-body" }, affected(incident, status), timeline(incident, { short: true }))));
 }
 
@@ -84,6 +84,16 @@ export function timeline(incident, { short = false, slowest = -1 } = {}) {
   }));
 }
 
+/** Index of the step that took longest since the one before it; -1 where nothing took any time. */
+export function slowestStep(incident) {
+  let [slowest, most] = [-1, 0];
+  for (const [index, step] of incident.steps.entries()) {
+    const gap = index ? step.at - incident.steps[index - 1].at : 0;
+    if (gap > most && step.name !== "closed") [slowest, most] = [index, gap];
+  }
+  return slowest;
+}
+
 /** More than three steps of the same name in a row become one that counts them. */
 function folded(steps) {
   const runs = [];
@@ -101,12 +111,12 @@ const stepText = (step) => (step.instance && step.text.startsWith(step.instance)
 /** So many instances are named at a running incident; the rest is counted. */
 const NAMED = 8;
 
-export function affected(incident, status, { all = false } = {}) {
+function affected(incident, status) {
   if (!incident.affected.length) return null;
   const back = new Set(incident.recovered);
   // Those that are still missed come first.
   const order = [...incident.affected].sort((a, b) => back.has(a) - back.has(b));
-  const named = all || order.length <= NAMED ? order : order.slice(0, NAMED - 1);
+  const named = order.length <= NAMED ? order : order.slice(0, NAMED - 1);
   const items = named.map((id) => {
     const waiting = incident.waiting[id];
     const now = status.instances.find((instance) => instance.id === id);
@@ -121,7 +131,7 @@ export function affected(incident, status, { all = false } = {}) {
 }
 
 /** Widths by time, so that the slowest part is seen at once. */
-export function phases(incident, ages) {
+export function phases(incident) {
   const parts = [];
   let begin = 0;
   for (const phase of PHASES) {

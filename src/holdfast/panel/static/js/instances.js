@@ -1,61 +1,63 @@
-// Services and their instances: where each runs, at which address, in which state, and why.
+// Instances as a table, for all pages that list some.
 
 import { h, icon, pill, prose } from "./dom.js";
-import { count, instanceLook, kindIcon, kindWord } from "./words.js";
+import { to } from "./router.js";
+import { emptyView } from "./states.js";
+import { table } from "./table.js";
+import { KIND_ORDER, instanceLook, kindIcon, kindWord } from "./words.js";
 
-const ORDER = ["panel", "vm", "nfs", "iscsi", "s3", "backup"];
-const HEADS = ["Instance", "Node", "Address", "State", "Why", ""];
+export const EXCLUSIVITY = {
+  strict: "Two copies would corrupt data: moves only after the old node is proven dead and claimed",
+  advisory: "Two copies would be a nuisance: moves on suspicion",
+  everywhere: "A copy on each eligible node",
+};
 
-export function instancesView(status, moves) {
-  if (status.instances.length === 0) {
-    return h("p", { class: "empty" }, "No services yet. Create an NFS volume, or enable management high availability with ",
-      h("code", {}, "holdfast ha enable"), ".");
-  }
-  const kinds = [...new Set(status.instances.map((instance) => instance.kind))].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
-  return h("table", {},
-    h("thead", {}, h("tr", {}, HEADS.map((name) => h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Actions"))))),
-    kinds.map((kind) => group(kind, status, moves)));
+/** `instances`: those of the picture that are listed; `actions`: buttons at the end of each row, or null for none. */
+export function instancesView(ctx, { id = "instances", instances = ctx.status.instances, actions = instanceActions, empty = null } = {}) {
+  const { status, moves } = ctx;
+  return table({
+    id, label: "Instances", noun: "instance", rows: instances, key: (one) => one.id, sort: "kind",
+    attributes: (one) => ({ "data-instance": one.id, class: moves.from(one.id) ? "moved" : null }),
+    empty: empty ?? emptyView("grid", "No services yet", "Create an NFS volume here, or enable management high availability with `holdfast ha enable`."),
+    columns: [
+      { key: "kind", label: "Instance", value: (one) => `${KIND_ORDER.indexOf(one.kind)} ${one.id} ${kindWord(one.kind)}`, cell: (one) => name(one) },
+      { key: "node", label: "Node", value: (one) => one.node, cell: (one) => where(one, moves) },
+      { key: "address", label: "Address", value: (one) => `${one.address} ${one.network}`, cell: (one) => address(one) },
+      { key: "state", label: "State", value: (one) => instanceLook(one).label, cell: (one) => state(one) },
+      { key: "why", label: "Why", value: (one) => one.waiting || one.reason, cell: why },
+    ],
+    actions: actions && ctx.may("operate") ? (one) => actions(one, status) : null,
+  });
 }
 
-function group(kind, status, moves) {
-  const mine = status.instances.filter((instance) => instance.kind === kind);
-  return h("tbody", { "data-key": `kind-${kind}` },
-    h("tr", { class: "group" }, h("th", { colspan: HEADS.length, scope: "rowgroup" },
-      icon(kindIcon(kind)), kindWord(kind), h("span", { class: "dim" }, count(mine.length, "instance")))),
-    mine.map((instance) => row(instance, status, moves)));
-}
+const name = (one) => h("div", { class: "instance-name" }, icon(kindIcon(one.kind)), h("div", {},
+  h("a", { href: to("instances", one.id) }, one.id),
+  h("small", { class: "dim", title: EXCLUSIVITY[one.exclusivity] }, one.exclusivity, one.locked && ", locked")));
 
-function row(instance, status, moves) {
-  const look = instanceLook(instance);
-  const from = moves.from(instance.id);
-  const cell = (name, ...content) => h("td", { "data-label": name, class: `col-${name.toLowerCase()}` }, ...content);
-  return h("tr", { "data-key": instance.id, "data-instance": instance.id, class: from ? "moved" : "" },
-    h("th", { scope: "row" }, h("span", { class: "name" }, instance.id),
-      h("small", { class: "dim", title: exclusivityText(instance) }, instance.exclusivity)),
-    cell("Node", instance.node ? h("b", {}, instance.node) : h("span", { class: "dim" }, "none"), from && h("small", { class: "from" }, `from ${from}`)),
-    cell("Address", instance.address ? h("span", { class: "address" }, instance.address) : h("span", { class: "dim" }, "none"),
-      instance.network && h("small", { class: "dim" }, instance.network)),
-    cell("State", pill(look), instance.moving_to && h("small", { class: "from" }, instance.moving_to === "*" ? "moving away" : `moving to ${instance.moving_to}`)),
-    cell("Why", why(instance)),
-    h("td", { class: "actions" }, actions(instance, status)));
-}
+const where = (one, moves) => [
+  one.node ? h("a", { class: "node-link", href: to("nodes", one.node) }, one.node) : h("span", { class: "dim" }, "none"),
+  moves.from(one.id) && h("small", { class: "from" }, `from ${moves.from(one.id)}`),
+];
 
-function why(instance) {
+const address = (one) => [
+  one.address ? h("span", { class: "address" }, one.address) : h("span", { class: "dim" }, "none"),
+  one.network && h("small", { class: "dim" }, one.network),
+];
+
+const state = (one) => [
+  pill(instanceLook(one)),
+  one.moving_to && h("small", { class: "from" }, one.moving_to === "*" ? "moving away" : `moving to ${one.moving_to}`),
+];
+
+export function why(instance) {
   const well = instance.state === "running" && instance.healthy;
   const trouble = instance.waiting || (well ? "" : instance.detail);
   if (trouble) return h("span", { class: `trouble tone-${instanceLook(instance).tone}` }, prose(trouble));
   return h("span", { class: "reason" }, prose(instance.reason));
 }
 
-function exclusivityText(instance) {
-  return {
-    strict: "Two copies would corrupt data: moves only after the old node is proven dead and claimed",
-    advisory: "Two copies would be a nuisance: moves on suspicion",
-    everywhere: "A copy on each eligible node",
-  }[instance.exclusivity] ?? "";
-}
-
-function actions(instance, status) {
+/** What can be done with it. */
+export function instanceActions(instance, status) {
   const started = instance.desired === "started";
   const button = (action, words) =>
     h("button", { class: "ghost small", type: "button", "data-action": action, "data-id": instance.id, "aria-label": `${words} ${instance.id}` }, words);

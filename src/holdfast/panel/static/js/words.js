@@ -9,6 +9,7 @@ const NODE = {
   maintenance: { tone: "busy", icon: "pause", label: "Maintenance" },
   quarantined: { tone: "warn", icon: "alert", label: "Quarantined" },
   "never-seen": { tone: "idle", icon: "question", label: "Never seen" },
+  "would-fail": { tone: "bad", icon: "skull", label: "Fails" },
 };
 
 const INSTANCE = {
@@ -20,6 +21,12 @@ const INSTANCE = {
   failed: { tone: "bad", icon: "cross", label: "Failed" },
   unplaced: { tone: "warn", icon: "clock", label: "Waiting for a node" },
   unknown: { tone: "warn", icon: "question", label: "Unknown" },
+  // What would become of it (what-if).
+  "would-go": { tone: "busy", icon: "move", label: "Would start here" },
+  "would-make-room": { tone: "busy", icon: "move", label: "Moved to make room" },
+  "would-stop": { tone: "warn", icon: "pause", label: "Would be stopped" },
+  "would-end": { tone: "idle", icon: "cross", label: "Ends with its node" },
+  "no-room": { tone: "bad", icon: "cross", label: "Does not fit" },
 };
 
 export const PROOFS = {

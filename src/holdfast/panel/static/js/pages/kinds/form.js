@@ -174,12 +174,14 @@ class OpenForm {
     // Otherwise it stands where the effect on the guarantee is shown, with the way to insist.
   }
 
-  /** The input that the refusal is about. The server names a field of the request, or says it in its sentence. */
+  /** The input that the refusal is about: which the server names, or its sentence, or its advice, or whose value it repeats. */
   blamed(problem) {
-    if (![400, 404, 409, 422].includes(problem.status) || problem.members?.worst) return null;
+    if (![400, 404, 409, 422, 502].includes(problem.status) || problem.members?.worst) return null;
     const named = problem.members?.field ?? /^`([\w.]+)`:/.exec(problem.text)?.[1];
     const asked = this.asked();
-    return asked.find((input) => input.field.name === named) ?? asked.find((input) => input.field.blame?.test(problem.text)) ?? null;
+    const said = (text) => asked.find((input) => input.field.blame?.test(text));
+    const repeated = () => asked.find((input) => [input.value()].flat().some((value) => typeof value === "string" && value.length > 2 && problem.text.includes(value)));
+    return asked.find((input) => input.field.name === named) ?? said(problem.text) ?? said(problem.advice) ?? repeated() ?? null;
   }
 
   end() {

@@ -18,8 +18,8 @@ const userAt = (id, rest = "") => at(parts(id)[0], `/users/${segment(parts(id)[1
 const keys = (result) => (result.data?.secret_key ? [["Access key", result.data.access_key], ["Secret key", result.data.secret_key]] : []);
 
 const addresses = [
-  { name: "gateway_addresses", label: "Addresses of gateways", type: "lines", placeholder: "10.78.0.151-10.78.0.159", must: check.each(check.range), blame: /gateway-addresses|network public/i, hint: "One is taken for each node, single ones or FIRST-LAST. Empty: the last free ones of the clients' network." },
-  { name: "server_addresses", label: "Addresses of servers", type: "lines", placeholder: "10.77.0.151-10.77.0.189", must: check.each(check.range), blame: /server-addresses|address/i, hint: "One is taken for each name and object server. Empty: the last free ones of the servers' network." },
+  { name: "gateway_addresses", label: "Addresses of gateways", type: "lines", placeholder: "10.78.0.151-10.78.0.159", must: check.each(check.range), blame: /--gateway-addresses/, hint: "One is taken for each node, single ones or FIRST-LAST. Empty: the last free ones of the clients' network." },
+  { name: "server_addresses", label: "Addresses of servers", type: "lines", placeholder: "10.77.0.151-10.77.0.189", must: check.each(check.range), blame: /--server-addresses/, hint: "One is taken for each name and object server. Empty: the last free ones of the servers' network." },
 ];
 
 const servers = (words) => [
