@@ -113,6 +113,6 @@ def test_two_runs_are_the_same() -> None:
             sim.advance(40)
             sim.do("power-off", node="node1")
             sim.advance(90)
-            return [entry for entry in sim.world.store.cluster.list("").entries]
+            return list(sim.world.store.cluster.list("").entries)
 
     assert run() == run()
