@@ -10,6 +10,8 @@ import pytest
 from holdfast import config as node_config
 from holdfast.agent.runner_memory import MemoryHost, MemoryRunner
 from holdfast.agent.system import SystemUnits
+from holdfast.agent.trust import TrustKeeper
+from holdfast.agent.trust_office import TrustOffice
 from holdfast.bootstrap import files, pki
 from holdfast.bootstrap.create import CreateOptions, apply_seed, create_cluster
 from holdfast.clock import SystemClock
@@ -59,8 +61,12 @@ class Node:
         await apply_seed(self.store, self.root / "state/seed.json")
         self.config = node_config.load(files.below(self.root, files.MARKER))
         self.mirror = Mirror(self.store)
-        units = SystemUnits(self.config, self.runner, SystemClock(), self.store, self.mirror, root=self.root)
-        self.tasks = [asyncio.create_task(self.mirror.run()), asyncio.create_task(units.run())]
+        clock = SystemClock()
+        keeper = TrustKeeper(self.config, self.store, self.mirror, clock, trusts=lambda: units.trusts(), root=self.root)
+        units = SystemUnits(self.config, self.runner, clock, self.store, self.mirror, files=keeper)
+        office = TrustOffice("n1", self.store, self.mirror, clock, root=self.root)
+        works = (self.mirror.run(), units.run(), keeper.run(), office.run())
+        self.tasks = [asyncio.create_task(work) for work in works]
 
     async def close(self) -> None:
         for task in self.tasks:
@@ -157,7 +163,7 @@ async def test_without_the_store_the_name_server_starts_if_it_remembers_somethin
         await asyncio.gather(*made.tasks, return_exceptions=True)
         host = MemoryHost()
         away = Store(MemoryCluster(), SystemClock(), faults=Faults(unavailable=True))
-        units = SystemUnits(made.config, MemoryRunner(host), SystemClock(), away, Mirror(away), root=made.root)
+        units = SystemUnits(made.config, MemoryRunner(host), SystemClock(), away, Mirror(away))
         made.tasks = [asyncio.create_task(units.run())]
         await made.until(lambda: "nameserver" in host.units)
     finally:

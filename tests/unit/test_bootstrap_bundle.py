@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from holdfast import config as node_config
-from holdfast.bootstrap import bundle, files, pki, secrets
+from holdfast.bootstrap import bundle, pki, secrets
 from holdfast.bootstrap.create import CreateOptions, apply_seed, create_cluster
-from holdfast.bootstrap.renew import renew_certificate
 from holdfast.clock import SystemClock
 from holdfast.core.model import ManagementMember, ManagementSpec, NetworkSpec, NodeSpec, Role
 from holdfast.errors import ConfigError, Conflict, InvalidInput, NotFound
@@ -76,7 +75,7 @@ async def test_join(cluster: Cluster, tmp_path: Path) -> None:
     root = tmp_path / "n2"
     config = bundle.join(await cluster.bundle(), root, local={"watchdog": "/dev/watchdog1"})
     assert files_below(root) == ["etc/holdfast/node.toml"] + [
-        f"{PKI}/{name}" for name in ("beat.key", "ca.crt", "cluster.secret", "node.crt", "node.key")
+        f"{PKI}/{name}" for name in ("beat.key", "ca.crt", "cluster.secret", "crl.pem", "generation", "node.crt", "node.key")
     ]
     assert stat.S_IMODE((root / PKI / "node.key").stat().st_mode) == 0o600
     assert node_config.load(root / "etc/holdfast/node.toml") == config
@@ -103,7 +102,10 @@ async def test_endpoints_and_virtual_ip_as_they_are_now(cluster: Cluster, tmp_pa
     await cluster.set_management(ManagementSpec(("n1", "n3", "n4"), "10.77.0.100", members))
     config = bundle.join(await cluster.bundle(), tmp_path / "n2")
     assert config.endpoints == ("https://10.77.0.11:2379", "https://10.77.0.14:2379")
-    assert "10.77.0.100" in pki.names_of((tmp_path / "n2" / PKI / "node.crt").read_bytes())
+    assert "10.77.0.100" not in pki.names_of((tmp_path / "n2" / PKI / "node.crt").read_bytes()), "the panel never comes"
+    n3 = replace(N2, id="n3")
+    bundle.join(await cluster.bundle(n3), tmp_path / "n3")
+    assert "10.77.0.100" in pki.names_of((tmp_path / "n3" / PKI / "node.crt").read_bytes())
 
 
 async def test_a_member_is_left_alone(cluster: Cluster) -> None:
@@ -205,20 +207,3 @@ async def test_making_one_needs_the_secrets_and_a_cluster(cluster: Cluster) -> N
     (cluster.root / PKI / "cluster.secret").unlink()
     with pytest.raises(ConfigError, match=r"cluster\.secret"):
         await cluster.bundle()
-
-
-async def test_certificate_is_renewed_when_the_virtual_ip_is_known(cluster: Cluster) -> None:
-    config = node_config.load(cluster.root / "etc/holdfast/node.toml")
-    node = NodeSpec("n1", (Role.MANAGEMENT,), dict(config.addresses))
-    management = ManagementSpec(("n1",))
-    assert not await renew_certificate(cluster.store, config, node, management, root=cluster.root)
-    management = replace(management, virtual_ip="10.77.0.100")
-    assert await renew_certificate(cluster.store, config, node, management, root=cluster.root)
-    assert not await renew_certificate(cluster.store, config, node, management, root=cluster.root)
-    management = replace(management, virtual_ip="FD77:0::100")
-    assert await renew_certificate(cluster.store, config, node, management, root=cluster.root)
-    assert not await renew_certificate(cluster.store, config, node, management, root=cluster.root)
-    pem = {name: (cluster.root / PKI / name).read_bytes() for name in (files.CA_CERT, files.NODE_CERT, files.NODE_KEY)}
-    pki.check_node(pem[files.CA_CERT], pem[files.NODE_CERT], pem[files.NODE_KEY], "n1")
-    assert "fd77::100" in pki.names_of(pem[files.NODE_CERT])
-    assert stat.S_IMODE((cluster.root / PKI / files.NODE_KEY).stat().st_mode) == 0o600

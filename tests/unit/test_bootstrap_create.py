@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from holdfast import config as node_config
 from holdfast.bootstrap import secrets
 from holdfast.bootstrap.create import CreateOptions, apply_seed, create_cluster
+from holdfast.bootstrap.trust import NodeTrust, Trust
 from holdfast.bootstrap.users import User, read_password_file
 from holdfast.clock import SystemClock
 from holdfast.core.model import (
@@ -57,6 +58,7 @@ async def test_files_and_modes(tmp_path: Path) -> None:
         "etc/holdfast/pki/beat.key",
         "etc/holdfast/pki/ca.crt",
         "etc/holdfast/pki/cluster.secret",
+        "etc/holdfast/pki/crl.pem",
         "etc/holdfast/pki/node.crt",
         "etc/holdfast/pki/node.key",
         "var/lib/holdfast/etcd.json",
@@ -64,7 +66,7 @@ async def test_files_and_modes(tmp_path: Path) -> None:
     ]
     for name in files_below(tmp_path):
         mode = stat.S_IMODE((tmp_path / name).stat().st_mode)
-        assert mode == (0o644 if name.endswith((".crt", ".toml")) else 0o600), name
+        assert mode == (0o644 if name.endswith((".crt", ".pem", ".toml")) else 0o600), name
     assert node_config.load(tmp_path / "etc/holdfast/node.toml") == config
     assert config.endpoints == ("https://10.77.0.11:2379",)
     member = codec.decode((tmp_path / "var/lib/holdfast/etcd.json").read_bytes(), EtcdMember)
@@ -81,6 +83,8 @@ async def test_seed_fills_an_empty_store(tmp_path: Path) -> None:
     expected = {
         "nodes/n1/fence": Fence,
         "secrets/ca-key": str,
+        "trust/authority": Trust,
+        "trust/nodes/n1": NodeTrust,
         "spec/cluster": ClusterSpec,
         "spec/instances/panel/admin": InstanceSpec,
         "spec/management": ManagementSpec,

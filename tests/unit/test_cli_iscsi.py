@@ -8,7 +8,9 @@ import pytest
 from cli_world import Cluster, served
 from iscsi_world import CLIENT, SECRET, NoDevices, say, storage
 
+from holdfast import locks
 from holdfast.core.model import Beat, BeatPhase, Fence
+from holdfast.services.iscsi.chap import OpenGroups
 from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.iscsi.report import Guest
 from holdfast.store import codec, keys
@@ -27,7 +29,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def group(cluster: Cluster, name: str = "g1") -> TargetGroup:
     entry = cluster.do(cluster.context.store.get(keys.iscsi_group(name)))
     assert entry is not None
-    return codec.decode(entry.value, TargetGroup)
+    stored = codec.decode(entry.value, TargetGroup)
+    assert all(locks.is_marked(account.secret) for account in (stored.chap, stored.mutual) if account), "in clear"
+    return OpenGroups(lambda: {name: stored}, lambda: b"s" * 32)()[name]
 
 
 def prepare(cluster: Cluster) -> None:

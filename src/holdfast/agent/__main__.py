@@ -27,6 +27,10 @@ from holdfast.agent.runner import CgroupRunner
 from holdfast.agent.session import Session
 from holdfast.agent.shutdown import shutdown_kind
 from holdfast.agent.system import SystemUnits
+from holdfast.agent.tally import Tally
+from holdfast.agent.telemetry import Telemetry
+from holdfast.agent.trust import TrustKeeper
+from holdfast.agent.trust_office import TrustOffice
 from holdfast.bootstrap.create import SEED_FILE, apply_seed
 from holdfast.clock import SystemClock
 from holdfast.config import BEAT_PORT, DEFAULT_PATH, NodeConfig, load, store_endpoints
@@ -38,14 +42,17 @@ from holdfast.errors import HoldfastError, StoreError
 from holdfast.fencing.guard.link import UnixGuardLink
 from holdfast.net.addresses import KernelAddresses
 from holdfast.net.announce import Announcer
+from holdfast.net.beat_keys import KeyFile
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.links import hardware_addresses
 from holdfast.net.refusal import RefusalProbe
+from holdfast.services.iscsi.chap import OpenGroups
 from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.registry import drivers, probes
 from holdfast.store import keys
 from holdfast.store.codec import decode
 from holdfast.store.etcd import EtcdStore
+from holdfast.store.measured import MeasuredStore
 from holdfast.store.mirror import WENT_BACK, Mirror
 
 log = structlog.get_logger("holdfast.agent")
@@ -64,10 +71,13 @@ class Agent:
         self._clock = SystemClock()
         self._runner = CgroupRunner(config)
         self._store = EtcdStore(store_endpoints(config), config.tls, clock=self._clock, spread=config.id)
+        self._measured = MeasuredStore(self._store, self._clock)
         self._mirror = Mirror(self._store, notable=concerns_agents)
         self._addresses = KernelAddresses(config.addresses)
         self._announcer = Announcer(self._addresses, self._clock)
-        self._system = SystemUnits(config, self._runner, self._clock, self._store, self._mirror)
+        self._trust = TrustKeeper(config, self._store, self._mirror, self._clock, trusts=lambda: self._system.trusts())  # noqa: PLW0108
+        self._system = SystemUnits(config, self._runner, self._clock, self._store, self._mirror, files=self._trust)
+        self._office = TrustOffice(config.id, self._store, self._mirror, self._clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
         self._restart = False
@@ -78,7 +88,8 @@ class Agent:
         loop.add_signal_handler(signal.SIGTERM, self._end, False)
         loop.add_signal_handler(signal.SIGHUP, self._end, True)
         await self._addresses.prepare()
-        self._spawn(self._system.run(), self._mirror.run(), self._plant_seed())
+        self._trust.prepare()
+        self._spawn(self._system.run(), self._mirror.run(), self._plant_seed(), self._trust.run(), self._office.run())
         await self._first_contact()
         cluster = self._cluster()
         if cluster is None:
@@ -91,7 +102,7 @@ class Agent:
         context = NodeContext(
             node=self._config.id,
             session=identity.session,
-            store=self._store,
+            store=self._measured,
             clock=self._clock,
             addresses=self._addresses,
             announcer=self._announcer,
@@ -102,32 +113,36 @@ class Agent:
             advisory_address_s=ADVISORY_ADDRESS_S,
         )
         node_secrets = NodeSecrets(self._mirror)
+        groups = OpenGroups(lambda: self._mirror.all(keys.ISCSI_GROUPS, TargetGroup), node_secrets.cluster_secret)
         backup, s3 = node_secrets.backup_records(), node_secrets.s3_records()
+        tally = Tally(self._clock)
         self._executor = Executor(
             context,
-            drivers(
-                self._config,
-                self._runner,
-                self._clock,
-                cluster,
-                self._target_groups,
-                self._management_address,
-                backup_records=backup,
-                s3_records=s3,
+            tally.drivers(
+                drivers(
+                    self._config,
+                    self._runner,
+                    self._clock,
+                    cluster,
+                    groups,
+                    self._management_address,
+                    backup_records=backup,
+                    s3_records=s3,
+                )
             ),
-            probes(self._config, self._target_groups, backup.clusters, s3),
+            tally.probes(probes(self._config, groups, backup.clusters, s3)),
             self._mirror,
             lambda: session.fence_epoch,
         )
         orders = MirrorOrders(self._mirror, self._config.id, lambda: session.fence_epoch)
         session = Session(
-            self._config.id, self._store, guard, self._clock, timing, identity, self._executor, capacity, orders
+            self._config.id, self._measured, guard, self._clock, timing, identity, self._executor, capacity, orders
         )
         self._session = session
         self._mirror.on_change(session.seen)
         self._mirror.on_regress(lambda: session.distrust(WENT_BACK))
         await self._executor.adopt()
-        key = Path(self._config.beat_key).read_bytes()
+        key = KeyFile(Path(self._config.beat_key), self._clock)
         number = next_session(Path(self._config.state_dir) / "beat-session")
         bus = UdpBus(self._config.id, key, number, list(self._config.addresses.values()), BEAT_PORT)
         bus.open()
@@ -147,7 +162,11 @@ class Agent:
         )
         living = asyncio.create_task(session.run())
         drill = DrillDuty(self._config.id, self._store, self._mirror, self._runner, cluster.shared_root, self._clock)
-        self._spawn(beacon.run(), self._follow(), self._prepare(), drill.run())
+        telemetry = Telemetry(
+            self._config, self._clock, self._mirror, self._measured, self._addresses, session, guard, self._executor, tally,
+            identity.session,
+        )  # fmt: skip
+        self._spawn(beacon.run(), self._follow(), self._prepare(), drill.run(), telemetry.run())
         ended = asyncio.create_task(self._ending.wait())
         await asyncio.wait([living, ended, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in [living, *self._tasks]:
@@ -205,9 +224,6 @@ class Agent:
                         task.result()
         finally:
             ended.cancel()
-
-    def _target_groups(self) -> dict[str, TargetGroup]:
-        return self._mirror.all(keys.ISCSI_GROUPS, TargetGroup)
 
     def _management_address(self, node: str) -> str:
         """Of another node, as the store tells it; its name where the store does not."""

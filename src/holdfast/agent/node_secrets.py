@@ -22,7 +22,7 @@ class NodeSecrets:
 
     def cluster_secret(self) -> bytes:
         """Raises ConfigError."""
-        return secrets.read_secret(self._pki_dir / files.CLUSTER_SECRET)
+        return secrets.read_with_previous(self._pki_dir / files.CLUSTER_SECRET)
 
     def unlock(self, locked: str) -> bytes:
         """Raises ConfigError."""

@@ -1,6 +1,7 @@
 """The system units of a node: store, manager, name server. They follow the management plane's record.
 
-So does the certificate of a management node, which must name the panel's virtual IP: that is unknown when a node joins.
+A member of the store reads the authorities that it trusts when it starts, and never again. So when they change (and that is
+only while the cluster's authority is rotated) the members start anew, one after the other, each when all are there.
 
 Before the store can be reached the node's own files say what to start: a member must run before anything can be read.
 """
@@ -15,10 +16,11 @@ from typing import Protocol
 
 import structlog
 
-from holdfast.bootstrap.renew import renew_certificate
+from holdfast.agent.members import answers, my_turn
+from holdfast.bootstrap.trust import NodeTrust, Trust
 from holdfast.config import NodeConfig
-from holdfast.core.model import ManagementMember, ManagementSpec, NodeSpec, Placement
-from holdfast.errors import HoldfastError
+from holdfast.core.model import ManagementMember, ManagementSpec, Placement
+from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Clock, Runner, Store, Unit
 from holdfast.software import is_current
 from holdfast.store import keys
@@ -43,6 +45,16 @@ class FollowedStore(Store, Protocol):
     def update_endpoints(self, endpoints: Sequence[str]) -> None: ...
 
 
+class TrustFiles(Protocol):
+    """This node's files of trust (TrustKeeper)."""
+
+    def ensure_revocations(self) -> Path:
+        """The list of revoked certificates: without it etcd refuses everybody."""
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of the authorities that are trusted."""
+
+
 class SystemUnits:
     """Keeps the right system units running on this node."""
 
@@ -54,11 +66,11 @@ class SystemUnits:
         store: FollowedStore,
         mirror: Mirror,
         *,
-        root: Path = Path("/"),
+        files: TrustFiles | None = None,
     ) -> None:
-        """`root`: where the certificate's files are looked for, other than / in tests only."""
+        """`files`: what the member is to trust, and whom no more; None: no list of revoked certificates."""
         self._config = config
-        self._root = root
+        self._files = files
         self._runner = runner
         self._clock = clock
         self._store = store
@@ -70,8 +82,8 @@ class SystemUnits:
         self._endpoints: tuple[str, ...] = config.endpoints
         self._ending = False
         self._renewed = False
-        self._certified: tuple[str, NodeSpec] | None = None
-        """Virtual IP and node for which the certificate was found good."""
+        self._started_file = state / "etcd-trust.json"
+        """Fingerprints of the authorities that the member was started with."""
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
@@ -124,8 +136,6 @@ class SystemUnits:
             for unit in self._to_retire(spec) & set(running):
                 await self._runner.stop(unit, grace_s=STOP_GRACE_S)
         await self._name_server(wanted=manages and self._has_zones(), runs=NAME_SERVER in running)
-        if spec is not None and manages:
-            await self._certificate(spec)
 
     def _has_zones(self) -> bool:
         """By the store; while it was not reached yet, by what the name server has remembered."""
@@ -151,17 +161,32 @@ class SystemUnits:
             return {"manager"}
         return {"manager", "panel"}
 
-    async def _certificate(self, spec: ManagementSpec) -> None:
-        """Have the certificate name the address that may come here. Its readers notice by themselves."""
-        entry = self._mirror.entries.get(keys.node_spec(self._config.id))
-        if entry is None:
+    def trusts(self) -> tuple[str, ...] | None:
+        """Fingerprints of the authorities that this node's member of the store was started with; None: it has none."""
+        if not self._member_file.exists():
+            return None
+        try:
+            return decode(self._started_file.read_bytes(), tuple[str, ...], str(self._started_file))
+        except (OSError, StoreError):
+            return ()
+
+    async def _follow_authorities(self, spec: ManagementSpec) -> None:
+        """Start the member anew when what it is to trust has changed, if it is this one's turn."""
+        trust = self._mirror.read(keys.TRUST, Trust)
+        if trust is None or self._files is None or not self._mirror.ready.is_set():
             return
-        wanted = (spec.virtual_ip, decode(entry.value, NodeSpec, entry.key))
-        if wanted == self._certified:
+        wanted = trust.fingerprints
+        if self.trusts() == wanted or self._files.fingerprints() != wanted:
             return
-        if await renew_certificate(self._store, self._config, wanted[1], spec, root=self._root):
-            log.info("certificate renewed", virtual_ip=spec.virtual_ip)
-        self._certified = wanted
+        if "etcd" not in await self._runner.running():
+            return
+        said = self._mirror.all(keys.TRUST_NODES, NodeTrust)
+        if not my_turn(self._config.id, spec, {node: one.trusts for node, one in said.items()}, wanted):
+            return
+        others = [member.client_url for member in spec.members if member.node != self._config.id]
+        if all(await asyncio.gather(*(answers(url) for url in others))):
+            log.info("the member of the store starts anew, with the authorities that count now")
+            await self._runner.stop("etcd", grace_s=STOP_GRACE_S)
 
     def _management(self) -> ManagementSpec | None:
         """The record as the store has it; from the last known copy while the store was not reached yet."""
@@ -198,7 +223,15 @@ class SystemUnits:
             if mine is not None and self._another_life(mine, member):
                 await self._retire_member()
                 return
-            await self._runner.start(etcd_unit(self._config, member))
+            if spec is not None and mine is not None:
+                await self._follow_authorities(spec)
+            await self._start_member(member)
+
+    async def _start_member(self, member: EtcdMember) -> None:
+        crl = str(self._files.ensure_revocations()) if self._files else ""
+        if self._files and "etcd" not in await self._runner.running():
+            _write(self._started_file, encode(self._files.fingerprints()))
+        await self._runner.start(etcd_unit(self._config, member, crl=crl))
 
     def _another_life(self, mine: ManagementMember, member: EtcdMember) -> bool:
         """The node was removed and added again while its agent was away: its data belongs to a member that is gone."""

@@ -1,5 +1,7 @@
 """The HTTP API as one ASGI application."""
 
+from typing import Any
+
 import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -58,8 +60,16 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_exception_handler(Exception, http.on_bug)
     app.add_middleware(Gate, auth=context.auth)
     app.add_middleware(Front, context=context)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     app.add_middleware(Limits)
     return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    from holdfast.api.openapi import document  # noqa: PLC0415 - few requests need it
+
+    app.openapi_schema = app.openapi_schema or document(app)
+    return app.openapi_schema
 
 
 class Front:

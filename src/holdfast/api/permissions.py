@@ -102,6 +102,9 @@ TABLE: dict[str, str] = {
     "GET /dns": READ,
     "GET /dns/test": READ,
     "GET /vms": READ,
+    "GET /vms/{name}": READ,
+    "GET /nfs/volumes/{name}": READ,
+    "GET /rules/{name}": READ,
     "GET /tasks": READ,
     "GET /tasks/{task_id}": READ,
     "POST /tasks/{task_id}/cancel": OPERATE,
@@ -126,6 +129,15 @@ TABLE: dict[str, str] = {
     "GET /planner/rebalance": READ,
     "POST /planner/rebalance": OPERATE,
     "GET /nodes/{node_id}/maintenance/precheck": READ,
+    # --- joining, certificates, the authority ---
+    "GET /join/authority": PUBLIC,
+    "POST /join": PUBLIC,
+    "POST /nodes/{node_id}/tokens": ADMINISTER,
+    "GET /tokens/join": ADMINISTER,
+    "DELETE /tokens/join/{token_id}": ADMINISTER,
+    "GET /certificates": READ,
+    "POST /certificates/renew": ADMINISTER,
+    "POST /certificates/authority": ADMINISTER,
     # --- the cluster and its nodes ---
     "PUT /cluster": ADMINISTER,
     "PUT /cluster/shutdown-policy": ADMINISTER,
@@ -214,8 +226,13 @@ TABLE: dict[str, str] = {
 """`METHOD path below /api/v1` → what it needs, all of it. A name in braces is taken from the path; of an instance's id the
 kind."""
 
-PAGES: dict[str, str] = {"GET /": PUBLIC, "GET /login": PUBLIC, "GET /static/{version}/{name:path}": PUBLIC}
-"""Shells of the panel, outside of /api/v1: the way to the form, and files without a word about the cluster."""
+PAGES: dict[str, str] = {
+    "GET /": PUBLIC,
+    "GET /login": PUBLIC,
+    "GET /static/{version}/{name:path}": PUBLIC,
+    "GET /metrics": METRICS,
+}
+"""Outside of /api/v1: shells of the panel (the way to the form, and files without a word about the cluster), and figures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class AddNode(Body):
     addresses: dict[Text, Text]
     failure_domain: Text = ""
     fence_devices: Annotated[list[FenceDevice], Field(max_length=20)] = []
+    token_s: Annotated[float, Field(ge=0, le=7 * 24 * 3600)] = 0.0
+    """More than 0: a join token that is good for so many seconds, instead of a bundle."""
 
 
 class ChangeNode(Body):

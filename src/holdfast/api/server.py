@@ -17,7 +17,9 @@ from starlette.types import ASGIApp
 from holdfast import logs
 from holdfast.api.app import Local, create_app
 from holdfast.api.context import ApiContext, make_context
+from holdfast.api.protocol import HEADER_BYTES, Patient
 from holdfast.api.task_keeper import TaskKeeper
+from holdfast.bootstrap.files import PKI_DIR
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig, Tls, store_endpoints
 from holdfast.core.model import FenceDeviceSpec, NodeSpec, ServiceAddress
@@ -28,6 +30,7 @@ from holdfast.services.iscsi.files import VolumeFiles
 from holdfast.services.s3.files import ClusterFiles
 from holdfast.services.vm.images import QemuImages
 from holdfast.store.etcd import EtcdStore
+from holdfast.store.measured import MeasuredStore
 
 _log = structlog.get_logger("holdfast.panel")
 
@@ -44,7 +47,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
     store = EtcdStore(endpoints, config.tls, clock=clock, spread=config.id)
     context = make_context(
         config.id,
-        store,
+        MeasuredStore(store, clock),
         clock,
         session=secrets.token_hex(8),
         fences=LazyFences(),
@@ -56,6 +59,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         s3_files=ClusterFiles(clock),
         backends=BackendCheck(config.id, config.tls.ca, clock),
         log_dir=Path(config.log_dir),
+        pki_dir=PKI_DIR,
     )
     app = create_app(context)
     _mount_panel(app, context)
@@ -87,7 +91,8 @@ def make_server(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Server:
     """Serves the sockets it is given, with TLS or without, until `should_exit` is set. Leaves signals and logs alone."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Patient,
+        h11_max_incomplete_event_size=HEADER_BYTES,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -6,7 +6,7 @@ the store's first member and plants the seed into it (`apply_seed`), once.
 
 import difflib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import msgspec
 
 from holdfast import config as node_config
 from holdfast.bootstrap import files, pki, secrets, users, validate
+from holdfast.bootstrap.trust import NodeTrust, first_trust, with_issued
+from holdfast.clock import SystemClock
 from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, NodeConfig
 from holdfast.core import timing
 from holdfast.core.model import (
@@ -38,6 +40,8 @@ SEED_FILE = "seed.json"
 MEMBER_FILE = "etcd.json"
 """How the agent starts this node's member of the store (EtcdMember)."""
 ADMIN = "admin"
+BATCH_OPS, BATCH_BYTES = 500, 512 * 1024
+LAST = (keys.CLUSTER, keys.MANAGEMENT, keys.NODE_SPECS)
 
 LOCAL_SETTINGS = ("watchdog", "state_dir", "run_dir", "log_dir", "cgroup", "etcd")
 """Keys of node.toml that may differ from their defaults on one node without the cluster's knowing."""
@@ -91,6 +95,10 @@ def create_cluster(options: CreateOptions, root: Path = Path("/")) -> NodeConfig
     secret = secrets.new_secret()
     seed = _seed(options, cluster_id, ManagementMember(options.node, peer, client, "voter"))
     seed[keys.CA_KEY] = codec.encode(secrets.lock_key(authority.key_pem, secret))
+    trust = first_trust(authority)
+    seed[keys.TRUST] = codec.encode(trust)
+    issued = with_issued((), cert, SystemClock().wall())
+    seed[keys.trust_node(options.node)] = codec.encode(NodeTrust(issued=issued))
     member = EtcdMember(options.node, peer, client, ((options.node, peer),), new=True)
     new_files = files.pki_files(
         str(files.PKI_DIR),
@@ -100,10 +108,11 @@ def create_cluster(options: CreateOptions, root: Path = Path("/")) -> NodeConfig
             files.NODE_KEY: key,
             files.BEAT_KEY: secrets.new_secret(),
             files.CLUSTER_SECRET: secret,
+            files.CRL: trust.crl_file,
         },
     )
     new_files += [
-        files.NewFile(f"{config.state_dir}/{SEED_FILE}", _seed_text(seed), files.SECRET_MODE),
+        files.NewFile(f"{config.state_dir}/{SEED_FILE}", seed_text(seed), files.SECRET_MODE),
         files.NewFile(f"{config.state_dir}/{MEMBER_FILE}", codec.encode(member), files.SECRET_MODE),
     ]
     text = node_config.dump(config).encode()
@@ -162,12 +171,32 @@ def _seed(options: CreateOptions, cluster_id: str, member: ManagementMember) -> 
     return {key: codec.encode(value) for key, value in values.items()}
 
 
-def _seed_text(seed: Mapping[str, bytes]) -> bytes:
+def seed_text(seed: Mapping[str, bytes]) -> bytes:
     return msgspec.json.encode([(key, msgspec.Raw(value)) for key, value in seed.items()])
 
 
+def _batches(seed: Mapping[str, bytes]) -> Iterator[list[Put]]:
+    """Transactions that etcd takes; the last one holds what others wait for."""
+    last = [Put(key, value) for key, value in seed.items() if key.startswith(LAST)]
+    batch: list[Put] = []
+    size = 0
+    for key, value in seed.items():
+        if key.startswith(LAST):
+            continue
+        if len(batch) == BATCH_OPS or size + len(value) > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(Put(key, value))
+        size += len(key) + len(value)
+    if batch and len(batch) + len(last) > BATCH_OPS:
+        yield batch
+        batch = []
+    yield [*batch, *last]
+
+
 async def apply_seed(store: Store, path: Path) -> bool:
-    """Plant the seed file into the empty store in one transaction, then remove the file. False: there is none any more.
+    """Plant the seed file into the empty store, then remove the file. False: there is none any more. What makes a cluster of
+    it, and nodes members, comes last and in one transaction: before that nobody acts on the rest.
 
     Safe to repeat after any failure. Raises StoreError as the store does, ConfigError if the file is damaged, and Conflict
     if the store belongs to another cluster.
@@ -184,8 +213,12 @@ async def apply_seed(store: Store, path: Path) -> bool:
             f"{path} is damaged: {error!r}",
             "Nothing was lost yet: remove /etc/holdfast and the state directory, then create the cluster anew.",
         ) from error
-    puts = [Put(key, value) for key, value in seed.items()]
-    result = await store.txn([Compare(keys.CLUSTER, 0)], puts, [Get(keys.CLUSTER)])
+    result = None
+    for puts in _batches(seed):
+        result = await store.txn([Compare(keys.CLUSTER, 0)], puts, [Get(keys.CLUSTER)])
+        if not result.succeeded:
+            break
+    assert result is not None, "a seed holds the cluster"
     if not result.succeeded:
         entry = result.gets[keys.CLUSTER]
         present = codec.decode(entry.value, ClusterSpec, keys.CLUSTER) if entry else None

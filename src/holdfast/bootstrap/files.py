@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.config import DEFAULT_PATH
+from holdfast.config import DEFAULT_PATH, NodeConfig, load
 from holdfast.errors import ConfigError, Conflict
 
 MARKER = str(DEFAULT_PATH)
@@ -20,6 +20,14 @@ NODE_CERT = "node.crt"
 NODE_KEY = "node.key"
 BEAT_KEY = "beat.key"
 CLUSTER_SECRET = "cluster.secret"  # noqa: S105 (a file name)
+BEAT_PREVIOUS = "beat.previous"
+CLUSTER_PREVIOUS = "cluster.previous"
+"""What came before, while it still counts (ring.py)."""
+GENERATION = "generation"
+"""Of the shared secrets."""
+SEALING_KEY = "seal.key"
+CRL = "crl.pem"
+"""The revoked certificates (certificates.py)."""
 
 SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
@@ -36,7 +44,7 @@ class NewFile:
 def pki_files(pki_dir: str, contents: dict[str, bytes]) -> list[NewFile]:
     """The files of the pki directory with their modes: certificates for everybody, keys and secrets for root."""
     return [
-        NewFile(f"{pki_dir}/{name}", content, PUBLIC_MODE if name in (CA_CERT, NODE_CERT) else SECRET_MODE)
+        NewFile(f"{pki_dir}/{name}", content, PUBLIC_MODE if name in (CA_CERT, NODE_CERT, CRL) else SECRET_MODE)
         for name, content in contents.items()
     ]
 
@@ -61,6 +69,17 @@ def refuse_member(root: Path, state_dir: str) -> None:
             f"{store} holds the store of a former cluster",
             "If nobody needs it any more, remove that directory; otherwise move it away.",
         )
+
+
+def refuse_stranger(root: Path, config: NodeConfig) -> NodeConfig:
+    """The configuration of this machine if it is this node of this cluster already. Raises Conflict, ConfigError."""
+    present = load(below(root, MARKER))
+    if (present.id, present.cluster) != (config.id, config.cluster):
+        raise Conflict(
+            f"this machine is node {present.id} of the cluster {present.cluster}, not {config.id} of {config.cluster}",
+            "Make the token for the node that this machine is.",
+        )
+    return present
 
 
 def install(root: Path, files: Sequence[NewFile], marker: NewFile) -> None:

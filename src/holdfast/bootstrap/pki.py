@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -19,10 +19,13 @@ from holdfast.clock import SystemClock
 from holdfast.errors import InvalidInput
 
 CA_VALID = timedelta(days=3653)
+NODE_VALID = timedelta(days=90)
+"""Of a node's certificate. It is renewed by itself when two thirds of it have passed (`renewal_due`)."""
 SKEW = timedelta(days=1)
 """Certificates begin this much in the past, so that a node whose clock is behind accepts them."""
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 """In every node's certificate: local clients speak TLS to the node's own store and panel too."""
+_ANEW = "Ask for a new token: holdfast node token."
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,14 @@ class Authority:
     key_pem: bytes
 
 
-def create_authority(cluster: str) -> Authority:
-    """A new authority, valid for ten years."""
+def create_authority(cluster: str, mark: str = "") -> Authority:
+    """A new authority, valid for ten years. `mark` tells it from the one it is to replace: some libraries look for issuers
+    by their names alone."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"Holdfast cluster {cluster}"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"Holdfast CA {cluster}"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Holdfast CA {cluster} {mark}".rstrip()),
         ]
     )
     now = _now()
@@ -60,19 +64,53 @@ def create_authority(cluster: str) -> Authority:
 
 
 def issue_node(ca: Authority, node_id: str, addresses: Iterable[str]) -> tuple[bytes, bytes]:
-    """Certificate and private key (PEM) of a node, for servers and clients, valid as long as the authority.
+    """Certificate and private key (PEM) of a node whose key is made here: the cluster's first one, or a bundle's."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _node(ca, node_id, addresses, key.public_key()), _private_pem(key)
 
-    `addresses` are the node's own on every network, and the panel's virtual IP where it is known. The common name is the
-    node's id.
-    """
+
+def new_request(node_id: str) -> tuple[bytes, bytes]:
+    """A certificate request and its private key (PEM), which stays on the node."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node_id)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM), _private_pem(key)
+
+
+def answer_request(ca: Authority, request_pem: bytes, node_id: str, addresses: Iterable[str]) -> bytes:
+    """The certificate (PEM) for a request. Of the request only the key counts: what the certificate is good for is the
+    cluster's word. Raises InvalidInput unless it is a sound request with a P-256 key, signed by that key, of this node."""
+    try:
+        request = x509.load_pem_x509_csr(request_pem)
+        sound = request.is_signature_valid
+        names = [str(n.value) for n in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        key = request.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _unusable_request("it cannot be read") from error
+    if not sound or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise _unusable_request("it is not signed by a P-256 key of its own")
+    if names != [node_id]:
+        raise _unusable_request(f"it is not one of node {node_id!r}")
+    return _node(ca, node_id, addresses, key)
+
+
+def _unusable_request(why: str) -> InvalidInput:
+    return InvalidInput(f"the certificate request cannot be used: {why}", "Make it with `holdfast node join`.")
+
+
+def _node(ca: Authority, node_id: str, addresses: Iterable[str], key: ec.EllipticCurvePublicKey) -> bytes:
+    """For servers and clients. `addresses` are the node's own on every network, and the panel's virtual IP where it may
+    come. The common name is the node's id."""
     usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    return _issue(ca, node_id, _alternative_names([node_id, *LOCAL_NAMES, *addresses]), usage)
+    return _issue(ca, node_id, _alternative_names([node_id, *LOCAL_NAMES, *addresses]), usage, key, NODE_VALID)
 
 
 def issue_server(ca: Authority, common_name: str, names: Iterable[str]) -> tuple[bytes, bytes]:
     """Certificate and private key (PEM) of a server that clients outside the cluster reach under `names` (DNS names and
     addresses). It opens no door inside: store and panel take no client that shows it."""
-    return _issue(ca, common_name, _alternative_names(names), [ExtendedKeyUsageOID.SERVER_AUTH])
+    key = ec.generate_private_key(ec.SECP256R1())
+    usage = [ExtendedKeyUsageOID.SERVER_AUTH]
+    return _issue(ca, common_name, _alternative_names(names), usage, key.public_key(), CA_VALID), _private_pem(key)
 
 
 def check_server(cert_pem: bytes, key_pem: bytes, name: str) -> None:
@@ -101,48 +139,57 @@ def check_server(cert_pem: bytes, key_pem: bytes, name: str) -> None:
 
 
 def _issue(
-    ca: Authority, common_name: str, names: list[x509.GeneralName], usage: list[x509.ObjectIdentifier]
-) -> tuple[bytes, bytes]:
+    ca: Authority,
+    common_name: str,
+    names: list[x509.GeneralName],
+    usage: list[x509.ObjectIdentifier],
+    key: ec.EllipticCurvePublicKey,
+    valid: timedelta,
+) -> bytes:
     authority = x509.load_pem_x509_certificate(ca.cert_pem)
     authority_key = serialization.load_pem_private_key(ca.key_pem, password=None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
     organization = authority.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
         .issuer_name(authority.subject)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(_now() - SKEW)
-        .not_valid_after(authority.not_valid_after_utc)
+        .not_valid_after(min(_now() + valid, authority.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificate_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    return certificate.public_bytes(serialization.Encoding.PEM), _private_pem(key)
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def check_node(ca_pem: bytes, cert_pem: bytes, key_pem: bytes, node_id: str) -> None:
-    """Raise InvalidInput unless certificate, key, authority and node id belong together."""
+    """Raise InvalidInput unless certificate, key, one of the authorities and node id belong together."""
     try:
-        authority = x509.load_pem_x509_certificate(ca_pem)
         certificate = x509.load_pem_x509_certificate(cert_pem)
         key = serialization.load_pem_private_key(key_pem, password=None)
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise InvalidInput(
-            f"the certificate of node {node_id!r} does not fit its authority: {error}", "Ask for a new bundle."
-        ) from error
+        issued = any(_issued_by(certificate, authority) for authority in x509.load_pem_x509_certificates(ca_pem))
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"the certificate of node {node_id!r} cannot be used: {error}", _ANEW) from error
+    if not issued:
+        raise InvalidInput(f"the certificate of node {node_id!r} does not fit its authority", _ANEW)
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if [name.value for name in names] != [node_id] or certificate.public_key() != key.public_key():
-        raise InvalidInput(
-            f"certificate and key do not belong together, or are not those of node {node_id!r}", "Ask for a new bundle."
-        )
+        raise InvalidInput(f"certificate and key do not belong together, or are not those of node {node_id!r}", _ANEW)
+
+
+def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def names_of(cert_pem: bytes) -> set[str]:

@@ -1,44 +1,96 @@
-"""A node's certificate, issued anew when it has become good for too little.
+"""A node's own certificate: asked for, installed, without anybody's restart.
 
-The panel's virtual IP is unknown when the first nodes get their certificates, and becomes known by `ha enable`.
+The node makes a new key and puts a request into its record in the store (`trust.NodeTrust`); a management node answers it.
+etcd reads certificate and key at each handshake, the store's client for each connection, the panel when the files change.
+Connections that are open go on.
+
+Replacing two files is no single step. The next certificate is staged beside its key first, so that whatever a crash leaves
+behind can be finished (`finish`) before anybody needs the pair.
 """
 
-import asyncio
-from dataclasses import replace
 from pathlib import Path
 
-from holdfast.bootstrap import files, pki
-from holdfast.bootstrap.bundle import certificate_names, load_authority
-from holdfast.config import NodeConfig
-from holdfast.core.model import ManagementSpec, NodeSpec
-from holdfast.errors import ConfigError
-from holdfast.ports import Store
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from holdfast.bootstrap import certificates, files, pki
+from holdfast.bootstrap.trust import Trust
+from holdfast.errors import InvalidInput
+
+NEXT = ".next"
+"""Suffix of what is staged."""
 
 
-async def renew_certificate(
-    store: Store, config: NodeConfig, node: NodeSpec, management: ManagementSpec, *, root: Path = Path("/")
-) -> bool:
-    """Replace certificate and key of this node if they lack one of its addresses; True if they were replaced.
-
-    No daemon needs a restart: etcd, the store's client and the panel read the files again for new connections.
-    Raises ConfigError where this node lacks the cluster secret, and StoreError.
-    """
-    wanted = certificate_names(replace(node, addresses=dict(config.addresses)), management)
-    cert_path, key_path = (files.below(root, path) for path in (config.tls.cert, config.tls.key))
+def why(cert_pem: bytes, wanted: set[str], trust: Trust, now: str) -> str:
+    """Why the certificate is to be renewed; "" if it is good. `wanted`: names and addresses it must have."""
     try:
-        present = pki.names_of(cert_path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{cert_path} cannot be used: {error}", "Restore it, or join the node anew.") from error
-    if present.issuperset(wanted):
+        said, names = certificates.facts(cert_pem), pki.names_of(cert_pem)
+        due = certificates.renewal_due(cert_pem, now)
+    except (InvalidInput, ValueError):
+        return "it cannot be read"
+    missing = sorted(wanted - names)
+    if missing:
+        return f"it does not name {', '.join(missing)}"
+    if said.authority != certificates.authority_id(trust.signing.encode()):
+        return "another authority signs now"
+    if due:
+        return "two thirds of its life have passed"
+    if trust.renew_before and certificates.moment(said.begins) < certificates.moment(trust.renew_before) - pki.SKEW:
+        return "an operator asked for it"
+    return ""
+
+
+def request(pki_dir: Path, node: str) -> str:
+    """A new key, staged, and the request for it (PEM). Raises ConfigError."""
+    asked, key = pki.new_request(node)
+    files.replace_file(pki_dir / (files.NODE_KEY + NEXT), key, files.SECRET_MODE)
+    return asked.decode()
+
+
+def answers(pki_dir: Path, cert_pem: bytes) -> bool:
+    """Whether this certificate is the answer to the request whose key is staged."""
+    try:
+        return _pair(cert_pem, (pki_dir / (files.NODE_KEY + NEXT)).read_bytes())
+    except OSError:
         return False
-    authority = await load_authority(store, files.below(root, str(files.PKI_DIR)))
-    cert, key = pki.issue_node(authority, config.id, wanted)
-    # In a thread: a slow disk must not hold up the agent's beats.
-    await asyncio.to_thread(_replace, (key_path, key), (cert_path, cert))
-    return True
 
 
-def _replace(key: tuple[Path, bytes], cert: tuple[Path, bytes]) -> None:
-    """Key first: after a crash in between the old certificate still lacks the name, so the next call finishes the work."""
-    files.replace_file(*key, files.SECRET_MODE)
-    files.replace_file(*cert, files.PUBLIC_MODE)
+def asks(pki_dir: Path, request_pem: str) -> bool:
+    """Whether the key of this request is the one that is staged."""
+    try:
+        key = (pki_dir / (files.NODE_KEY + NEXT)).read_bytes()
+        loaded = serialization.load_pem_private_key(key, password=None)
+        return x509.load_pem_x509_csr(request_pem.encode()).public_key() == loaded.public_key()
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def install(pki_dir: Path, cert_pem: bytes, ca_pem: bytes, node: str) -> None:
+    """Use the staged key and this certificate. Raises InvalidInput if they do not belong together, ConfigError."""
+    key_path = pki_dir / (files.NODE_KEY + NEXT)
+    pki.check_node(ca_pem, cert_pem, key_path.read_bytes(), node)
+    files.replace_file(pki_dir / (files.NODE_CERT + NEXT), cert_pem, files.PUBLIC_MODE)
+    finish(pki_dir)
+
+
+def finish(pki_dir: Path) -> None:
+    """Complete what was staged, also after a crash between any two steps. Raises OSError."""
+    staged_cert, staged_key = pki_dir / (files.NODE_CERT + NEXT), pki_dir / (files.NODE_KEY + NEXT)
+    cert, key = pki_dir / files.NODE_CERT, pki_dir / files.NODE_KEY
+    if not staged_cert.exists():
+        return
+    content = staged_cert.read_bytes()
+    if staged_key.exists() and _pair(content, staged_key.read_bytes()):
+        staged_key.replace(key)
+    if _pair(content, key.read_bytes()):
+        staged_cert.replace(cert)
+    else:
+        staged_cert.unlink()
+
+
+def _pair(cert_pem: bytes, key_pem: bytes) -> bool:
+    try:
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        return x509.load_pem_x509_certificate(cert_pem).public_key() == key.public_key()
+    except (ValueError, TypeError):
+        return False

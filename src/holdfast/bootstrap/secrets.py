@@ -1,20 +1,18 @@
 """Secrets the cluster's nodes share, and the authority's key under lock in the store.
 
 - *beat key*: authenticates the datagrams between nodes; on every node.
-- *cluster secret*: unlocks the authority's private key, which the store keeps encrypted, so that a copy of the store (a
-  snapshot, a backup) cannot issue certificates. Needed where certificates are issued: on management nodes. Any node may
-  become one (`ha enable`), so for the time being every join bundle carries it.
+- *cluster secret*: unlocks what the store keeps locked, the authority's private key among it, so that a copy of the store (a
+  snapshot, a backup) opens nothing. On the nodes whose roles need it (`bootstrap/ring.py`).
+
+Both change when a node leaves; for a while the one before is there as well.
 """
 
-import base64
 import secrets
 from pathlib import Path
 
-from cryptography.fernet import Fernet, InvalidToken
-
+from holdfast import locks
 from holdfast.errors import ConfigError
-
-SECRET_BYTES = 32
+from holdfast.locks import SECRET_BYTES
 
 
 def new_secret() -> bytes:
@@ -23,19 +21,23 @@ def new_secret() -> bytes:
 
 
 def lock_key(key_pem: bytes, cluster_secret: bytes) -> str:
-    """The private key encrypted and authenticated (Fernet: AES-128-CBC with HMAC-SHA256), as text for the store."""
-    return Fernet(base64.urlsafe_b64encode(cluster_secret)).encrypt(key_pem).decode("ascii")
+    """The private key (or another secret) encrypted and authenticated, as text for the store."""
+    return locks.lock(key_pem, cluster_secret)
 
 
 def unlock_key(locked: str, cluster_secret: bytes) -> bytes:
-    """The private key. Raises ConfigError if the secret is not the one it was locked with."""
+    """What was locked. Raises ConfigError if the secret is not the one it was locked with."""
+    return locks.unlock(locked, cluster_secret)
+
+
+def read_with_previous(path: Path) -> bytes:
+    """The secret of this file, and behind it those before while they count (`locks`). Raises ConfigError."""
+    found = read_secret(path)
     try:
-        return Fernet(base64.urlsafe_b64encode(cluster_secret)).decrypt(locked.encode("ascii"))
-    except (InvalidToken, ValueError) as error:
-        raise ConfigError(
-            "the cluster secret of this node does not unlock the authority's key in the store",
-            "Copy cluster.secret from another management node; this one belongs to another cluster or is damaged.",
-        ) from error
+        previous = path.with_suffix(".previous").read_bytes()
+    except OSError:
+        return found
+    return found if len(previous) % SECRET_BYTES else found + previous
 
 
 def read_secret(path: Path) -> bytes:

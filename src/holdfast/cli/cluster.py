@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli import connection, output
+from holdfast.cli import cluster_backup, connection, output
 from holdfast.cli.client import Api
 from holdfast.cli.options import names, pairs
 from holdfast.cli.output import Json
@@ -17,6 +17,7 @@ from holdfast.core.model import NetworkSpec, Role
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
+cluster_backup.register(app)
 
 
 @app.command()
@@ -62,7 +63,7 @@ def create(
         local=pairs(settings, "setting", "watchdog=/dev/watchdog1"),
     )
     config = create_cluster(options)
-    started = start and _start_daemons()
+    started = start and start_daemons()
     if started and wait:
 
         def missing(status: dict[str, list[dict[str, object]]]) -> str:
@@ -87,7 +88,7 @@ def _role(word: str) -> Role:
     return Role(word)
 
 
-def _start_daemons() -> bool:
+def start_daemons() -> bool:
     """False where there is no systemd (a lab, a container): something else starts the daemons then."""
     if not Path("/run/systemd/system").exists() or os.geteuid() != 0:
         return False
@@ -143,3 +144,49 @@ def shutdown_policy(
 ) -> None:
     """What becomes of the instances of a node that is shut down or rebooted on purpose."""
     output.outcome(connection.api().put("/cluster/shutdown-policy", {"policy": policy}), as_json=as_json)
+
+
+@app.command()
+def certificates(as_json: Json = False) -> None:
+    """The authority, each node's certificate, and how far a change of the authority is."""
+    found = connection.api().get("/certificates")
+    if as_json:
+        output.emit_json(found)
+        return
+    output.facts(
+        [
+            ("Authority", found["fingerprint"]),
+            ("Ends", found["ends"]),
+            ("Changing", found["phase"]),
+            ("Waiting for", ", ".join(found["waiting_for"])),
+            ("Shared secrets", f"generation {found['generation']}"),
+            ("Revoked", found["revoked"]),
+        ]
+    )
+    output.table(
+        ("Node", "Serial", "Good until", "By the present authority", "Asked for a new one", "Secrets"),
+        (
+            (
+                one["node"],
+                one["serial"][-16:],
+                one["ends"],
+                output.yes_no(one["current_authority"]),
+                "yes" if one["waiting"] else "",
+                one["generation"],
+            )
+            for one in found["nodes"]
+        ),
+        empty="No node has said anything of its certificate yet.",
+    )
+
+
+@app.command("rotate-certificates")
+def rotate_certificates(as_json: Json = False) -> None:
+    """Every node renews its certificate now, by itself. Nothing starts anew, connections go on."""
+    output.outcome(connection.api().post("/certificates/renew"), as_json=as_json)
+
+
+@app.command("rotate-authority")
+def rotate_authority(as_json: Json = False) -> None:
+    """Give the cluster a new authority: both count until every node has changed, then the old one is dropped."""
+    output.outcome(connection.api().post("/certificates/authority"), as_json=as_json)

@@ -3,12 +3,13 @@
 import base64
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
-from holdfast.cli import connection, maintenance, output
+from holdfast.cli import connection, join_token, maintenance, output
 from holdfast.cli.client import ApiRefused, part
 from holdfast.cli.options import device, names, pairs, slots
 from holdfast.cli.output import Json
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 fence = typer.Typer(no_args_is_help=True, help="Fence devices: how the node is switched off when it fails.")
 app.add_typer(fence, name="fence")
 app.add_typer(maintenance.app, name="maintenance")
+join_token.register(app)
 
 Node = Annotated[str, typer.Argument(help="Id of the node.")]
 DEVICE_HELP = (
@@ -61,6 +63,7 @@ def show(node: Node, as_json: Json = False) -> None:
             ("Carries", ", ".join(found["instances"]) or "nothing"),
             ("Returning", ", ".join(found["returning"])),
             ("Quarantine", found["health"]["quarantined"]),
+            ("Version", found.get("version", "")),
             ("HA", "paused, acknowledged by the node" if found["paused"] else ""),
         ]
     )
@@ -74,12 +77,18 @@ def add(
     ],
     roles: Annotated[list[str], typer.Option("--roles", help="compute,storage,s3,backup")] = ["compute", "storage"],  # noqa: B006
     bundle: Annotated[str, typer.Option("--bundle", help="File for the join bundle; - is standard output.")] = "",
+    token: Annotated[
+        bool, typer.Option("--token", help="Print a join token; nothing secret is written to a file.")
+    ] = False,
+    expires: Annotated[str, typer.Option("--expires", help="How long the token is good, like 30m, 1h, 2d.")] = "1h",
     failure_domain: Annotated[str, typer.Option("--failure-domain", help="E.g. the rack.")] = "",
     devices: Devices = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Make a machine a member and write its join bundle (as secret as a root password)."""
-    body = {
+    """Make a machine a member, by a join token or a bundle (each as secret as a root password)."""
+    if token and bundle:
+        raise InvalidInput("a token and a bundle are asked for", "Choose one of --token and --bundle.")
+    body: dict[str, object] = {
         "id": node,
         "roles": names(roles),
         "addresses": pairs(addresses, "address", "management=10.77.0.12"),
@@ -87,6 +96,9 @@ def add(
         "fence_devices": [device(text) for text in devices],
     }
     api = connection.api()
+    if token:
+        join_token.show(api.post("/nodes", {**body, "token_s": join_token.seconds(expires)}), as_json=as_json)
+        return
     if bundle == "-":
         sys.stdout.buffer.write(base64.b64decode(api.post("/nodes", body)["data"]["bundle"]))
         return
@@ -116,25 +128,52 @@ def _new_secret_file(path: Path) -> BinaryIO:
 
 @app.command()
 def join(
-    bundle: Annotated[str, typer.Argument(help="The bundle that `holdfast node add` wrote; - is standard input.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The bundle that `holdfast node add` wrote (- is standard input); with --token: URLs of the API, if the "
+            "token's own do not lead there."
+        ),
+    ] = None,
+    token: Annotated[
+        str, typer.Option("--token", help="The token of `holdfast node token`; - reads it from standard input.")
+    ] = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="This machine is that node already: renew its certificate and secrets.")
+    ] = False,
     settings: Annotated[
         list[str], typer.Option("--set", help="Key of node.toml that differs here.", metavar="KEY=VALUE")
     ] = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Make this machine the node its bundle was made for. Run it as root on that machine."""
-    from holdfast.bootstrap.bundle import join as unpack  # noqa: PLC0415 - loads cryptography
+    """Make this machine the node its token or bundle was made for. Run it as root on that machine."""
+    local = pairs(settings, "setting", "watchdog=/dev/watchdog1")
+    if token:
+        from holdfast.bootstrap.enrol import join_by_token  # noqa: PLC0415 - loads cryptography
 
-    try:
-        content = sys.stdin.buffer.read() if bundle == "-" else Path(bundle).read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"the bundle {bundle} cannot be read: {error.strerror}", "Check its name.") from error
-    config = unpack(content, local=pairs(settings, "setting", "watchdog=/dev/watchdog1"))
+        text = sys.stdin.readline() if token == "-" else token  # noqa: S105 (standard input)
+        config = join_by_token(text, source or (), local=local, again=again)
+    else:
+        from holdfast.bootstrap.bundle import join as unpack  # noqa: PLC0415 - loads cryptography
+
+        config = unpack(_bundle(source or ()), local=local)
     if as_json:
         output.emit_json({"node": config.id, "cluster": config.cluster})
-    else:
-        output.say(f"This machine is now node {config.id} of the cluster {config.cluster}.")
-        output.say("Start it: systemctl enable --now holdfast-guard holdfast-agent. Then delete the bundle.")
+        return
+    output.say(f"This machine is now node {config.id} of the cluster {config.cluster}.")
+    if not again:
+        output.say("Start it: systemctl enable --now holdfast-guard holdfast-agent.")
+    if not token:
+        output.say("Then delete the bundle.")
+
+
+def _bundle(source: Sequence[str]) -> bytes:
+    if len(source) != 1:
+        raise InvalidInput("neither a token nor one bundle is given", "Give --token TOKEN, or the bundle's file.")
+    try:
+        return sys.stdin.buffer.read() if source[0] == "-" else Path(source[0]).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"the bundle {source[0]} cannot be read: {error.strerror}", "Check its name.") from error
 
 
 @app.command("set")
@@ -165,7 +204,7 @@ def remove(
     force: Annotated[bool, typer.Option("--force", help="Also where the rest survives less than it is to.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Forget a node that is shut down or claimed and carries nothing."""
+    """Forget a node that is shut down or claimed and carries nothing. Its certificates count no more."""
     answer = connection.api().delete(f"/nodes/{part(node)}", force=str(force).lower())
     output.outcome(answer, as_json=as_json)
 

@@ -11,7 +11,7 @@ import structlog
 
 from holdfast import logs
 from holdfast.bootstrap import files
-from holdfast.bootstrap.secrets import read_secret, unlock_key
+from holdfast.bootstrap.secrets import read_with_previous, unlock_key
 from holdfast.clock import SystemClock
 from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_endpoints
 from holdfast.core.observers import MANAGEMENT, NEVER
@@ -20,15 +20,20 @@ from holdfast.fencing.power.registry import PowerFenceRegistry
 from holdfast.manager.guarantee import assess
 from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
+from holdfast.manager.store_watch import looker
 from holdfast.manager.updates import updater
+from holdfast.net.beat_keys import KeyFile
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import ReportMessage, decode_report
+from holdfast.net.notify import notifier
 from holdfast.planning.cpsat import CpSatSolver
 from holdfast.services.backup_gateway.cluster import BackupCluster
+from holdfast.services.iscsi.chap import OpenGroups
 from holdfast.services.iscsi.config import TargetGroup
 from holdfast.services.registry import probes
 from holdfast.services.s3.config import S3Cluster
 from holdfast.services.s3.records import Records as S3Records
+from holdfast.software import announce
 from holdfast.store import keys
 from holdfast.store.etcd import EtcdStore
 from holdfast.store.etcd.endpoints import follow_endpoints
@@ -37,7 +42,7 @@ log = structlog.get_logger("holdfast.manager")
 
 
 def _cluster_secret() -> bytes:
-    return read_secret(files.PKI_DIR / files.CLUSTER_SECRET)
+    return read_with_previous(files.PKI_DIR / files.CLUSTER_SECRET)
 
 
 def _unlock(locked: str) -> str:
@@ -53,10 +58,10 @@ async def _main(config: NodeConfig) -> None:
         clock,
         config.id,
         uuid.uuid4().hex,
-        PowerFenceRegistry(),
+        PowerFenceRegistry(secret=_cluster_secret),
         probes(
             config,
-            lambda: manager.stored(keys.ISCSI_GROUPS, TargetGroup),
+            OpenGroups(lambda: manager.stored(keys.ISCSI_GROUPS, TargetGroup), _cluster_secret),
             lambda: manager.stored(keys.BACKUP_CLUSTERS, BackupCluster),
             S3Records(
                 lambda: manager.stored(keys.S3_CLUSTERS, S3Cluster),
@@ -68,8 +73,10 @@ async def _main(config: NodeConfig) -> None:
         solve=lambda problem: asyncio.to_thread(solver.solve, problem),
         assess=lambda view, tolerate, now: asyncio.to_thread(assess, view, tolerate, now, solver),
         push=updater(_unlock),
+        look=looker(store),
+        send=notifier(_unlock),
     )
-    key = Path(config.beat_key).read_bytes()
+    key = KeyFile(Path(config.beat_key), clock)
     number = next_session(Path(config.state_dir) / "report-session")
     bus = UdpBus(config.id, key, number, [config.management_address], REPORT_PORT)
 
@@ -119,7 +126,9 @@ def main() -> None:
     arguments = parser.parse_args()
     logs.configure()
     try:
-        asyncio.run(_main(load(arguments.config)))
+        config = load(arguments.config)
+        announce(config.run_dir, "manager")
+        asyncio.run(_main(config))
     except HoldfastError as error:
         log.error("the manager ends", error=str(error))
         sys.exit(1)

@@ -10,13 +10,14 @@ import structlog
 
 from holdfast import logs
 from holdfast.bootstrap import files
-from holdfast.bootstrap.secrets import read_secret, unlock_key
+from holdfast.bootstrap.secrets import read_with_previous, unlock_key
 from holdfast.clock import SystemClock
 from holdfast.config import DEFAULT_PATH, DNS_PORT, NodeConfig, load, store_endpoints
 from holdfast.errors import HoldfastError
 from holdfast.nameserver.follow import Follower
 from holdfast.net.dns.server import NameServer
 from holdfast.net.dns.transfer import Notifier
+from holdfast.software import announce
 from holdfast.store.etcd import EtcdStore
 from holdfast.store.etcd.endpoints import follow_endpoints
 
@@ -24,7 +25,7 @@ log = structlog.get_logger("holdfast.dns")
 
 
 def _unlock(locked: str) -> str:
-    return unlock_key(locked, read_secret(files.PKI_DIR / files.CLUSTER_SECRET)).decode()
+    return unlock_key(locked, read_with_previous(files.PKI_DIR / files.CLUSTER_SECRET)).decode()
 
 
 async def _main(config: NodeConfig, port: int) -> None:
@@ -61,7 +62,9 @@ def main() -> None:
     arguments = parser.parse_args()
     logs.configure()
     try:
-        asyncio.run(_main(load(arguments.config), arguments.port))
+        config = load(arguments.config)
+        announce(config.run_dir, "nameserver")
+        asyncio.run(_main(config, arguments.port))
     except HoldfastError as error:
         log.error("the name server ends", error=str(error))
         sys.exit(1)

@@ -6,7 +6,8 @@ Format, all numbers big-endian:
 
 The code is BLAKE2b (RFC 7693) keyed with the cluster's beat key, over everything before it and the address and port the
 datagram is for, so that it cannot be forwarded to another node. All nodes share the key: a member could speak in another
-one's name, but members are trusted, and datagrams prove nothing. What protects against replay stands in `replay`.
+one's name, but members are trusted, and datagrams prove nothing; who is removed learns no new key (`beat_keys`). What
+protects against replay stands in `replay`.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ import structlog
 
 from holdfast.clock import SystemClock
 from holdfast.errors import DriverError, InvalidInput
+from holdfast.net.beat_keys import BeatKeys, OneKey
 from holdfast.net.links import interface_of
 from holdfast.net.replay import ReplayGuard, Verdict
 from holdfast.ports import Clock
@@ -73,15 +75,15 @@ class BusStats:
 class UdpBus:
     """One socket per own address; a datagram leaves from the own address nearest to its destination.
 
-    `session` must grow with each start of this sender (see `next_session`). `key`: 16 to 64 bytes. `port` 0 binds any free
-    one (tests). Each socket is tied to the interface of its address: a beat of one network must not find its way through
-    another one by routing, or the loss of a network could not be seen.
+    `session` must grow with each start of this sender (see `next_session`). `key`: 16 to 64 bytes, or where they are to be
+    had. `port` 0 binds any free one (tests). Each socket is tied to the interface of its address: a beat of one network must
+    not find its way through another one by routing, or the loss of a network could not be seen.
     """
 
     def __init__(
         self,
         node_id: str,
-        key: bytes,
+        key: bytes | BeatKeys,
         session: int,
         addresses: Sequence[str],
         port: int,
@@ -90,11 +92,7 @@ class UdpBus:
         self._sender = node_id.encode()
         if not 1 <= len(self._sender) <= 128:
             raise InvalidInput(f"`{node_id}` cannot name a node", "Use 1 to 128 characters.")
-        if not 16 <= len(key) <= 64:
-            raise InvalidInput(
-                f"the beat key has {len(key)} bytes", "It must have 16 to 64; copy it from another node."
-            )
-        self._key = key
+        self._keys = OneKey(key) if isinstance(key, bytes) else key
         self._session = session
         self._addresses = [ipaddress.ip_address(address) for address in addresses]
         self._port = port
@@ -135,16 +133,17 @@ class UdpBus:
             self.stats.not_sent += 1
             return
         handle = self._nearest(target)
-        datagram = self.seal(payload, host, port)
-        if handle is None or len(datagram) > MAX_BYTES:
-            self.stats.not_sent += 1
-            return
-        try:
-            handle.sendto(datagram, (host, port))
-            self.stats.sent += 1
-        except OSError:
-            # ENETUNREACH, EPERM, full buffers, …: the receiver's silence is the message.
-            self.stats.not_sent += 1
+        for key in self._keys.current():
+            datagram = self.seal(payload, host, port, key)
+            if handle is None or len(datagram) > MAX_BYTES:
+                self.stats.not_sent += 1
+                return
+            try:
+                handle.sendto(datagram, (host, port))
+                self.stats.sent += 1
+            except OSError:
+                # ENETUNREACH, EPERM, full buffers, …: the receiver's silence is the message.
+                self.stats.not_sent += 1
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -185,18 +184,13 @@ class UdpBus:
             return None
         return self._sockets[min(same, key=lambda address: int(address) ^ int(target))]
 
-    def seal(self, payload: bytes, host: str, port: int) -> bytes:
-        """The next datagram as it goes over the wire, for that destination only."""
+    def seal(self, payload: bytes, host: str, port: int, key: bytes | None = None) -> bytes:
+        """The next datagram as it goes over the wire, for that destination only; under the present key if none is given."""
         destination = ipaddress.ip_address(host).packed + port.to_bytes(2)
         self._counter += 1
         sent = int(self._clock.now() * 1e6)
         body = _HEAD.pack(VERSION, self._session, self._counter, sent, len(self._sender)) + self._sender + payload
-        return body + self._code(body, destination)
-
-    def _code(self, body: bytes, destination: bytes) -> bytes:
-        return hashlib.blake2b(
-            body + destination, digest_size=_CODE_BYTES, key=self._key, person=b"holdfast-beat"
-        ).digest()
+        return body + _code(body, destination, key or self._keys.current()[0])
 
     def _receive(self, handle: socket.socket, destination: bytes) -> None:
         for _ in range(_BURST):
@@ -211,7 +205,7 @@ class UdpBus:
             self.stats.malformed += 1
             return
         body, code = datagram[:-_CODE_BYTES], datagram[-_CODE_BYTES:]
-        if not hmac.compare_digest(code, self._code(body, destination)):
+        if not any(hmac.compare_digest(code, _code(body, destination, key)) for key in self._keys.current()):
             self.stats.forged += 1
             return
         _, session, counter, sent, length = _HEAD.unpack_from(body)
@@ -247,6 +241,10 @@ class UdpBus:
                 # A datagram must not be able to stop the listener.
                 self.stats.handler_errors += 1
                 _log.exception("a datagram's handler failed", sender=sender)
+
+
+def _code(body: bytes, destination: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(body + destination, digest_size=_CODE_BYTES, key=key, person=b"holdfast-beat").digest()
 
 
 def next_session(path: Path) -> int:

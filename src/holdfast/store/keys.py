@@ -217,6 +217,10 @@ def health(node: str) -> str:
     return f"{NODES}{node}/health"
 
 
+RESTORED = "spec/restored"
+"""When the store was restored from a backup, and the epochs that were used before."""
+
+
 DRILLS = "drills/"
 DRILLING = "drilling"
 """The id of the drill that is being made, with a lease of the process that makes it."""

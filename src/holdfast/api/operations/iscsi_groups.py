@@ -1,16 +1,18 @@
 """iSCSI target groups: one target on several nodes. Create, start, stop, delete, who may log in."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from holdfast import locks
 from holdfast.api.operations import checks, iscsi_nodes
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
 from holdfast.services.iscsi import names
+from holdfast.services.iscsi.chap import locked_group
 from holdfast.services.iscsi.client_config import ENGINES
 from holdfast.services.iscsi.config import KIND, ChapAccount, TargetGroup, VolumeRecord
 from holdfast.services.iscsi.report import NodeReport
@@ -195,16 +197,22 @@ async def change_acl(
 
 
 async def set_chap(
-    store: Store, actor: Actor, name: str, *, chap: ChapAccount | None, mutual: ChapAccount | None = None
+    store: Store,
+    actor: Actor,
+    name: str,
+    *,
+    chap: ChapAccount | None,
+    mutual: ChapAccount | None = None,
+    secret: Callable[[], bytes] | None = None,
 ) -> Outcome:
     """What initiators must prove to know, and with `mutual` what the target proves to them. None: nothing. The secrets
-    stand in the store and nowhere else."""
+    stand in the store, locked with `secret()`, and nowhere else."""
 
     async def operation(draft: Draft) -> str:
         group = find(draft, name)
         changed = replace(group, chap=chap, mutual=mutual)
         _check(changed, [other for other in groups(draft).values() if other.name != name])
-        draft.put(keys.iscsi_group(name), changed)
+        draft.put(keys.iscsi_group(name), locked_group(changed, secret()) if chap and secret else changed)
         if chap is None:
             return f"target group {name} asks for no CHAP any more"
         draft.warn("Who is logged in must log in again with it.")
@@ -292,8 +300,11 @@ def _put_nodes(draft: Draft, group: TargetGroup) -> None:
 
 def _check(group: TargetGroup, others: Iterable[TargetGroup]) -> None:
     """Everything that goes to an engine. Raises InvalidInput, Conflict."""
+    shown = group
+    if any(account and locks.is_marked(account.secret) for account in (group.chap, group.mutual)):
+        shown = replace(group, chap=None, mutual=None)  # checked before they were locked
     for node in group.nodes:
-        group.target(node)
+        shown.target(node)
     users = {account.user for account in (group.chap, group.mutual) if account}
     for other in others:
         if other.iqn == group.iqn:

@@ -3,8 +3,9 @@
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from holdfast.api.operations import backup_clusters, checks, iscsi_groups, s3_nodes
+from holdfast.api.operations import backup_clusters, checks, iscsi_groups, s3_nodes, trust
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap.validate import check_addresses, check_node_id
@@ -25,11 +26,15 @@ from holdfast.core.model import (
 )
 from holdfast.core.policy import RuleSpec
 from holdfast.errors import Conflict, InvalidInput
+from holdfast.fencing.power.secrets import locked_devices
 from holdfast.ports import PowerFences, Store
 from holdfast.store import codec, keys
 
 MakeBundle = Callable[[Store, NodeSpec], Awaitable[bytes]]
 """Makes what a new node needs to join: its certificate, the CA, the store's endpoints (holdfast.bootstrap)."""
+
+Secret = Callable[[], bytes]
+"""What secrets are locked with for the store. Raises ConfigError."""
 
 DEVICE_TYPES = ("redfish", "fence-agent", "manual")
 MAX_SLOTS = 1_000_000
@@ -45,10 +50,13 @@ async def add(
     fence_devices: Sequence[FenceDeviceSpec] = (),
     failure_domain: str = "",
     fences: PowerFences | None = None,
+    secret: Secret | None = None,
     make_bundle: MakeBundle | None = None,
+    pki_dir: Path | None = None,
+    token_s: float = 0.0,
 ) -> Outcome:
-    """Make a node a member; `data` holds the bundle that its `holdfast node join` needs, in base64. The bundle holds a
-    private key.
+    """Make a node a member; `data` holds what its `holdfast node join` needs: a token that is good for `token_s` seconds, or
+    without that the bundle in base64, which holds a private key.
 
     Its agent then writes the first beat by itself. A node that was removed before continues with a higher fence epoch, so
     that nothing its former self left behind counts (INV-3).
@@ -70,11 +78,16 @@ async def add(
             role_words,
             _addresses(draft, node_id, addresses),
             failure_domain,
-            fence_devices=tuple(fence_devices),
+            fence_devices=_locked(fence_devices, secret),
         )
         # Everything is checked now; if the bundle cannot be made, nothing must be committed.
-        bundle = await make_bundle(store, spec) if make_bundle else b""
-        draft.data["bundle"] = base64.b64encode(bundle).decode()
+        if token_s:
+            draft.data["token"] = await trust.put_token(draft, actor, spec, token_s)
+        else:
+            bundle = await make_bundle(store, spec) if make_bundle else b""
+            draft.data["bundle"] = base64.b64encode(bundle).decode()
+            if pki_dir is not None:
+                await trust.note_bundle(draft, node_id, bundle)
         old = await draft.read(keys.fence(node_id), Fence)
         draft.put(keys.node_spec(node_id), spec)
         draft.put(keys.fence(node_id), Fence(epoch=old.epoch + 1 if old else 1))
@@ -107,6 +120,11 @@ def _addresses(draft: Draft, node_id: str, addresses: Mapping[str, str]) -> dict
     return {network: str(address) for network, address in result.items()}
 
 
+def _locked(devices: Sequence[FenceDeviceSpec], secret: Secret | None) -> tuple[FenceDeviceSpec, ...]:
+    """As they are stored. Raises ConfigError, InvalidInput."""
+    return locked_devices(devices, secret()) if secret else tuple(devices)
+
+
 def check_devices(devices: Sequence[FenceDeviceSpec], fences: PowerFences | None) -> None:
     """Types and options are right as far as can be told without asking the device. Raises InvalidInput."""
     names = [device.name for device in devices]
@@ -122,9 +140,11 @@ def check_devices(devices: Sequence[FenceDeviceSpec], fences: PowerFences | None
             fences.open(device)
 
 
-async def remove(store: Store, actor: Actor, node_id: str, *, force: bool = False) -> Outcome:
-    """Forget a node that was shut down cleanly, or was claimed, and carries nothing. `force`: even if the cluster then
-    survives less than it is to."""
+async def remove(
+    store: Store, actor: Actor, node_id: str, *, force: bool = False, pki_dir: Path | None = None
+) -> Outcome:
+    """Forget a node that was shut down cleanly, or was claimed, and carries nothing. Its certificates are revoked and the
+    shared secrets change. `force`: even if the cluster then survives less than it is to."""
 
     async def operation(draft: Draft) -> str:
         checks.node(draft, node_id)
@@ -167,7 +187,10 @@ async def remove(store: Store, actor: Actor, node_id: str, *, force: bool = Fals
         ):
             if await draft.fetch(leftover) is not None:
                 draft.delete(leftover)
-        draft.warn(f"The machine still holds the cluster's certificate: wipe /etc/holdfast on {node_id}.")
+        if pki_dir is not None:
+            await trust.expel(draft, node_id, pki_dir)
+        else:
+            draft.warn(f"The machine still holds the cluster's certificate: wipe /etc/holdfast on {node_id}.")
         await admit(draft, force=force)
         # The fence record stays, so that a later node of the same id begins with a higher epoch.
         return f"node {node_id} removed"
@@ -241,13 +264,14 @@ async def set_fence_devices(
     devices: Sequence[FenceDeviceSpec],
     *,
     fences: PowerFences | None = None,
+    secret: Secret | None = None,
 ) -> Outcome:
     """Replace the node's fence devices; they are tried in this order."""
     check_devices(devices, fences)
 
     async def operation(draft: Draft) -> str:
         spec = checks.node(draft, node_id)
-        draft.put(keys.node_spec(node_id), replace(spec, fence_devices=tuple(devices)))
+        draft.put(keys.node_spec(node_id), replace(spec, fence_devices=_locked(devices, secret)))
         if not devices:
             draft.warn(f"`{node_id}` cannot be switched off any more when it fails.")
         names = ", ".join(f"{device.name} ({device.type})" for device in devices) or "none"

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from holdfast.api import requests
-from holdfast.api.http import actor_of, answer, context_of, done
+from holdfast.api.http import actor_of, answer, context_of, done, instance_at
 from holdfast.api.operations import cluster, fence_test, ha, nfs, nodes, services, upkeep
 from holdfast.api.operations.draft import Actor
 from holdfast.core.model import FenceDeviceSpec
@@ -34,7 +34,7 @@ async def set_shutdown_policy(request: Request, caller: Caller, body: requests.S
 
 @router.post("/nodes")
 async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> Response:
-    """`data` holds the join bundle in base64: keep it as secret as a password."""
+    """`data` holds the join token, or the join bundle in base64: keep it as secret as a password."""
     context = context_of(request)
     outcome = await nodes.add(
         context.store,
@@ -45,7 +45,10 @@ async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> 
         failure_domain=body.failure_domain,
         fence_devices=_devices(body.fence_devices),
         fences=context.fences,
+        secret=context.cluster_secret,
         make_bundle=context.make_bundle,
+        pki_dir=context.pki_dir,
+        token_s=body.token_s,
     )
     return await done(context, outcome)
 
@@ -62,14 +65,14 @@ async def change_node(request: Request, caller: Caller, node_id: str, body: requ
 @router.delete("/nodes/{node_id}")
 async def remove_node(request: Request, caller: Caller, node_id: str, force: Force = False) -> Response:
     context = context_of(request)
-    return await done(context, await nodes.remove(context.store, caller, node_id, force=force))
+    return await done(context, await nodes.remove(context.store, caller, node_id, force=force, pki_dir=context.pki_dir))
 
 
 @router.put("/nodes/{node_id}/fence-devices")
 async def set_fence_devices(request: Request, caller: Caller, node_id: str, body: requests.FenceDevices) -> Response:
     context = context_of(request)
     outcome = await nodes.set_fence_devices(
-        context.store, caller, node_id, _devices(body.devices), fences=context.fences
+        context.store, caller, node_id, _devices(body.devices), fences=context.fences, secret=context.cluster_secret
     )
     return await done(context, outcome)
 
@@ -192,6 +195,11 @@ async def create_nfs_cluster(request: Request, caller: Caller, body: requests.Cr
         context.store, caller, nodes=body.nodes, addresses=body.addresses, network=body.network
     )
     return await done(context, outcome)
+
+
+@router.get("/nfs/volumes/{name}")
+async def show_volume(request: Request, caller: Caller, name: str) -> Response:
+    return answer(instance_at(request, "nfs", name))
 
 
 @router.post("/nfs/volumes")

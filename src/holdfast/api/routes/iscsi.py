@@ -106,7 +106,10 @@ async def set_chap(request: Request, caller: Caller, name: str, body: requests.S
     context = context_of(request)
     chap = ChapAccount(body.chap.user, body.chap.secret)
     mutual = ChapAccount(body.mutual.user, body.mutual.secret) if body.mutual else None
-    return await done(context, await iscsi_groups.set_chap(context.store, caller, name, chap=chap, mutual=mutual))
+    outcome = await iscsi_groups.set_chap(
+        context.store, caller, name, chap=chap, mutual=mutual, secret=context.cluster_secret
+    )
+    return await done(context, outcome)
 
 
 @router.delete("/target-groups/{name}/chap")

@@ -18,7 +18,7 @@ KIND = "iscsi"
 
 @dataclass(frozen=True, slots=True)
 class ChapAccount:
-    """As it is stored. The secret is never shown: see `api/records.py`."""
+    """As it is stored: the secret locked (`chap.py`), or in clear by an earlier version. It is never shown."""
 
     user: str
     secret: str = field(repr=False)

@@ -7,11 +7,8 @@ keeps it encrypted with the cluster secret, which is on the nodes and never in t
 import base64
 import secrets
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
-from cryptography.fernet import Fernet, InvalidToken
-
-from holdfast.errors import ConfigError
+from holdfast import locks
 from holdfast.services.s3.config import AccessKey, S3Cluster, S3User
 
 PROBE_OWNER = ".probe"
@@ -33,20 +30,12 @@ def new_owner() -> str:
 
 
 def lock(secret: str, cluster_secret: bytes) -> str:
-    """Fernet: AES-128-CBC with HMAC-SHA256."""
-    return _fernet(cluster_secret).encrypt(secret.encode()).decode("ascii")
+    return locks.lock(secret.encode(), cluster_secret)
 
 
-@lru_cache(maxsize=65536)
 def unlock(locked: str, cluster_secret: bytes) -> str:
     """The secret. Raises ConfigError if it was locked with another cluster secret."""
-    try:
-        return _fernet(cluster_secret).decrypt(locked.encode("ascii")).decode()
-    except (InvalidToken, ValueError) as error:
-        raise ConfigError(
-            "this node's cluster secret does not unlock the access keys of S3 users",
-            "Copy cluster.secret from another member of the cluster; this one belongs to another cluster or is damaged.",
-        ) from error
+    return locks.unlock(locked, cluster_secret).decode()
 
 
 def key_table(cluster: S3Cluster, users: Iterable[S3User], cluster_secret: bytes) -> Mapping[str, Mapping[str, str]]:
@@ -59,7 +48,3 @@ def key_table(cluster: S3Cluster, users: Iterable[S3User], cluster_secret: bytes
             if key.enabled:
                 found[key.id] = {"secret": unlock(key.secret, cluster_secret), "owner": user.owner}
     return found
-
-
-def _fernet(cluster_secret: bytes) -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(cluster_secret))
