@@ -286,7 +286,7 @@ MANAGER_MUTANTS = (
         "INV-3",
         (
             BATCH,
-            "return max(instance.placement.epoch + 1 if instance.placement else 1, self.view.revision)",
+            "return max(instance.placement.epoch + 1 if instance.placement else 1, floor)",
             "return instance.placement.epoch if instance.placement else 1",
         ),
         by=("node-failures/power-loss-with-power-fencing",),

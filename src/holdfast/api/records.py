@@ -34,6 +34,7 @@ from holdfast.core.policy import (
     RuleSpec,
     SwitchedOff,
 )
+from holdfast.core.restored import Restored
 from holdfast.errors import StoreError
 from holdfast.ports import Entry
 from holdfast.services.backup_gateway.cluster import BackupCluster, BackupUser
@@ -85,6 +86,7 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.DNS_SECONDARIES, Secondary),
     (keys.DNS_RECORDS, DnsRecords),
     (keys.DNS_STATES, UpdateState),
+    (keys.RESTORED, Restored),
     (keys.DRILLS, Drill),
     (keys.ALARMS, Alarm),
     (keys.RECEIVERS, Receiver),
@@ -149,6 +151,12 @@ class Records:
         new: Beat = self.values[key]
         confirmed = keys.death_confirmation(keys.node_of(key)) in self.values
         return not confirmed and replace(old, sequence=new.sequence) == new
+
+    def copy(self) -> "Records":
+        """What changes later changes the copy no more."""
+        made = Records()
+        made.values, made.revisions, made.problems = dict(self.values), dict(self.revisions), dict(self.problems)
+        return made
 
     def read(self, key: str, kind: type[T]) -> T | None:
         """The value, which is of the kind that belongs to the key (`holdfast.store.view.Source`)."""

@@ -7,6 +7,7 @@ from holdfast.core.capacity import Fleet
 from holdfast.core.intents import Place
 from holdfast.core.model import Desired, Goal, InstanceSpec, Placement
 from holdfast.core.placement import Choice, choose, placement_order, rules_of
+from holdfast.core.restored import unheard_wait
 from holdfast.core.rules import Rules
 from holdfast.core.view import InstanceView, NodeView, View
 
@@ -30,6 +31,8 @@ class Batch:
     """Instances that no node has the resources for."""
     starts: dict[str, int] | None = None
     """Node → strict instances that start there; counted when somebody first asks (core/start_order.py)."""
+    unheard: str = ""
+    """Why nothing strict is placed that is nowhere; "" while it may be."""
     freed: dict[str, list[InstanceView]] = field(default_factory=dict)
     """Instance → those that give way to it: stopped, moved, or asked by the planner to move."""
 
@@ -40,7 +43,7 @@ class Batch:
         leaving = {name for name in where if _is_leaving(view.instances[name])}
         specs = [instance.spec for instance in view.instances.values()]
         fleet = Fleet(view.nodes, specs, where, view.timing, now, rules_of(view))
-        return Batch(view, now, claimed, fleet, leaving, freed=_freed(view))
+        return Batch(view, now, claimed, fleet, leaving, unheard=unheard_wait(view.unheard), freed=_freed(view))
 
     @property
     def rules(self) -> Rules:
@@ -203,7 +206,8 @@ class Batch:
 
     def _next_epoch(self, instance: InstanceView) -> int:
         """Larger than every epoch this instance ever had, also in an earlier life under the same name (INV-3)."""
-        return max(instance.placement.epoch + 1 if instance.placement else 1, self.view.revision)
+        floor = self.view.revision + self.view.epoch_floor
+        return max(instance.placement.epoch + 1 if instance.placement else 1, floor)
 
 
 def _freed(view: View) -> dict[str, list[InstanceView]]:

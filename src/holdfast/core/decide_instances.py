@@ -25,6 +25,9 @@ def instance_intents(batch: Batch, instance: InstanceView) -> Iterator[Intent]:
         yield KeepOff(instance.id, instance.spec_revision, instance.status_revision)
         return
     executors = batch.executors(instance)
+    if batch.unheard and not executors and not moves_without_claim(instance.spec):
+        batch.waiting[instance.id] = batch.unheard
+        return
     if not executors:
         yield from _place_free(batch, instance)
         return

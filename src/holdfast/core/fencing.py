@@ -7,6 +7,7 @@ the manager's term, the beat's mod_revision and the fence record, so that a beat
 from dataclasses import dataclass
 
 from holdfast.core.model import Beat, BeatPhase, Proof, WatchdogAttestation
+from holdfast.core.restored import PATIENCE_S
 from holdfast.core.timing import Detection, Timing
 from holdfast.core.view import NodeView
 
@@ -76,6 +77,8 @@ def wants_power_fencing(node: NodeView, timing: Timing, now: float) -> bool:
     contradicted = node.suspicion is not None and node.beat_arrived_at > node.suspicion.since + CONTRADICTION_S
     if contradicted and not node.overdue(timing, now):
         return False
+    if node.unheard and now - node.beat_seen_at < PATIENCE_S:
+        return False
     last = node.power
     if last is None or last.beat_revision != node.beat_revision:
         return True
@@ -84,7 +87,7 @@ def wants_power_fencing(node: NodeView, timing: Timing, now: float) -> bool:
 
 def waiting_for_proof(node: NodeView, timing: Timing, now: float) -> str:
     """One sentence for people: why a node that is down is not claimed yet, and what can be done."""
-    parts: list[str] = []
+    parts: list[str] = ["it has not joined since the store was restored"] if node.unheard else []
     if node.power_running:
         parts.append("power fencing is under way")
     elif node.power is not None and node.power.beat_revision == node.beat_revision and not node.power.verified_off:

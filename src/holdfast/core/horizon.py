@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from holdfast.core.fencing import CLEAR_S, MATURE_S, POWER_RETRY_S
 from holdfast.core.reasons import UNHEALTHY_MOVE_S
 from holdfast.core.rebalance import moments as rebalance_moments
+from holdfast.core.restored import PATIENCE_S as UNHEARD_PATIENCE_S
 from holdfast.core.spreading import moments as spreading_moments
 from holdfast.core.start_order import PATIENCE_S
 from holdfast.core.view import HEALTHY_S, View
@@ -28,6 +29,8 @@ def _moments(view: View) -> Iterator[float]:
         if node.member:
             yield node.beat_seen_at + timing.F
             yield node.beat_seen_at + timing.T_wait
+        if node.unheard:
+            yield node.beat_seen_at + UNHEARD_PATIENCE_S
         if node.power is not None:
             yield node.power.ended_at + POWER_RETRY_S
         yield node.up_since + HEALTHY_S

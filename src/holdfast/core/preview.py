@@ -54,7 +54,7 @@ def with_placements(view: View, placements: Mapping[str, str]) -> View:
     instances = dict(view.instances)
     for name, node in placements.items():
         old = instances[name]
-        epoch = max(old.placement.epoch + 1 if old.placement else 1, view.revision)
+        epoch = max(old.placement.epoch + 1 if old.placement else 1, view.revision + view.epoch_floor)
         placement = Placement(node, epoch, view.nodes[node].fence.epoch)
         instances[name] = _obeyed(replace(old, placement=placement, move=None))
     return replace(view, instances=instances)

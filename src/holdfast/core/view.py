@@ -131,8 +131,13 @@ class NodeView:
         """A member that is suspect or overdue. A hint, no proof."""
         return self.member and (self.suspicion is not None or self.overdue(timing, now))
 
+    @property
+    def unheard(self) -> bool:
+        """Its last beat comes from a backup of the store, without a session: it may run anything (core/restored.py)."""
+        return self.member and self.beat is not None and not self.beat.session
+
     def up(self, timing: Timing, now: float) -> bool:
-        return self.member and not self.down(timing, now)
+        return self.member and not self.unheard and not self.down(timing, now)
 
     def well(self, timing: Timing, now: float) -> bool:
         """Up, and for so long that it may be believed."""
@@ -180,7 +185,7 @@ class NodeView:
             return NodeState.RELEASED
         if self.beat.phase is BeatPhase.JOINING:
             return NodeState.JOINING
-        if self.down(timing, now):
+        if self.unheard or self.down(timing, now):
             return NodeState.SUSPECT
         if self.maintenance is not None:
             return NodeState.MAINTENANCE
@@ -290,6 +295,13 @@ class View:
     """Placement rules, in the order of their ids."""
     compute: ComputeSpec | None = None
     """The compute cluster; None: there is none."""
+    epoch_floor: int = 0
+    """Every new epoch is larger than this and the revision together: a restored store counts its revisions anew."""
+
+    @property
+    def unheard(self) -> list[str]:
+        """Nodes that may run anything, because the store was restored and they have not joined since."""
+        return [node.id for node in self.nodes.values() if node.unheard]
 
     def recovers(self, spec: InstanceSpec) -> bool:
         """After its node's death it is started on another one; else it waits for that node's return."""

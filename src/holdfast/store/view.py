@@ -33,6 +33,7 @@ from holdfast.core.policy import (
     RuleSpec,
     SwitchedOff,
 )
+from holdfast.core.restored import Restored
 from holdfast.core.timing import Timing, profile
 from holdfast.core.view import InstanceView, NodeView, View
 from holdfast.errors import StoreError
@@ -162,6 +163,7 @@ def view_of(
     source: Source, revision: int, nodes: Mapping[str, NodeView], instances: Mapping[str, InstanceView]
 ) -> View:
     """These nodes and instances with what the store says of the whole cluster."""
+    restored = source.read(keys.RESTORED, Restored)
     return View(
         timing_of(source),
         revision,
@@ -170,6 +172,7 @@ def view_of(
         pause=source.read(keys.PAUSE, HaPause),
         rules=rules(source),
         compute=source.read(keys.COMPUTE, ComputeSpec),
+        epoch_floor=restored.epoch_floor if restored else 0,
     )
 
 
