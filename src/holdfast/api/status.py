@@ -90,6 +90,8 @@ class NodeStatus:
     returning: tuple[str, ...] = ()
     """Instances that are to be brought back after a maintenance."""
     health: NodeHealth = field(default_factory=NodeHealth)
+    lost_networks: tuple[str, ...] = ()
+    """Networks other than management that its observers miss it on."""
     version: str = ""
     """Of its agent, by its last beat; empty: not seen yet, or from before agents told it."""
 

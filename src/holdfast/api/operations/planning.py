@@ -115,9 +115,9 @@ def assurance(view: View, tolerate: int, now: float) -> Assurance:
     return Assurance(tolerate, found.survivable, remains, tuple(found.worst), unplaced, found.waiting, text)
 
 
-def guarantee(view: View, now: float) -> Assurance:
-    """Of the cluster as it is, when all that is under way has arrived."""
-    return assurance(settle(view, now).view, tolerated(view), now)
+def guarantee(view: View, now: float, tolerate: int | None = None) -> Assurance:
+    """Of the cluster as it is, when all that is under way has arrived. `tolerate`: other than it is to survive."""
+    return assurance(settle(view, now).view, tolerated(view) if tolerate is None else tolerate, now)
 
 
 def tolerated(view: View) -> int:

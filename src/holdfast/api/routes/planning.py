@@ -33,10 +33,13 @@ async def what_if(request: Request, caller: Caller, fail: Annotated[list[str], Q
 
 
 @router.get("/planner/guarantee")
-async def guarantee(request: Request, caller: Caller) -> Response:
-    """What the cluster survives, computed now."""
+async def guarantee(
+    request: Request, caller: Caller, tolerate: Annotated[int | None, Query(ge=1, le=8)] = None
+) -> Response:
+    """What the cluster survives, computed now. `tolerate`: asked about so many failures instead of those it is to survive."""
     context = context_of(request)
-    return answer(await asyncio.to_thread(planning.guarantee, context.cache.view(), context.clock.now()))
+    view, now = context.cache.view(), context.clock.now()
+    return answer(await asyncio.to_thread(planning.guarantee, view, now, tolerate))
 
 
 @router.get("/planner/rebalance")

@@ -63,8 +63,8 @@ export const items = (answer) => (Array.isArray(answer) ? answer : answer.items)
 /** Calls that several pages make. */
 export const api = {
   login: (name, password) => call("POST", "/api/v1/login", { name, password }),
-  /** Who is signed in. */
-  session: () => call("GET", "/api/v1/session"),
+  /** Who is signed in, and what they may do. */
+  me: () => call("GET", "/api/v1/me"),
   task: (id) => call("GET", `/api/v1/tasks/${path(id)}`),
   cancelTask: (id) => call("POST", `/api/v1/tasks/${path(id)}/cancel`),
   logout: () => call("POST", "/api/v1/logout"),

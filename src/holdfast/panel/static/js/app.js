@@ -1,6 +1,7 @@
 // The shell: one live picture of the cluster, one page at a time that is drawn from it, and what stands around the page.
 
 import { ACTIONS } from "./actions.js";
+import { Announcer } from "./announce.js";
 import { api } from "./api.js";
 import { Shelf } from "./data.js";
 import { h, render } from "./dom.js";
@@ -22,6 +23,7 @@ const part = (id) => document.getElementById(id);
 const shelf = new Shelf();
 const moves = new Moves();
 const ages = new Ages();
+const announcer = new Announcer((text) => { part("announce").textContent = text; });
 let status = null;
 let link = { connected: false, node: root.dataset.node, everConnected: false };
 let followed = null;
@@ -50,6 +52,7 @@ function context() {
 
 function onStatus(next) {
   ages.observe(next);
+  announcer.observe(next);
   const before = context();
   open.page?.beforeDraw?.(part("page"), before);
   moves.observe(next);
@@ -59,8 +62,8 @@ function onStatus(next) {
 
 function onState(next) {
   link = { ...next, everConnected: link.everConnected || next.connected };
-  if (next.connected && next.was) {
-    followed = { ...next, missed: [] };
+  if (next.connected && (next.was || (next.missed.length > 0 && next.gap > 0))) {
+    followed = next;
     const mine = followed;
     setTimeout(() => {
       if (followed === mine) dismiss();
@@ -213,6 +216,6 @@ setInterval(() => link.connected && ages.tick(status), 97);
 drawHead();
 drawAround();
 navigate({ first: true });
-api.session().then((answer) => { user = answer; requestDraw(); }, () => null);
+api.me().then((answer) => { user = answer; requestDraw(); }, () => null);
 (globalThis.requestIdleCallback ?? setTimeout)(() => router.prefetch());
 new Link({ node: link.node, onStatus, onState, onSignedOut: () => location.assign("/login?expired") }).run();

@@ -1,7 +1,10 @@
 // Head of every page: connection, who leads, who serves, who is signed in, and the banners that must not be missed.
 
 import { h, icon, prose } from "./dom.js";
-import { duration } from "./words.js";
+import { clockTime, duration } from "./words.js";
+
+/** So many lines of what was missed are shown. */
+const MEANWHILE = 6;
 
 export function connectionView(link) {
   if (link.connected) {
@@ -29,7 +32,7 @@ export function leaderView(status) {
 /** Who is signed in, and as what. */
 export function userView(user) {
   if (!user) return null;
-  return h("span", { class: "chip", title: "Signed in" }, icon("user"), h("b", {}, user.user), user.role && h("span", { class: "dim" }, ` ${user.role}`));
+  return h("span", { class: "chip", title: "Signed in" }, icon("user"), h("b", {}, user.name), user.role && h("span", { class: "dim" }, ` ${user.role}`));
 }
 
 export function bannersView(status, link, moved) {
@@ -39,8 +42,10 @@ export function bannersView(status, link, moved) {
       `No answer from the panel${link.node ? ` (last served by ${link.node})` : ""}. What you see is the last known picture; it comes back by itself.`));
   }
   if (moved) {
-    banners.push(banner("moved", "busy", "move", `Now served by ${moved.node} (was ${moved.was})`,
-      `The panel moved to another node; this page followed after ${duration(moved.gap)} and you are still signed in.`, true));
+    banners.push(moved.was
+      ? banner("moved", "busy", "move", `Now served by ${moved.node} (was ${moved.was})`,
+        `The panel moved to another node; this page followed after ${duration(moved.gap)} and you are still signed in.`, meanwhile(moved))
+      : banner("back", "busy", "link", "Connected again", `Nobody answered for ${duration(moved.gap)}; ${moved.node} serves as before.`, meanwhile(moved)));
   }
   if (status?.hold) {
     banners.push(banner("hold", "bad", "pause", "Holding: nothing is moved", status.hold));
@@ -54,9 +59,19 @@ export function bannersView(status, link, moved) {
   return banners;
 }
 
-function banner(key, tone, picture, title, text, closable = false) {
+/** What was written into the cluster's history while this page heard nothing. */
+function meanwhile({ missed, forgotten }) {
+  const lines = missed.slice(-MEANWHILE);
+  return h("div", { class: "meanwhile" },
+    lines.length > 0 && [h("span", {}, "Meanwhile:"), h("ol", {}, lines.map((line) => h("li", {}, h("time", { datetime: line.wall }, clockTime(line.wall)), " ", prose(line.text))))],
+    missed.length > lines.length && h("span", { class: "dim" }, `and ${missed.length - lines.length} more before that`),
+    forgotten && h("span", { class: "dim" }, "Part of what happened is not known any more."));
+}
+
+/** `more`: an element below the text; with it the banner can be dismissed. */
+function banner(key, tone, picture, title, text, more = null) {
   return h("div", { class: `banner tone-${tone}`, "data-key": key, "data-testid": `banner-${key}`, role: tone === "bad" ? "alert" : "status" },
     icon(picture, picture === "busy" ? "spin" : ""),
-    h("div", { class: "banner-text" }, h("strong", {}, title), h("span", {}, prose(text))),
-    closable && h("button", { class: "ghost small", type: "button", "data-action": "dismiss" }, "Dismiss"));
+    h("div", { class: "banner-text" }, h("strong", {}, title), h("span", {}, prose(text)), more),
+    more && h("button", { class: "ghost small", type: "button", "data-action": "dismiss" }, "Dismiss"));
 }

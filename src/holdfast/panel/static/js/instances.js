@@ -12,8 +12,10 @@ export const EXCLUSIVITY = {
   everywhere: "A copy on each eligible node",
 };
 
-/** `instances`: those of the picture that are listed; `actions`: buttons at the end of each row, or null for none. */
-export function instancesView(ctx, { id = "instances", instances = ctx.status.instances, actions = instanceActions, empty = null } = {}) {
+/**
+ * `instances`: those of the picture that are listed; `actions`: buttons at the end of each row, or null for none; `node`: say
+ * where each is. */
+export function instancesView(ctx, { id = "instances", instances = ctx.status.instances, actions = instanceActions, empty = null, node = true } = {}) {
   const { status, moves } = ctx;
   return table({
     id, label: "Instances", noun: "instance", rows: instances, key: (one) => one.id, sort: "kind",
@@ -21,7 +23,7 @@ export function instancesView(ctx, { id = "instances", instances = ctx.status.in
     empty: empty ?? emptyView("grid", "No services yet", "Create an NFS volume here, or enable management high availability with `holdfast ha enable`."),
     columns: [
       { key: "kind", label: "Instance", value: (one) => `${KIND_ORDER.indexOf(one.kind)} ${one.id} ${kindWord(one.kind)}`, cell: (one) => name(one) },
-      { key: "node", label: "Node", value: (one) => one.node, cell: (one) => where(one, moves) },
+      ...(node ? [{ key: "node", label: "Node", value: (one) => one.node, cell: (one) => where(one, moves) }] : []),
       { key: "address", label: "Address", value: (one) => `${one.address} ${one.network}`, cell: (one) => address(one) },
       { key: "state", label: "State", value: (one) => instanceLook(one).label, cell: (one) => state(one) },
       { key: "why", label: "Why", value: (one) => one.waiting || one.reason, cell: why },

@@ -15,7 +15,10 @@ const LONGEST_ATTEMPT_MS = 6000;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Link {
-  /** `onStatus(status)`, `onState({connected, node, was, gap})` with the gap in seconds, `onSignedOut()`. */
+  /**
+   * `onStatus(status)`, `onSignedOut()`, `onState({connected, node, was, gap, missed, forgotten})`: `gap` in seconds; `missed`:
+   * the lines of the cluster's history that were written meanwhile, `forgotten`: there were more that nobody knows any more.
+   */
   constructor({ node, onStatus, onState, onSignedOut }) {
     this.onStatus = onStatus;
     this.onState = onState;
@@ -24,6 +27,10 @@ export class Link {
     this.lostAt = null;
     this.abort = null;
     this.stopped = false;
+    /** Revision of the last thing that was heard; whichever node serves next goes on from there. */
+    this.lastId = "";
+    this.missed = [];
+    this.forgotten = false;
   }
 
   /** Runs until the person is signed out. */
@@ -54,7 +61,7 @@ export class Link {
     let response;
     try {
       response = await fetch(STREAM, {
-        headers: { Accept: "text/event-stream" },
+        headers: { Accept: "text/event-stream", ...(this.lastId ? { "Last-Event-ID": this.lastId } : {}) },
         cache: "no-store",
         credentials: "same-origin",
         signal: this.abort.signal,
@@ -76,7 +83,7 @@ export class Link {
   async read(response) {
     const node = response.headers.get("X-Holdfast-Node") ?? this.node;
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    const parser = new Events((name, data) => this.receive(node, name, data));
+    const parser = new Events((name, data, id) => this.receive(node, name, data, id));
     this.lastWord = performance.now();
     const watch = setInterval(() => {
       if (performance.now() - this.lastWord > SILENCE_MS) this.check();
@@ -94,8 +101,11 @@ export class Link {
     }
   }
 
-  receive(node, name, data) {
+  receive(node, name, data, id) {
+    if (id) this.lastId = id;
     if (name === "heartbeat") this.session = JSON.parse(data).session;
+    if (name === "gap") this.forgotten = true;
+    if (name === "event" && !this.connected) this.missed.push(JSON.parse(data));
     if (name !== "status") return;
     const status = JSON.parse(data);
     if (this.lostAt !== null || !this.connected) {
@@ -104,7 +114,9 @@ export class Link {
       this.node = node;
       this.lostAt = null;
       this.connected = true;
-      this.onState({ connected: true, node, was, gap });
+      this.onState({ connected: true, node, was, gap, missed: this.missed, forgotten: this.forgotten });
+      this.missed = [];
+      this.forgotten = false;
     }
     this.onStatus(status);
   }
@@ -112,7 +124,7 @@ export class Link {
   lose() {
     if (this.lostAt === null) this.lostAt = performance.now();
     this.connected = false;
-    this.onState({ connected: false, node: this.node, was: "", gap: 0 });
+    this.onState({ connected: false, node: this.node, was: "", gap: 0, missed: [], forgotten: false });
   }
 
   /** Ask on another connection whether the same process still serves the address; if not, the stream is given up at once. */
@@ -142,6 +154,7 @@ class Events {
     this.dispatch = dispatch;
     this.rest = "";
     this.name = "";
+    this.id = "";
     this.data = [];
   }
 
@@ -153,10 +166,11 @@ class Events {
 
   line(line) {
     if (line === "") {
-      if (this.data.length > 0) this.dispatch(this.name || "message", this.data.join("\n"));
+      if (this.data.length > 0) this.dispatch(this.name || "message", this.data.join("\n"), this.id);
       this.name = "";
       this.data = [];
     } else if (line.startsWith("event:")) this.name = line.slice(6).trim();
+    else if (line.startsWith("id:")) this.id = line.slice(3).trim();
     else if (line.startsWith("data:")) this.data.push(line.slice(5).replace(/^ /, ""));
   }
 }

@@ -93,7 +93,7 @@ function card(node, ctx, look, incident) {
     node.note && h("p", { class: "note" }, prose(node.note)),
     h("ul", { class: "tokens", "aria-label": `instances on ${node.id}` },
       mine.map((instance) => token(instance, moves)),
-      left.map(([id, target]) => h("li", { class: "nothing", "data-key": `left-${id}`, "data-left": id }, id, icon("move"), target)),
+      left.map(([id, target]) => h("li", { class: "nothing", "data-key": `left-${id}`, "data-left": id }, id, icon("move"), h("b", {}, target))),
       mine.length + left.length === 0 && h("li", { class: "nothing", "data-key": "nothing" }, "nothing placed here")),
     bars && h("div", { class: "loads" }, bars),
     h("footer", {}, safety(node), confirmButton(node)),
@@ -131,7 +131,7 @@ function token(instance, moves) {
   return h("li", { class: `token tone-${look.tone}${from ? " moved" : ""}`, "data-key": instance.id, "data-token": instance.id },
     icon(kindIcon(instance.kind), "kind"),
     h("span", { class: "token-name" }, h("a", { href: to("instances", instance.id) }, instance.id), from && h("small", {}, `from ${from}`)),
-    h("span", { class: "token-state" }, icon(look.icon, look.tone === "busy" ? "spin" : ""), look.label));
+    h("span", { class: "token-state" }, icon(look.icon, look.icon === "busy" ? "spin" : ""), look.label));
 }
 
 /** An instance as a sign; its words are in the title, and in the lists. Not in the order of the tab key: hundreds would be. */

@@ -49,30 +49,29 @@ export async function addNode(ctx) {
       ...networks.map((network) => ({ name: `address-${network}`, label: `Address in ${network}`, required: network === "management", blame: new RegExp(`address|${network}`) })),
       { name: "failure_domain", label: "Failure domain", placeholder: "rack-a", hint: "What fails together. Empty: a domain of its own." },
       ...DEVICE_FIELDS,
+      { name: "token_s", label: "How it joins", type: "select", options: [["3600", "A join token, good for one hour"], ["86400", "A join token, good for one day"], ["0", "A bundle: a file with its key"]],
+        hint: "A token works once; a bundle needs no connection to this cluster when it is made use of." },
     ],
     confirm: "Add node",
     submit: (values, terms) => call("POST", "/api/v1/nodes", {
       id: values.id, roles: values.roles, failure_domain: values.failure_domain,
       addresses: Object.fromEntries(networks.map((network) => [network, values[`address-${network}`]]).filter(([, address]) => address)),
-      fence_devices: [deviceOf(values)].filter(Boolean),
-    }, terms),
+      fence_devices: [deviceOf(values)].filter(Boolean), token_s: Number(values.token_s),
+    }, terms).then((answer) => ({ ...answer, node: values.id })),
   }, "The node is added");
-  if (outcome) await showJoin(outcome);
+  if (outcome) await showJoin(outcome.node, outcome.data ?? {});
 }
 
 /** What lets the machine join is shown once. */
-async function showJoin(answer) {
-  const data = answer.data ?? answer.outcome?.data ?? {};
-  const token = data.token ?? answer.token;
-  const bundle = data.bundle ?? answer.bundle;
-  const id = data.node ?? data.id ?? "the new node";
+async function showJoin(id, { token, bundle }) {
   if (!token && !bundle) return;
-  const command = data.command ?? (token ? `holdfast node join --token ${token}` : "holdfast node join node.bundle && rm node.bundle");
+  const file = `${id}.bundle`;
+  const command = token ? `holdfast node join --token ${token}` : `holdfast node join ${file} && rm ${file}`;
   const commandLine = h("code", { class: "command", tabindex: "0" }, command);
   const copy = h("button", { type: "button", class: "ghost small" }, icon("copy"), "Copy");
   copy.addEventListener("click", () => navigator.clipboard.writeText(command).then(() => toast("ok", "Copied"), () => toast("warn", "The browser does not let me copy: select it by hand")));
   const download = !token && bundle ? h("button", { type: "button", class: "primary" }, icon("download"), "Save the bundle") : null;
-  download?.addEventListener("click", () => save("node.bundle", "application/octet-stream", Uint8Array.from(atob(bundle), (char) => char.charCodeAt(0))));
+  download?.addEventListener("click", () => save(file, "application/octet-stream", Uint8Array.from(atob(bundle), (char) => char.charCodeAt(0))));
   await present({
     title: "Let it join",
     wide: true,
@@ -80,7 +79,7 @@ async function showJoin(answer) {
       h("p", { class: "warning strong" }, icon("alert"), h("span", {}, token ? "The token is shown once. Whoever has it can join as this node until it is used or expires." : "The bundle is shown once. It is as secret as a root password: it holds the node's private key.")),
       download,
       h("p", {}, `Run this on ${id}:`), h("div", { class: "command-line" }, commandLine, copy),
-      data.expires && h("p", { class: "dim" }, `It expires at ${data.expires}.`)),
+      h("p", { class: "dim" }, "Then, there: ", h("code", {}, "systemctl enable --now holdfast-guard holdfast-agent"), ".")),
   });
 }
 

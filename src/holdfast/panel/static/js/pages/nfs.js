@@ -67,7 +67,7 @@ async function create(_id, ctx) {
     ],
     confirm: "Create volume", effect: "typing",
     request: (body) => ({ method: "POST", path: "/nfs/volumes", body }),
-    done: (_result, { name }) => ctx.go(to("nfs", name)),
+    next: (_result, { name }) => to("nfs", name),
   }, ctx);
 }
 
@@ -85,7 +85,7 @@ const remove = (name, ctx) => confirmLoss({
   stays: [`The files stay on the shared storage, in \`${instanceOf(ctx, `nfs/${name}`).config.path ?? "its directory"}\`.`],
   type: name, confirm: "Delete volume",
   request: () => ({ method: "DELETE", path: `/nfs/volumes/${segment(name)}`, query: { force: true } }),
-  done: () => ctx.go("#/nfs"),
+  next: () => "#/nfs",
 }, ctx);
 
 const mountAt = (volume) => (volume.address.includes(":") ? `[${volume.address}]` : volume.address);

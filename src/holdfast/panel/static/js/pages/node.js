@@ -29,7 +29,7 @@ export const page = {
       h("div", { class: "columns", "data-key": "columns" }, room(node, ctx), proofs(node, ctx)),
       h("section", { "data-key": "instances", "aria-labelledby": "here-title" },
         h("div", { class: "section-head" }, h("h2", { id: "here-title" }, "Instances here")),
-        instancesView(ctx, { id: "node-instances", instances: byNode(ctx.status).get(node.id) ?? [], empty: emptyView("grid", "Nothing is placed here") })),
+        instancesView(ctx, { id: "node-instances", node: false, instances: byNode(ctx.status).get(node.id) ?? [], empty: emptyView("grid", "Nothing is placed here") })),
       lately(node, ctx.status),
     ];
   },

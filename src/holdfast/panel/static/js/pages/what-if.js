@@ -71,7 +71,7 @@ function hypothesis(status, failed, answer) {
     const target = targets.get(one.id);
     if (target && target !== one.node) {
       if (one.node) from.set(one.id, one.node);
-      return { ...one, node: target, state: answer.moved[one.id] ? "would-make-room" : "would-go" };
+      return { ...one, node: target, healthy: false, state: answer.moved[one.id] ? "would-make-room" : "would-go" };
     }
     if (stopped.has(one.id)) return { ...one, state: "would-stop" };
     if (answer?.unplaced[one.id]) return { ...one, node: "", state: "no-room" };

@@ -94,7 +94,7 @@ const create = (_id, ctx) => openForm({
   request: (values) => ({ method: "POST", path: "/backup/clusters", body: {
     name: values.name, domain: values.domain, nodes: values.nodes, addresses: values.addresses, network: values.network, port: Number(values.port || 8000), append_only: values.append_only,
     backend: FORMS[values.backend][2](values[`place_${values.backend}`]), credentials: credentials(values.backend, values), certificate: values.certificate, certificate_key: values.certificate_key } }),
-  done: (_result, values) => ctx.go(to("backup", values.name)),
+  next: (_result, values) => to("backup", values.name),
 }, ctx);
 
 function change(name, ctx) {
@@ -131,7 +131,7 @@ export const BACKUP_ACTIONS = {
     title: `Delete the backup cluster ${name}`,
     lost: ["Its gateways are stopped, and clients lose them.", `Its users and their passwords are forgotten: ${listText(cluster(ctx, name).users.map((user) => user.name), "it has none")}.`],
     stays: [`What was backed up stays in \`${cluster(ctx, name).backend}\`.`], type: name, confirm: "Delete backup cluster",
-    request: () => ({ method: "DELETE", path: at(name), query: { yes: true } }), done: () => ctx.go("#/backup"),
+    request: () => ({ method: "DELETE", path: at(name), query: { yes: true } }), next: () => "#/backup",
   }, ctx),
   "backup-user-create": (name, ctx) => openForm({
     title: `New user of ${name}`, text: ["Best one for each machine that is backed up. The password is shown once."],
@@ -140,7 +140,7 @@ export const BACKUP_ACTIONS = {
         must: check.all((text) => (USER.test(text) ? "" : "Use small letters, digits, dots, hyphens and underscores, a letter or digit first and last."), (text) => (RESERVED.includes(text) ? "This word has a meaning of its own in the protocol." : ""), check.fresh(cluster(ctx, name).users.map((user) => user.name), "a user")) },
       appendOnly(false)],
     confirm: "Create user", secretTitle: "Password of the new user", secrets: password, request: (body) => ({ method: "POST", path: at(name, "/users"), body }),
-    done: () => ctx.go(to("backup", name)),
+    next: () => to("backup", name),
   }, ctx),
   "backup-user-rotate": (id, ctx) => openForm({
     title: `New password for ${parts(id)[1]}`, text: ["The old one is refused within seconds. Its repositories, with their own keys, stay as they are. The new password is shown once."],

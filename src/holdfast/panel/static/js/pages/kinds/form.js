@@ -16,7 +16,8 @@ const dialog = () => document.getElementById("dialog");
  * `fields`: inputs (see inputs.js) and {section, note, advanced, fields}. `ha`: what high availability means for it, a sentence.
  * `effect`: "typing" – a dry run as soon as the form is complete and the person rests; "asked" – by a button, where a dry run
  * costs something; none – it has no effect on the guarantee. `force`: "body" or "query", where the server can be overruled.
- * `secrets(result)`: what is shown once, [[label, value]]; `done(result, values)`: after it, e.g. to go to the new page.
+ * `secrets(result, values)`: what is shown once, [[label, value]]; `done(result, values)` after it, and `next(result, values)`: the
+ * address of the page to go to.
  * Resolves with the server's answer, or null on cancel.
  */
 export function openForm(form, ctx) {
@@ -39,6 +40,8 @@ class OpenForm {
   constructor(form, ctx) {
     this.form = form;
     this.result = null;
+    /** The page on which it was opened: who has left it meanwhile is not led away from another one. */
+    this.at = location.hash;
     /** One key for all attempts: should an answer get lost, repeating it does nothing twice. */
     this.key = crypto.randomUUID();
     this.inputs = [];
@@ -153,6 +156,8 @@ class OpenForm {
     if (result.text) tell(result);
     if (secrets.length) await showSecrets(form.secretTitle ?? form.title, secrets);
     form.done?.(result, values);
+    const next = form.next?.(result, values);
+    if (next && location.hash === this.at) location.hash = next;
   }
 
   busy(on) {

@@ -53,7 +53,7 @@ export const ISCSI_ACTIONS = {
         { name: "iqn", label: "Name of the target", must: check.initiator, blame: /iscsi target|has the name/i, placeholder: "iqn.2026-01.org.holdfast:cluster:disks", hint: "Empty: made from the names of cluster and group." }] }],
     confirm: "Create target group", effect: "typing",
     request: ({ portals: lines, ...body }) => ({ method: "POST", path: "/iscsi/target-groups", body: { ...body, portals: portalsOf(lines) } }),
-    done: (_result, values) => ctx.go(to("iscsi", "groups", values.name)),
+    next: (_result, values) => to("iscsi", "groups", values.name),
   }, ctx),
 
   "iscsi-group-nodes": (name, ctx) => openForm({
@@ -71,7 +71,7 @@ export const ISCSI_ACTIONS = {
   "iscsi-group-delete": (name, ctx) => confirmLoss({
     title: `Delete the target group ${name}`, lost: ["The target is not served any more, and its list of initiators and its CHAP secrets are forgotten."],
     stays: ["Volumes stay; they must be detached before."], type: name, confirm: "Delete target group",
-    request: () => ({ method: "DELETE", path: at(name) }), done: () => ctx.go("#/iscsi"),
+    request: () => ({ method: "DELETE", path: at(name) }), next: () => "#/iscsi",
   }, ctx),
 
   "iscsi-acl": (name, ctx) => {
@@ -114,7 +114,7 @@ export const ISCSI_ACTIONS = {
       { name: "device", label: "Device", required: true, placeholder: "/dev/disk/by-id/…", must: check.path, when: (values) => values.from === "device", blame: /device|\/dev|is the volume/i, hint: "By a name that is the same on all nodes. It must not be in use." }],
     confirm: "Create volume", effect: "typing",
     request: (values) => ({ method: "POST", path: "/iscsi/volumes", body: { name: values.name, size_bytes: values.from === "file" ? check.bytes(values.size) : 0, device: values.from === "device" ? values.device : "" } }),
-    done: (_result, values) => ctx.go(to("iscsi", "volumes", values.name)),
+    next: (_result, values) => to("iscsi", "volumes", values.name),
   }, ctx),
 
   "iscsi-volume-attach": (name, ctx) => openForm({
@@ -151,7 +151,7 @@ export const ISCSI_ACTIONS = {
       title: `Delete the volume ${name}`,
       lost: one.device ? [] : [`All its data, for ever: ${bytesText(one.size_bytes)} in \`${one.path}\`.`], stays: one.device ? [`The device \`${one.path}\` and what is on it.`] : [],
       type: name, confirm: "Delete volume",
-      request: () => ({ method: "DELETE", path: of(name), query: { yes: true } }), done: () => ctx.go("#/iscsi"),
+      request: () => ({ method: "DELETE", path: of(name), query: { yes: true } }), next: () => "#/iscsi",
     }, ctx);
   },
 };

@@ -50,7 +50,7 @@ export const S3_ACTIONS = {
         { name: "region", label: "Region", value: "us-east-1", hint: "What clients sign for." }] }],
     confirm: "Create S3 cluster", effect: "asked", force: "body",
     request: (values) => ({ method: "POST", path: "/s3/clusters", body: { ...values, ...numbers(values) } }),
-    done: (_result, values) => ctx.go(to("s3", values.name)),
+    next: (_result, values) => to("s3", values.name),
   }, ctx),
 
   "s3-nodes-add": (name, ctx) => openForm({
@@ -83,7 +83,7 @@ export const S3_ACTIONS = {
     lost: ["All its clients lose their access for ever.", `Its users and their keys are forgotten: ${listText(cluster(ctx, name).users.map((user) => user.name), "it has none")}.`, "No other S3 cluster can serve its objects."],
     stays: [`The files take up room in \`${ctx.status.cluster.shared_root}/s3/${name}\` until somebody removes them.`],
     type: name, confirm: "Delete S3 cluster",
-    request: () => ({ method: "DELETE", path: at(name), query: { yes: true } }), done: () => ctx.go("#/s3"),
+    request: () => ({ method: "DELETE", path: at(name), query: { yes: true } }), next: () => "#/s3",
   }, ctx),
 
   "s3-user-create": (name, ctx) => openForm({

@@ -93,29 +93,9 @@ const create = (_id, ctx) => openForm({
     { section: "High availability", fields: importance() }, policies(), placing(ctx)],
   confirm: "Create machine", effect: "typing", force: "body",
   request: (values) => ({ method: "POST", path: "/vms", body: { ...machine(values), ...wish(values), started: values.started, node: values.node } }),
-  done: (result, values) => {
-    if (result.creating) followCopy(values.name, ctx);
-    else ctx.go(to("vm", values.name));
-  },
+  // Copying disks is a task of its own, and the machine is there when it has ended.
+  next: (result, values) => (values.disk === "copy" ? "#/vm" : to("vm", values.name)),
 }, ctx);
-
-/** Copying disks takes longer than a request may: tell how it goes, and how it ended. */
-async function followCopy(machine, ctx) {
-  toast("ok", `The disks of ${machine} are being copied. This page may be left; the node that copies must stay up.`);
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    try {
-      const found = await load(`/vms/${segment(machine)}/creation`);
-      if (!found.outcome) continue;
-      toast("ok", `Virtual machine ${machine} is created.`);
-      for (const warning of found.outcome.warnings ?? []) toast("warn", warning);
-      if (location.hash === "#/vm") ctx.go(to("vm", machine));
-    } catch (problem) {
-      toast("bad", `${machine}: ${problem.text} ${problem.advice}`);
-    }
-    return;
-  }
-}
 
 const import_ = (_id, ctx) => openForm({
   title: "Import a libvirt domain", wide: true, ha: HA,
@@ -126,7 +106,7 @@ const import_ = (_id, ctx) => openForm({
     { section: "Start", fields: [{ ...placing(ctx).fields[0], value: false, hint: "First make sure that it runs nowhere else." }, placing(ctx).fields[1]] }],
   confirm: "Import", effect: "typing", force: "body",
   request: (values) => ({ method: "POST", path: "/vms/import", body: { xml: values.xml, ...wish(values), started: values.started, node: values.node } }),
-  done: (result) => ctx.go(to("vm", String(result.data?.instance ?? "").replace("vm/", ""))),
+  next: (result) => to("vm", String(result.data?.instance ?? "").replace("vm/", "")),
 }, ctx);
 
 function change(machineName, ctx) {
@@ -155,10 +135,8 @@ function remove(machineName, ctx) {
     fields: [paths.length > 0 && { name: "disks", label: "Delete its disks too, for good", type: "switch", value: false, hint: `Otherwise they stay: ${paths.map((path) => `\`${path}\``).join(", ")}` }],
     type: machineName, confirm: "Delete machine",
     request: () => ({ method: "DELETE", path: `/vms/${segment(machineName)}`, query: { force: true } }),
-    done: (_result, values) => {
-      ctx.go("#/vm");
-      if (values.disks) deleteDisks(machineName, paths);
-    },
+    next: () => "#/vm",
+    done: (_result, values) => values.disks && deleteDisks(machineName, paths),
   }, ctx);
 }
 
