@@ -23,6 +23,7 @@ from holdfast.api.routes import (
     dns,
     drills,
     iscsi,
+    metrics,
     planning,
     reads,
     s3,
@@ -53,6 +54,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.state.context = context
     for module in ROUTES:
         app.include_router(module.router, prefix=PREFIX)
+    app.include_router(metrics.router)
     app.add_exception_handler(Replayed, http.on_replayed)
     app.add_exception_handler(HoldfastError, http.on_holdfast_error)
     app.add_exception_handler(RequestValidationError, http.on_invalid_request)
