@@ -290,6 +290,7 @@ def _node(records: Records, spec: NodeSpec, view: ManagerView | None, placed: di
         returning=returning.instances if returning else (),
         health=records.values.get(keys.health(spec.id)) or NodeHealth(),
         version=beat.version if beat else "",
+        lost_networks=view.lost_networks.get(spec.id, ()) if view else (),
     )
 
 

@@ -36,7 +36,7 @@ async def what_if(request: Request, caller: Caller, fail: Annotated[list[str], Q
 async def guarantee(
     request: Request, caller: Caller, tolerate: Annotated[int | None, Query(ge=1, le=8)] = None
 ) -> Response:
-    """What the cluster survives, computed now. `tolerate`: asked about so many failures instead of those it is to survive."""
+    """What the cluster survives, computed now. `tolerate`: so many failures instead of what it is to survive."""
     context = context_of(request)
     view, now = context.cache.view(), context.clock.now()
     return answer(await asyncio.to_thread(planning.guarantee, view, now, tolerate))
