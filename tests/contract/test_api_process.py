@@ -2,117 +2,24 @@
 
 import json
 import os
-import signal
 import socket
 import ssl
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
-from etcd_members import Members, free_port, running
+from api_process import HANG_S, PASSWORD, Panel, fill, panel_process, wait
+from etcd_members import free_port
 
 from holdfast import config as node_config
-from holdfast.api.operations import users
-from holdfast.api.operations.draft import Actor
 from holdfast.cli import main
-from holdfast.clock import SystemClock
-from holdfast.core.model import ClusterSpec, NodeSpec, Role
-from holdfast.ports import Put
-from holdfast.store import codec, keys
-from holdfast.store.etcd import EtcdStore
-
-PASSWORD = "correct horse battery"
-HANG_S = 90.0
-"""The process starts within two seconds on an idle machine; with thirty others waiting for two cores it has taken 30."""
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + HANG_S
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.02)
-
-
-class Panel:
-    def __init__(self, members: Members, directory: Path) -> None:
-        self.port = free_port("127.0.0.1")
-        base = members.members[0].config
-        self.config = replace(
-            base,
-            endpoints=members.endpoints,
-            state_dir=str(directory / "state"),
-            run_dir=str(directory / "run"),
-        )
-        self.file = directory / "node.toml"
-        self.file.write_text(node_config.dump(self.config))
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log = directory / "panel.log"
-
-    def start(self) -> None:
-        argv = [sys.executable, "-m", "holdfast.api", "--config", str(self.file), "--port", str(self.port)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log)
-        wait(self.answers, "the first answer")
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(HANG_S)
-
-    def answers(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            with self.client() as client:
-                return client.get("/healthz").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def client(self, token: str = "") -> httpx.Client:
-        context = ssl.create_default_context(cafile=self.config.tls.ca)
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(verify=context, base_url=f"https://127.0.0.1:{self.port}", headers=headers, timeout=HANG_S)
-
-    def local(self) -> httpx.Client:
-        transport = httpx.HTTPTransport(uds=str(self.config.api_socket))
-        return httpx.Client(transport=transport, base_url="http://holdfast", timeout=HANG_S)
-
-
-async def _fill(members: Members) -> None:
-    store = EtcdStore(members.endpoints, members.tls, clock=SystemClock())
-    try:
-        values: dict[str, object] = {
-            keys.CLUSTER: ClusterSpec("demo", "c1"),
-            keys.node_spec("n1"): NodeSpec("n1", (Role.MANAGEMENT,), {"management": "127.0.0.1"}),
-        }
-        await store.txn([], [Put(key, codec.encode(value)) for key, value in values.items()])
-        await users.create(store, Actor("setup"), name="admin", role="admin", password=PASSWORD)
-    finally:
-        await store.close()
-
-
-@contextmanager
-def _panel(tmp_path: Path) -> Iterator[tuple[Members, Panel]]:
-    with running(tmp_path) as members:
-        panel = Panel(members, tmp_path)
-        try:
-            yield members, panel
-        finally:
-            if panel.process is not None and panel.process.poll() is None:
-                panel.process.kill()
-                panel.process.wait()
 
 
 async def test_it_serves_over_tls_and_the_socket_outlives_the_store_and_ends_on_sigterm(tmp_path: Path) -> None:
-    with _panel(tmp_path) as (members, panel):
-        await _fill(members)
+    with panel_process(tmp_path) as (members, panel):
+        await fill(members)
         panel.start()
         with panel.client() as client:
             assert client.get("/login").status_code == 200, "the web page"
@@ -140,8 +47,8 @@ async def test_it_serves_over_tls_and_the_socket_outlives_the_store_and_ends_on_
 
 
 async def test_a_restart_takes_over_the_socket_and_a_renewed_certificate_is_used(tmp_path: Path) -> None:
-    with _panel(tmp_path) as (members, panel):
-        await _fill(members)
+    with panel_process(tmp_path) as (members, panel):
+        await fill(members)
         panel.start()
         assert panel.process is not None
         panel.process.kill()
@@ -204,8 +111,8 @@ async def test_the_command_line_logs_in_over_tls(
     monkeypatch.setenv("HOLDFAST_SOCKET", str(tmp_path / "none.sock"))
     password = tmp_path / "pw"
     password.write_text(PASSWORD + "\n")
-    with _panel(tmp_path) as (members, panel):
-        await _fill(members)
+    with panel_process(tmp_path) as (members, panel):
+        await fill(members)
         panel.start()
         url = f"https://127.0.0.1:{panel.port}"
         status, _, err = holdfast("--url", url, "login", "--password-file", str(password))

@@ -3,11 +3,51 @@ clients of a process that was just restarted wait in the queue instead of being 
 
 import contextlib
 import socket
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from holdfast.errors import ConfigError
 
 BACKLOG = 512
+PER_ADDRESS = 512
+"""Connections of one address at a time: a browser has up to 7, and many people may share an address."""
+
+
+class Doorkeeper(socket.socket):
+    """A listening socket that gives no address more than its share, counted before the TLS handshake."""
+
+    def __init__(self, *arguments: Any, per_address: int = PER_ADDRESS, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._per_address = per_address
+        self._taken: Counter[str] = Counter()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Raises ConnectionAbortedError, as if the client had given up, for a connection too many."""
+        made, address = super().accept()
+        if self._taken[address[0]] >= self._per_address:
+            made.close()
+            raise ConnectionAbortedError
+        self._taken[address[0]] += 1
+        return _Counted(made, lambda: self._give_back(address[0])), address
+
+    def _give_back(self, address: str) -> None:
+        self._taken[address] -= 1
+        if not self._taken[address]:
+            del self._taken[address]
+
+
+class _Counted(socket.socket):
+    def __init__(self, made: socket.socket, closed: Callable[[], None]) -> None:
+        super().__init__(made.family, made.type, made.proto, fileno=made.detach())
+        self._when_closed: Callable[[], None] | None = closed
+
+    def close(self) -> None:
+        super().close()
+        if self._when_closed is not None:
+            self._when_closed()
+            self._when_closed = None
 
 
 def tcp_sockets(port: int) -> list[socket.socket]:
@@ -17,7 +57,7 @@ def tcp_sockets(port: int) -> list[socket.socket]:
         try:
             # The protocol is named because asyncio sets TCP_NODELAY only then: without it each answer waits 40 ms for the
             # client's delayed acknowledgement.
-            sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            sock = Doorkeeper(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         except OSError:
             continue  # a kernel without IPv6
         try:
