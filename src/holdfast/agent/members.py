@@ -1,10 +1,17 @@
-"""Whose turn it is to start the member of the store anew, and whether the others are there."""
+"""Whose turn it is to start the member of the store anew, whether others are there, and whether this one still counts."""
 
 import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from holdfast.config import Tls
 from holdfast.core.model import ManagementSpec
+from holdfast.core.restored import Restored
+from holdfast.errors import HoldfastError
+from holdfast.ports import Clock
+from holdfast.store import keys
+from holdfast.store.codec import decode
+from holdfast.store.etcd import EtcdStore
 
 ANSWER_S = 1.0
 
@@ -28,3 +35,15 @@ async def answers(url: str) -> bool:
         return False
     writer.transport.abort()
     return True
+
+
+async def restored_at(url: str, tls: Tls, clock: Clock) -> Restored | None:
+    """What the store behind this one endpoint says of the last restore; None: nothing, or nobody answers."""
+    store = EtcdStore((url,), tls, clock=clock)
+    try:
+        entry = await store.get(keys.RESTORED, timeout=ANSWER_S)
+        return decode(entry.value, Restored, entry.key) if entry else None
+    except HoldfastError:
+        return None
+    finally:
+        await store.close()

@@ -9,17 +9,18 @@ Before the store can be reached the node's own files say what to start: a member
 import asyncio
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from holdfast.agent.members import answers, my_turn
+from holdfast.agent.members import answers, my_turn, restored_at
 from holdfast.bootstrap.trust import NodeTrust, Trust
-from holdfast.config import NodeConfig
+from holdfast.config import NodeConfig, Tls
 from holdfast.core.model import ManagementMember, ManagementSpec, Placement
+from holdfast.core.restored import Restored
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Clock, Runner, Store, Unit
 from holdfast.software import is_current
@@ -55,6 +56,9 @@ class TrustFiles(Protocol):
         """Of the authorities that are trusted."""
 
 
+RestoredAt = Callable[[str, Tls, Clock], Awaitable[Restored | None]]
+
+
 class SystemUnits:
     """Keeps the right system units running on this node."""
 
@@ -67,8 +71,14 @@ class SystemUnits:
         mirror: Mirror,
         *,
         files: TrustFiles | None = None,
+        asked: RestoredAt = restored_at,
     ) -> None:
-        """`files`: what the member is to trust, and whom no more; None: no list of revoked certificates."""
+        """`files`: what the member is to trust, and whom no more; None: no list of revoked certificates. `asked`: what
+        another endpoint says of the store's last restore."""
+        self._asked = asked
+        self._restored_file = Path(config.state_dir) / "restored.json"
+        """The last restore of the store that this node's member belongs to."""
+        self._restored = b""
         self._config = config
         self._files = files
         self._runner = runner
@@ -213,6 +223,7 @@ class SystemUnits:
     async def _member(self, spec: ManagementSpec | None) -> None:
         """Start, keep or retire this node's member of the store."""
         mine = _member_of(spec, self._config.id)
+        self._remember_restored()
         if spec is not None and self._mirror.ready.is_set():
             if mine is not None and not self._member_file.exists():
                 self._prepare_member(spec, mine)
@@ -225,6 +236,9 @@ class SystemUnits:
                 return
             if spec is not None and mine is not None:
                 await self._follow_authorities(spec)
+            if "etcd" not in await self._runner.running() and await self._superseded(spec):
+                await self._retire_member()
+                return
             await self._start_member(member)
 
     async def _start_member(self, member: EtcdMember) -> None:
@@ -232,6 +246,27 @@ class SystemUnits:
         if self._files and "etcd" not in await self._runner.running():
             _write(self._started_file, encode(self._files.fingerprints()))
         await self._runner.start(etcd_unit(self._config, member, crl=crl))
+
+    def _remember_restored(self) -> None:
+        """Before this node's member can be one of the store that says so."""
+        said = self._mirror.value(keys.RESTORED) if self._mirror.ready.is_set() else None
+        if said is not None and said != self._restored:
+            _write(self._restored_file, said)
+            self._restored = said
+
+    async def _superseded(self, spec: ManagementSpec | None) -> bool:
+        """The store was restored from a backup while this node was away: its member must not come back, for with a second
+        one of its kind the old store would live beside the new one."""
+        known = _times(self._restored_file)
+        others = [m for m in spec.members if m.node != self._config.id] if spec else []
+        answers = await asyncio.gather(*(self._asked(m.client_url, self._config.tls, self._clock) for m in others))
+        newer = [m for m, found in zip(others, answers, strict=True) if found is not None and found.times > known]
+        if not newer:
+            return False
+        log.warning("this node's copy of the store is of a former life: it is removed", new_store=newer[0].node)
+        self._management_file.unlink(missing_ok=True)
+        self._follow_endpoints(ManagementSpec((), members=(newer[0],)))
+        return True
 
     def _another_life(self, mine: ManagementMember, member: EtcdMember) -> bool:
         """The node was removed and added again while its agent was away: its data belongs to a member that is gone."""
@@ -261,6 +296,14 @@ class SystemUnits:
 
 def _member_of(spec: ManagementSpec | None, node: str) -> ManagementMember | None:
     return next((member for member in spec.members if member.node == node), None) if spec else None
+
+
+def _times(path: Path) -> int:
+    """How often the store was restored, as far as this node knows."""
+    try:
+        return decode(path.read_bytes(), Restored, str(path)).times
+    except (OSError, StoreError):
+        return 0
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -56,6 +56,8 @@ OF_THE_MOMENT = (
 """What was said by processes that are gone, wishes that nobody has any more, and tokens that may have been used since."""
 CACHED = ("management.json", "endpoints.json", "cluster.json", "etcd-trust.json", "dns.json")
 """What the agent remembers of the former store, in its state directory."""
+RESTORED_FILE = "restored.json"
+"""Which life of the store this node's member belongs to."""
 SETTINGS = ("watchdog", "state_dir", "run_dir", "log_dir", "cgroup", "etcd")
 
 
@@ -218,6 +220,7 @@ def restore(backup: Backup, options: RestoreOptions, root: Path = Path("/")) -> 
         *((f"{files.PKI_DIR}/{name}", content) for name, content in pki_files.items()),
         (f"{config.state_dir}/{MEMBER_FILE}", codec.encode(member)),
         (f"{config.state_dir}/{SEED_FILE}", seed_text(new)),
+        (f"{config.state_dir}/{RESTORED_FILE}", new[keys.RESTORED]),
         (files.MARKER, node_config.dump(config).encode()),
     ):
         public = path.endswith((files.CA_CERT, files.NODE_CERT, files.CRL, files.MARKER))
@@ -308,7 +311,7 @@ def forget(root: Path, state_dir: str) -> bool:
     had = (state / "etcd").exists() or (state / MEMBER_FILE).exists()
     (state / MEMBER_FILE).unlink(missing_ok=True)
     shutil.rmtree(state / "etcd", ignore_errors=True)
-    for name in CACHED:
+    for name in (*CACHED, RESTORED_FILE):
         (state / name).unlink(missing_ok=True)
     return had
 
