@@ -160,7 +160,7 @@ def restore(
         output.say(
             f"Then {', '.join(others)} join by themselves; of those that stay off: holdfast node confirm-dead NODE"
         )
-    output.say("Next: holdfast status, and holdfast ha update --nodes … for three members again.")
+    output.say("See who is waited for with `holdfast status`; then `holdfast ha update` for three members again.")
 
 
 def forget_store(
