@@ -321,7 +321,7 @@ async def test_what_operators_do_stands_in_the_history_between_the_managers_even
     await cluster.update(store, ROOT, dead_node_power_on=False)
     await cluster.update(store, ROOT, dead_node_power_on=True)
     await put(store, {keys.event(8): Event("node-up", "w", "n3 is up")})
-    texts = [event.text for event in await incidents.list_events(store)]
+    texts = [event.text for event in (await incidents.list_events(store)).items]
     assert texts[0] == "n3 is up"
     assert texts[1].endswith("dead nodes are switched on again")
     assert texts[2].startswith("root: cluster demo: dead nodes are not")

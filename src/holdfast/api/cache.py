@@ -9,13 +9,14 @@ from typing import cast
 import structlog
 
 from holdfast.api import objects
+from holdfast.api.history import History, frame
 from holdfast.api.people import People
 from holdfast.api.records import Records
 from holdfast.api.status import ClusterStatus, build_status
 from holdfast.core.view import View
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Clock, Store, WatchBatch
-from holdfast.store import keys
+from holdfast.store import codec, keys
 from holdfast.store.view import Source, people_view
 
 _log = structlog.get_logger()
@@ -40,7 +41,11 @@ class StatusCache:
         self._store_problem = "The store has not been read yet."
         self._status: ClusterStatus | None = None
         self._version = 0
+        self._frame: tuple[int, bytes] = (-1, b"")
         self._changed = asyncio.Event()
+        self.history = History()
+        self.readers = 0
+        """Streams that send what changes (routes/stream.py)."""
 
     @property
     def status(self) -> ClusterStatus:
@@ -50,6 +55,14 @@ class StatusCache:
         return self._status
 
     @property
+    def frame(self) -> bytes:
+        """The picture as a server-sent event, encoded once for all readers."""
+        if self._frame[0] != self._version:
+            picture = self.status
+            self._frame = self._version, frame("status", codec.encode(picture), picture.revision)
+        return self._frame[1]
+
+    @property
     def source(self) -> Source:
         """The records themselves, decoded."""
         return self._records
@@ -57,6 +70,10 @@ class StatusCache:
     def tag_at(self, path: str) -> str:
         """The ETag of the object at a path of the API (`objects.tag_at`)."""
         return objects.tag_at(self._records, path)
+
+    def snapshot(self) -> Source:
+        """The same as they are now, for another thread."""
+        return self._records.copy()
 
     def view(self) -> View:
         """What the planner takes, from the same memory."""
@@ -110,11 +127,14 @@ class StatusCache:
     def _apply(self, batch: WatchBatch) -> None:
         if batch.snapshot:
             self._records.clear()
+            self.history.clear()
             self._people.clear()
         news = batch.snapshot or bool(self._store_problem)
         for change in batch.changes:
             if self._people.take(change):
                 continue
+            if change.key.startswith(keys.EVENTS):
+                self.history.take(change)
             if change.entry is None:
                 self._records.delete(change.key)
                 news = True

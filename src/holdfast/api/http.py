@@ -13,8 +13,10 @@ from holdfast.api.asked import REPLAYED, terms_of
 from holdfast.api.attempts import TooManyAttempts
 from holdfast.api.context import ApiContext
 from holdfast.api.headers import SECURITY
+from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Outcome
 from holdfast.api.operations.terms import PreconditionFailed, Replayed
+from holdfast.api.status import InstanceView
 from holdfast.errors import HoldfastError, InvalidInput
 from holdfast.store import codec
 
@@ -63,6 +65,15 @@ async def done(context: ApiContext, outcome: Outcome, status: int = 200) -> Resp
     """What was committed, once this process's picture shows it (or after CATCH_UP_S)."""
     await context.cache.wait_revision(outcome.revision, CATCH_UP_S)
     return answer(outcome, status)
+
+
+def instance_at(request: Request, kind: str, name: str) -> InstanceView:
+    """The only instance of a service. Raises NotFound."""
+    instances = context_of(request).cache.status.instances
+    known = {one.service: one for one in instances if one.kind == kind}
+    if name not in known:
+        raise checks.not_found(f"{kind} service", name, known)
+    return known[name]
 
 
 def problem(error: HoldfastError, path: str) -> Response:

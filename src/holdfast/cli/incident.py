@@ -25,7 +25,7 @@ PROOFS = {
 @app.command("list")
 def list_(limit: Limit = 20, as_json: Json = False) -> None:
     """Incidents, the newest first."""
-    incidents = connection.api().get("/incidents", limit=limit)
+    incidents = connection.api().get("/incidents", limit=limit)["items"]
     if as_json:
         output.emit_json(incidents)
         return
@@ -81,7 +81,7 @@ def show(
 @app.command()
 def events(limit: Limit = 50, as_json: Json = False) -> None:
     """The cluster's history, the newest event first."""
-    found = connection.api().get("/events", limit=limit)
+    found = connection.api().get("/events", limit=limit)["items"]
     if as_json:
         output.emit_json(found)
         return

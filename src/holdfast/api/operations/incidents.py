@@ -1,22 +1,28 @@
 """The cluster's history: incidents and events. Only reads."""
 
+from holdfast.api.history import EventLine, line, place
 from holdfast.api.operations import checks
-from holdfast.core.history import Event, Incident
+from holdfast.api.paging import Page, page
+from holdfast.core.history import Incident
 from holdfast.ports import Store
 from holdfast.store import codec, keys
 
 
-async def list_incidents(store: Store, *, limit: int = 50) -> list[Incident]:
+async def list_incidents(store: Store) -> list[Incident]:
     """Newest first."""
     snapshot = await store.list(keys.INCIDENTS)
-    incidents = [codec.decode(entry.value, Incident, entry.key) for entry in snapshot.entries]
-    incidents.sort(key=lambda incident: (incident.wall, incident.id), reverse=True)
-    return incidents[:limit]
+    found = [codec.decode(entry.value, Incident, entry.key) for entry in snapshot.entries]
+    return sorted(found, key=moment, reverse=True)
+
+
+def moment(incident: Incident) -> str:
+    """Its place among the others."""
+    return f"{incident.wall} {incident.id}"
 
 
 async def show(store: Store, incident_id: str) -> Incident:
     """One incident with every step; `last` is the newest."""
-    incidents = await list_incidents(store, limit=1_000_000)
+    incidents = await list_incidents(store)
     if incident_id == "last" and incidents:
         return incidents[0]
     for incident in incidents:
@@ -25,8 +31,8 @@ async def show(store: Store, incident_id: str) -> Incident:
     raise checks.not_found("incident", incident_id, [incident.id for incident in incidents])
 
 
-async def list_events(store: Store, *, limit: int = 100) -> list[Event]:
+async def list_events(store: Store, *, limit: int = 100, cursor: str = "") -> Page[EventLine]:
     """Newest first."""
-    snapshot = await store.list(keys.EVENTS)
-    newest = sorted(snapshot.entries, key=lambda entry: entry.key, reverse=True)[:limit]
-    return [codec.decode(entry.value, Event, entry.key) for entry in newest]
+    entries = {entry.key: entry for entry in (await store.list(keys.EVENTS)).entries}
+    found = page(sorted(entries, reverse=True), place, limit=limit, cursor=cursor)
+    return Page([line(entries[key]) for key in found.items], found.next)

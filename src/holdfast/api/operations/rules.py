@@ -1,6 +1,7 @@
 """Placement rules: which instances run where, together, apart, and in which order they start."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from holdfast.api.operations import checks
 from holdfast.api.operations.admission import admit
@@ -66,7 +67,7 @@ async def delete(store: Store, actor: Actor, name: str) -> Outcome:
     return await transact(store, actor, operation)
 
 
-async def listed(store: Store) -> list[dict[str, object]]:
+async def listed(store: Store) -> list[dict[str, Any]]:
     """Every rule with its sentence, and what is to be known of it."""
     draft = await Draft.open(store)
     rules = draft.specs(keys.RULES, RuleSpec)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from holdfast.api import requests_compute as requests
 from holdfast.api.context import ApiContext
-from holdfast.api.http import actor_of, answer, context_of, done
+from holdfast.api.http import actor_of, answer, context_of, done, instance_at
 from holdfast.api.operations import checks, compute, console, rules, services, vm
 from holdfast.api.operations.draft import Actor, Outcome
 from holdfast.api.operations.terms import Terms
@@ -93,6 +93,11 @@ async def machines(request: Request, caller: Caller) -> Response:
     """The compute cluster's settings (null before `create-cluster`) and its machines."""
     picture = context_of(request).cache.status
     return answer({"cluster": picture.compute, "vms": [i for i in picture.instances if i.kind == "vm"]})
+
+
+@router.get("/vms/{name}")
+async def machine(request: Request, caller: Caller, name: str) -> Response:
+    return answer(instance_at(request, "vm", name))
 
 
 @router.post("/vms")
@@ -194,6 +199,14 @@ async def unlock(request: Request, caller: Caller, instance_id: str) -> Response
 @router.get("/rules")
 async def list_rules(request: Request, caller: Caller) -> Response:
     return answer(await rules.listed(context_of(request).store))
+
+
+@router.get("/rules/{name}")
+async def show_rule(request: Request, caller: Caller, name: str) -> Response:
+    known = {rule["rule"].id: rule for rule in await rules.listed(context_of(request).store)}
+    if name not in known:
+        raise checks.not_found("rule", name, known)
+    return answer(known[name])
 
 
 @router.post("/rules")

@@ -1,16 +1,14 @@
 """What people look at. All but the history of incidents and events comes from memory, so it works without the store."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast.api.http import actor_of, answer, context_of
 from holdfast.api.operations import checks, incidents
+from holdfast.api.paging import Cursor, Limit, page
 from holdfast.api.status import ClusterStatus
 from holdfast.errors import StoreError
 
 router = APIRouter(dependencies=[Depends(actor_of)])
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 def _status(request: Request) -> ClusterStatus:
@@ -67,13 +65,14 @@ async def instance(request: Request, instance_id: str) -> Response:
 
 
 @router.get("/incidents")
-async def incident_list(request: Request, limit: Limit = 50) -> Response:
+async def incident_list(request: Request, limit: Limit = 50, cursor: Cursor = "") -> Response:
     """Newest first; from memory (recent ones only) while the store is away."""
     try:
-        return answer(await incidents.list_incidents(context_of(request).store, limit=limit))
+        found = await incidents.list_incidents(context_of(request).store)
     except StoreError:
         picture = _status(request)
-        return answer([*reversed(picture.open_incidents), *picture.recent_incidents][:limit])
+        found = [*reversed(picture.open_incidents), *picture.recent_incidents]
+    return answer(page(found, incidents.moment, limit=limit, cursor=cursor))
 
 
 @router.get("/incidents/{incident_id}")
@@ -82,12 +81,13 @@ async def incident(request: Request, incident_id: str) -> Response:
 
 
 @router.get("/events")
-async def events(request: Request, limit: Limit = 100) -> Response:
+async def events(request: Request, limit: Limit = 100, cursor: Cursor = "") -> Response:
     """Newest first; from memory (recent ones only) while the store is away."""
+    context = context_of(request)
     try:
-        return answer(await incidents.list_events(context_of(request).store, limit=limit))
+        return answer(await incidents.list_events(context.store, limit=limit, cursor=cursor))
     except StoreError:
-        return answer(_status(request).recent_events[:limit])
+        return answer(page(context.cache.history.newest_first(), lambda line: line.place, limit=limit, cursor=cursor))
 
 
 @router.get("/ha")
