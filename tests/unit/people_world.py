@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import httpx
 from api_world import FakeFences, FakeProbe, build, memory_store, put
@@ -103,8 +104,8 @@ class Panel:
 
 
 @asynccontextmanager
-async def panels(count: int = 1, *, clock: Clock | None = None) -> AsyncIterator[list[Panel]]:
-    """So many panel processes over one store."""
+async def panels(count: int = 1, *, clock: Clock | None = None, **parts: Any) -> AsyncIterator[list[Panel]]:
+    """So many panel processes over one store. `parts`: more of their context."""
     first = memory_store()
     await build(first)
     await put(first, {keys.user(name): account(name) for name in ROLES})
@@ -122,6 +123,7 @@ async def panels(count: int = 1, *, clock: Clock | None = None) -> AsyncIterator
             make_bundle=_bundle,
             hasher=QUICK,
             cluster_secret=lambda: b"s" * 32,
+            **parts,
         )
         tasks.append(asyncio.create_task(context.cache.run()))
         made.append(Panel(context, create_app(context), faults))
@@ -136,6 +138,6 @@ async def panels(count: int = 1, *, clock: Clock | None = None) -> AsyncIterator
 
 
 @asynccontextmanager
-async def panel(*, clock: Clock | None = None) -> AsyncIterator[Panel]:
-    async with panels(1, clock=clock) as made:
+async def panel(*, clock: Clock | None = None, **parts: Any) -> AsyncIterator[Panel]:
+    async with panels(1, clock=clock, **parts) as made:
         yield made[0]
