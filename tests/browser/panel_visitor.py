@@ -20,7 +20,7 @@ ARGS = [
     "--disable-sync",
 ]
 DESK = ViewportSize(width=1360, height=900)
-PHONE = ViewportSize(width=390, height=844)
+PHONE = ViewportSize(width=360, height=780)
 
 
 @dataclass
@@ -49,6 +49,18 @@ class Visitor:
         """Sign in and wait for the live picture."""
         await self.sign_in(panel)
         await expect(self.page.get_by_test_id("connection")).to_contain_text("Live")
+
+    async def go(self, path: str, title: str) -> None:
+        """Open the page at `#/path`, which has this title."""
+        await self.page.evaluate("path => { location.hash = `#/${path}` }", path)
+        await expect(self.page.get_by_role("heading", level=1)).to_contain_text(title)
+
+    async def too_wide(self) -> list[str]:
+        """What does not fit into the window. (Wires of the map may reach out of their cards.)"""
+        script = """() => [...document.querySelectorAll('body *')]
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.hidden, .wires, svg, dialog:not([open])')).map(e => `${e.tagName}.${e.className}`)"""
+        found: list[str] = await self.page.evaluate(script)
+        return found
 
     def node(self, name: str) -> str:
         """Selector of the node's card."""

@@ -1,4 +1,4 @@
-"""What a person does with the page: sign in, start, stop, move, confirm a death, create and delete a volume."""
+"""What a person does with the page: sign in, start, stop, move, confirm a death."""
 
 import pytest
 from panel_server import Panel
@@ -37,6 +37,7 @@ async def test_signed_out_means_out(visitor: Visitor, panel: Panel) -> None:
 
 async def test_move_an_instance(visitor: Visitor, world: World) -> None:
     page = visitor.page
+    await visitor.go("services", "All services")
     await page.get_by_role("button", name="Move… nfs/home").click()
     dialog = page.get_by_role("dialog")
     await expect(dialog).to_contain_text("It runs on n2 now")
@@ -52,6 +53,7 @@ async def test_move_an_instance(visitor: Visitor, world: World) -> None:
 
 async def test_stop_and_start(visitor: Visitor, world: World) -> None:
     page = visitor.page
+    await visitor.go("services", "All services")
     await page.get_by_role("button", name="Stop… nfs/home").click()
     await page.get_by_role("dialog").get_by_role("button", name="Stop").click()
     await expect(page.locator("#toasts")).to_contain_text("nfs/home is to be stopped")
@@ -64,6 +66,7 @@ async def test_stop_and_start(visitor: Visitor, world: World) -> None:
 
 async def test_a_dialog_is_left_by_the_keyboard_and_does_nothing(visitor: Visitor, world: World) -> None:
     page = visitor.page
+    await visitor.go("services", "All services")
     button = page.get_by_role("button", name="Stop… nfs/home")
     await button.focus()
     await page.keyboard.press("Enter")
@@ -115,48 +118,6 @@ async def test_confirm_dead_that_came_too_late_is_refused(visitor: Visitor, worl
     await dialog.get_by_role("button", name="n2 is dead").click()
     await expect(dialog.get_by_role("alert")).to_contain_text("is up")
     assert await world.store.get(keys.death_confirmation("n2")) is None
-
-
-async def test_create_a_volume_with_mistakes_first(visitor: Visitor, world: World) -> None:
-    page = visitor.page
-    await page.get_by_role("button", name="New NFS volume").click()
-    dialog = page.get_by_role("dialog")
-    create = dialog.get_by_role("button", name="Create volume")
-    await dialog.get_by_label("Name").fill("Bad Name")
-    await dialog.get_by_label("Size").fill("huge")
-    await create.click()
-    await expect(dialog).to_contain_text("Use small letters, digits and hyphens")
-    await expect(dialog).to_contain_text("Write it like 100GiB")
-    await dialog.get_by_label("Size").fill("100GiB")
-    await dialog.get_by_label("Name").fill("home")
-    await create.click()
-    name_error, address_error = dialog.locator("#field-name-error"), dialog.locator("#field-address-error")
-    await expect(name_error).to_contain_text("exists already")
-    await dialog.get_by_label("Name").fill("backups")
-    await dialog.get_by_label("Address").fill("10.78.0.103")
-    await create.click()
-    await expect(address_error).to_contain_text("already used by nfs/media")
-    await visitor.shot("create-refused", whole=False)
-    await dialog.get_by_label("Address").fill("192.168.1.1")
-    await create.click()
-    await expect(address_error).to_contain_text("192.168.1.1")
-    await dialog.get_by_label("Address").fill("")
-    await dialog.get_by_label("Clients").fill("10.78.0.0/24")
-    await create.click()
-    await expect(dialog).to_be_hidden()
-    await expect(page.locator("#toasts")).to_contain_text("mount -t nfs")
-    await expect(page.locator("tr[data-instance='nfs/backups']")).to_contain_text("10.78.0.105")
-    assert await world.store.get(keys.instance("nfs/backups")) is not None
-    assert visitor.faults == []
-
-
-async def test_delete_a_volume(visitor: Visitor, world: World) -> None:
-    page = visitor.page
-    await page.get_by_role("button", name="Delete… nfs/scratch").click()
-    dialog = page.get_by_role("dialog")
-    await dialog.get_by_label("Type scratch to confirm").fill("scratch")
-    await dialog.get_by_role("button", name="Delete volume").click()
-    await expect(page.locator("tr[data-instance='nfs/scratch']")).to_contain_text("deleting…")
 
 
 async def test_texts_of_the_store_are_never_markup(visitor: Visitor, world: World) -> None:

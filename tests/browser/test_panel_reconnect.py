@@ -21,8 +21,10 @@ async def test_the_page_follows_to_another_node(visitor: Visitor, panel: Panel, 
 
     await world.place("panel/admin", "n2", "n1 is suspect; the panel does not wait for a claim.")
     await world.running("panel/admin", "n2")
+    await world.event("note", "written while nobody served")
     await panels.start("n2", panel.port)
     await expect(page.get_by_test_id("banner-moved")).to_contain_text("Now served by n2 (was n1)")
+    await expect(page.get_by_test_id("banner-moved")).to_contain_text("written while nobody served")
     await expect(page.get_by_test_id("connection")).to_contain_text("Live")
     await expect(page.locator(visitor.node("n2"))).to_contain_text("this page")
     await expect(page.locator(visitor.token("n2", "panel/admin"))).to_contain_text("from n1")
@@ -46,6 +48,7 @@ async def test_a_restart_on_the_same_node_is_no_move(visitor: Visitor, panel: Pa
 
 async def test_a_request_during_the_outage_says_that_its_outcome_is_unknown(visitor: Visitor, panel: Panel) -> None:
     page = visitor.page
+    await visitor.go("services", "All services")
     await page.get_by_role("button", name="Stop… nfs/home").click()
     await panel.end()
     await page.get_by_role("dialog").get_by_role("button", name="Stop").click()

@@ -69,13 +69,9 @@ export const api = {
   cancelTask: (id) => call("POST", `/api/v1/tasks/${path(id)}/cancel`),
   logout: () => call("POST", "/api/v1/logout"),
   start: (service) => call("POST", `/api/v1/services/${path(service)}/start`),
-  stop: (service) => call("POST", `/api/v1/services/${path(service)}/stop`),
-  move: (instance, node) => call("POST", `/api/v1/instances/${path(instance)}/move`, { node }),
+  stop: (service, terms) => call("POST", `/api/v1/services/${path(service)}/stop`, undefined, terms),
+  move: (instance, node, live, terms) => call("POST", `/api/v1/instances/${path(instance)}/move`, { node, live }, terms),
   confirmDead: (node, reason) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { reason, yes: true }),
   /** What a wrong word would corrupt, or why it is refused, as one sentence; writes nothing. */
   deathWarning: (node) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { yes: false }).then(() => "", (problem) => problem.text),
-  prepareNfs: (nodes, addresses) => call("POST", "/api/v1/nfs/cluster", { nodes, addresses }),
-  createNfs: (values) => call("POST", "/api/v1/nfs/volumes", values),
-  /** Its clients lose it: the form has said so. */
-  deleteNfs: (name) => call("DELETE", `/api/v1/nfs/volumes/${path(name)}?force=true`),
 };

@@ -49,7 +49,7 @@ function blame(fields, problem) {
 }
 
 function field(description) {
-  return (CONTROLS[description.type] ?? input)(description);
+  return (CONTROLS[description.type] ?? (description.options ? select : input))(description);
 }
 
 function note({ name = "", text, when }) {

@@ -20,7 +20,7 @@ export function instancesView(ctx, { id = "instances", instances = ctx.status.in
   return table({
     id, label: "Instances", noun: "instance", rows: instances, key: (one) => one.id, sort: "kind",
     attributes: (one) => ({ "data-instance": one.id, class: moves.from(one.id) ? "moved" : null }),
-    empty: empty ?? emptyView("grid", "No services yet", "Create an NFS volume here, or enable management high availability with `holdfast ha enable`."),
+    empty: empty ?? emptyView("grid", "No services yet", "Create one on the page of its kind."),
     columns: [
       { key: "kind", label: "Instance", value: (one) => `${KIND_ORDER.indexOf(one.kind)} ${one.id} ${kindWord(one.kind)}`, cell: (one) => name(one) },
       ...(node ? [{ key: "node", label: "Node", value: (one) => one.node, cell: (one) => where(one, moves) }] : []),
@@ -67,6 +67,6 @@ export function instanceActions(instance, status) {
   const list = [];
   if (instance.address || instance.kind !== "panel") list.push(button("move", "Move…"));
   if (instance.kind !== "panel") list.push(started ? button("stop", "Stop…") : button("start", "Start"));
-  if (instance.kind === "nfs" && service) list.push(service.deleting ? h("span", { class: "dim" }, "deleting…") : button("delete-nfs", "Delete…"));
+  if (service?.deleting) list.push(h("span", { class: "dim" }, "deleting…"));
   return list;
 }

@@ -19,7 +19,7 @@ export const page = {
     const one = found(ctx);
     if (!one || !ctx.may("operate")) return [];
     return [
-      ...instanceActions(one, ctx.status).filter((button) => button.dataset?.action !== "delete-nfs"),
+      ...instanceActions(one, ctx.status),
       h("button", { type: "button", class: "ghost small", "data-action": one.locked ? "unlock" : "lock", "data-id": one.id }, icon("lock"), one.locked ? "Unlock" : "Lock…"),
     ];
   },
@@ -50,10 +50,12 @@ export const page = {
   },
 };
 
+const servicePage = ({ kind, service }) => (kind === "panel" ? "#/panel" : to(kind, ...(kind === "iscsi" ? ["volumes"] : []), service.split("/").at(-1)));
+
 function facts(one) {
   const fact = (name, ...value) => h("div", { "data-key": name }, h("dt", {}, name), h("dd", {}, ...value));
   return h("dl", { class: "facts-grid", "data-key": "facts" },
-    fact("Kind", kindWord(one.kind)),
+    fact("Service", h("a", { href: servicePage(one) }, `${one.kind}/${one.service.split("/").at(-1)}`), h("small", { class: "dim" }, kindWord(one.kind))),
     fact("Node", one.node ? h("a", { href: to("nodes", one.node) }, one.node) : "none"),
     one.address && fact("Address", one.address, one.network && h("small", { class: "dim" }, ` ${one.network}`)),
     fact("Exclusivity", one.exclusivity, h("small", { class: "dim" }, EXCLUSIVITY[one.exclusivity])),

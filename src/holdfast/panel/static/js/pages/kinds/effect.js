@@ -4,7 +4,7 @@ import { problemText } from "../../dialogs.js";
 import { h, icon, prose, render } from "../../dom.js";
 import { count } from "../../words.js";
 
-const REST_MS = 600;
+const REST_MS = 500;
 const SHOWN = 8;
 
 /** `before`: the present guarantee (GuaranteeWord or null). `ask(strict)` asks the server. */

@@ -6,7 +6,7 @@
 
 import { h, icon, prose } from "../../dom.js";
 
-const PATIENCE_MS = 700;
+const PATIENCE_MS = 500;
 
 /** One input: {field, element, control, value(), mark(text), check(values, strict)}. `changed()` is called after each change. */
 export function inputOf(field, changed) {
