@@ -5,7 +5,7 @@ from pathlib import Path
 from guide import Block
 from machines import Failed, Machines, say
 
-JOIN = "bundle"
+JOIN = "token"
 SERVICES = {"nfs": "nfs/vol1", "iscsi": "iscsi/disk1"}
 """Topic of the guide → the instance that its commands make."""
 

@@ -1,6 +1,7 @@
 """Three machines with Debian's own systemd as nodes of a lab, and the commands of the guide typed on them."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from holdfast.lab import LabClient, LabOptions
 
 HANG_S = 180.0
 """Bounds a command, and what is waited for."""
+_SCP = re.compile(r"(?m)^(scp .*)$")
 _POLL_S = 0.5
 _LINES = 25
 """Of what a block says, from its end."""
@@ -64,10 +66,12 @@ class Machines:
         """The block's commands in a shell on the machine, from an empty environment as after a login; what they say.
         Copying between machines is done from outside: they have no SSH."""
         began = time.monotonic()
-        commands = [line for line in block.commands.splitlines() if not line.startswith("scp ")]
-        for line in set(block.commands.splitlines()) - set(commands):
-            self._carry(machine, *line.split()[1:])
-        done = self.shell(machine, "\n".join(commands))
+        done = subprocess.CompletedProcess([], 0, "", "")
+        for part in _SCP.split(block.commands):
+            if part.startswith("scp "):
+                self._carry(machine, *part.split()[1:])
+            elif part.strip() and not done.returncode:
+                done = self.shell(machine, part)
         shown = [f"{machine}# {line}" for line in block.commands.strip().splitlines()]
         shown += [f"    {line}" for line in done.stdout.strip().splitlines()[-_LINES:]]
         say("\n".join([*shown, f"    ({time.monotonic() - began:.1f} s)"]))

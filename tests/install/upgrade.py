@@ -16,7 +16,7 @@ TARGET = "iqn.2026-01.org.holdfast:demo:disks"
 PATIENCE_S = 60
 MOST_STALL_S = 10.0
 """A fail-over by watchdog alone takes 30 s: this bound tells an upgrade in place from one."""
-_DAEMONS = ("ganesha.nfsd", "tgtd", "etcd")
+_DAEMONS = ("ganesha.nfsd", "tgtd")
 
 
 class DiskWriter(Writer):
