@@ -28,6 +28,8 @@ DNS_PORT = 53
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 
+LOG_FORMATS = ("logfmt", "json")
+
 _ENDPOINT = re.compile(r"https://(\[[0-9a-f:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}", re.IGNORECASE)
 
 
@@ -61,6 +63,8 @@ class NodeConfig:
     cgroup: str = "/sys/fs/cgroup/holdfast"
     """Control group (version 2) below which units run: <cgroup>/strict and <cgroup>/system."""
     etcd: str = "/usr/bin/etcd"
+    log_format: str = "logfmt"
+    """How daemons write their logs: `logfmt` (key=value) or `json`."""
 
     @property
     def management_address(self) -> str:
@@ -119,6 +123,10 @@ def _check_values(config: NodeConfig, where: str) -> None:
                 f"{where}: the endpoint {endpoint!r} is not of the form https://ADDRESS:PORT",
                 f"Write it like https://10.77.0.11:{ETCD_CLIENT_PORT} or https://[fd77::11]:{ETCD_CLIENT_PORT}.",
             )
+    if config.log_format not in LOG_FORMATS:
+        raise ConfigError(
+            f"{where}: there is no log_format {config.log_format!r}", f"Choose from {', '.join(LOG_FORMATS)}."
+        )
     for name in ("state_dir", "run_dir", "log_dir", "cgroup"):
         if not Path(getattr(config, name)).is_absolute():
             raise ConfigError(f"{where}: `{name}` is not an absolute path", "Begin it with a slash.")
@@ -176,6 +184,8 @@ def dump(config: NodeConfig) -> str:
         assert isinstance(value, dict)
         return "{" + ", ".join(f"{text(k)} = {text(v)}" for k, v in value.items()) + "}"
 
-    lines = [f"{f.name} = {render(getattr(config, f.name))}" for f in fields(config) if f.name != "tls"]
+    # A key that an older version does not know stands there only where somebody has set it.
+    hidden = {"tls"} | ({"log_format"} if config.log_format == "logfmt" else set())
+    lines = [f"{f.name} = {render(getattr(config, f.name))}" for f in fields(config) if f.name not in hidden]
     lines += ["", "[tls]"] + [f"{f.name} = {render(getattr(config.tls, f.name))}" for f in fields(config.tls)]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from holdfast import logs
 from holdfast.agent.cgroup import Cgroup, escape, unescape
 from holdfast.agent.launch import Launch, launch
 from holdfast.config import NodeConfig
@@ -39,6 +40,8 @@ class CgroupRunner:
     def __init__(self, config: NodeConfig, *, kill_confirm_s: float = KILL_CONFIRM_S) -> None:
         self._base = Path(config.cgroup)
         self._logs = Path(config.log_dir)
+        self._speaks = {logs.FORMAT_VARIABLE: config.log_format, logs.HOST_VARIABLE: config.id}
+        """For those units that are programs of Holdfast and do not read the node's configuration."""
         self._kill_confirm_s = kill_confirm_s
         self._locks: dict[str, asyncio.Lock] = {}
         self._starting: set[str] = set()
@@ -111,7 +114,7 @@ class CgroupRunner:
         group.create()
         output = _open_log(Path(self.log_path(unit.name)))
         try:
-            env = {**_BASE_ENV, **unit.env}
+            env = {**_BASE_ENV, **self._speaks, **unit.env}
             what = Launch(unit.argv, env, group.path, unit.cwd, unit.user, output)
             await launch(what, unit.allowed or _always, self._reap)
         except BaseException:

@@ -14,6 +14,7 @@ from holdfast.api.context import ApiContext
 from holdfast.api.gate import Gate
 from holdfast.api.limits import Limits
 from holdfast.api.operations.terms import Replayed
+from holdfast.api.request_ids import RequestIds
 from holdfast.api.routes import (
     accounts,
     alarms,
@@ -64,6 +65,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_middleware(Front, context=context)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     app.add_middleware(Limits)
+    app.add_middleware(RequestIds)
     return app
 
 

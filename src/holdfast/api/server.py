@@ -41,7 +41,7 @@ CERTIFICATE_CHECK_S = 5.0
 
 async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.socket, stop: asyncio.Event) -> None:
     """Serve until `stop` is set. Raises ConfigError if the certificate cannot be used."""
-    logs.configure()
+    logs.configure(form=config.log_format, daemon="panel", host=config.id)
     clock = SystemClock()
     endpoints = store_endpoints(config)
     store = EtcdStore(endpoints, config.tls, clock=clock, spread=config.id)

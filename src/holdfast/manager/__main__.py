@@ -127,6 +127,7 @@ def main() -> None:
     logs.configure()
     try:
         config = load(arguments.config)
+        logs.configure(form=config.log_format, daemon="manager", host=config.id)
         announce(config.run_dir, "manager")
         asyncio.run(_main(config))
     except HoldfastError as error:

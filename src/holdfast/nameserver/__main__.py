@@ -63,6 +63,7 @@ def main() -> None:
     logs.configure()
     try:
         config = load(arguments.config)
+        logs.configure(form=config.log_format, daemon="nameserver", host=config.id)
         announce(config.run_dir, "nameserver")
         asyncio.run(_main(config, arguments.port))
     except HoldfastError as error:

@@ -11,7 +11,7 @@ from holdfast.fencing.guard.device import WatchdogDevice
 from holdfast.fencing.guard.group import StrictGroup
 from holdfast.fencing.guard.harden import harden
 from holdfast.fencing.guard.peer import listen
-from holdfast.fencing.guard.process import Guard, say
+from holdfast.fencing.guard.process import Guard, say, speak_json
 
 _USAGE = "usage: holdfast-guard [--config FILE]\n"
 
@@ -30,6 +30,8 @@ def main() -> int:
     except HoldfastError as error:
         say(str(error))
         return 2
+    if config.log_format == "json":
+        speak_json(config.id)
     try:
         lock = _lock(config.run_dir)
         listener = listen(str(config.guard_socket))

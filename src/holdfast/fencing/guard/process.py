@@ -3,6 +3,7 @@
 One thread, no memory growth, nothing that can block except the write to the watchdog device itself.
 """
 
+import json
 import os
 import select
 import signal
@@ -27,13 +28,31 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+_json_host: str | None = None
+"""The node's name if lines are to be JSON."""
+
+
+def speak_json(host: str) -> None:
+    """From now on (docs/monitoring.md, Logs)."""
+    global _json_host
+    _json_host = host
+
+
+def _line(text: str) -> str:
+    if _json_host is None:
+        return f"holdfast-guard: {text}\n"
+    wall = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    words = {"timestamp": wall, "level": "info", "event": text, "daemon": "guard", "host": _json_host}
+    return json.dumps(words, ensure_ascii=False) + "\n"
+
+
 def say(text: str) -> None:
     """One line to stderr. A reader that has stopped reading must never stop the guard: the line is dropped then."""
     poller = select.poll()
     poller.register(2, select.POLLOUT)
     try:
         if any(mask & select.POLLOUT for _, mask in poller.poll(0)):
-            os.write(2, f"holdfast-guard: {text}\n".encode())
+            os.write(2, _line(text).encode())
     except OSError:
         pass
 

@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m holdfast.services.backup_gateway.gateway CONFIGFILE", file=sys.stderr)
         return 2
-    logs.configure()
+    logs.configure(daemon="backup-gateway")
     try:
         file = Path(arguments[0])
         config = from_bytes(file.read_bytes(), str(file))
