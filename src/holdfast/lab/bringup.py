@@ -104,25 +104,17 @@ def _addresses(host: HostLayout) -> list[str]:
     return [w for n in _CLUSTER_NETWORKS for w in ("--address", f"{n.name}={host.address(n.name)}")]
 
 
-def _add(lab: LabClient, member: str, name: str, options: LabOptions) -> bytes:
-    """Add the node on a member; returns the join bundle."""
+def _add(lab: LabClient, member: str, name: str, options: LabOptions) -> str:
+    """Add the node on a member; returns the join token."""
     roles = "storage" if name in options.emulated else "compute,storage"
     words = ["node", "add", name, "--roles", roles, *_addresses(lab.host(name))]
     if options.power_fencing:
         words += ["--device", fence_device(lab, name)]
-    bundle = f"/root/{name}.bundle"
-    holdfast(lab, member, *words, "--bundle", bundle)
-    reader = lab.popen(member, ["sh", "-c", f"cat {bundle} && rm {bundle}"], stdout=subprocess.PIPE)
-    content: bytes = reader.communicate(timeout=_COMMAND_S)[0]
-    return content
+    return holdfast(lab, member, *words, "--token", "--expires", "10m").strip()
 
 
-def _join(lab: LabClient, name: str, bundle: bytes) -> None:
-    pipe = subprocess.PIPE
-    joining = lab.popen(name, ["holdfast", "node", "join", "-"], stdin=pipe, stdout=pipe, stderr=pipe)
-    _, error = joining.communicate(bundle, timeout=_COMMAND_S)
-    if joining.returncode:
-        raise LabError(f"`holdfast node join` on {name}: {error.decode().strip()}", _ADVICE)
+def _join(lab: LabClient, name: str, token: str) -> None:
+    holdfast(lab, name, "node", "join", "--token", "-", stdin=f"{token}\n")
 
 
 __all__ = ["bring_up", "cluster_status", "fence_device", "holdfast", "wait_nodes_up"]
