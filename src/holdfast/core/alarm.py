@@ -130,7 +130,7 @@ def _nodes(view: View, facts: Facts, now: float, open_ids: Collection[str]) -> I
                 name,
                 Severity.ERROR,
                 f"{name} failed, was proven dead ({proof}), and is not back",
-                f"Repair it; it joins by itself when its agent runs. See: holdfast incident list. "
+                f"Repair it; it joins by itself when its agent runs. `holdfast incident list` says what happened. "
                 f"If it never comes back: holdfast node remove {name}",
             )
         if node.health is not None and node.health.quarantined:
@@ -345,7 +345,7 @@ def _space(member: StoreMember, open_ids: Collection[str]) -> Iterator[Condition
             member.node,
             Severity.ERROR if full else Severity.WARNING,
             f"the store's member on {member.node} {what}",
-            "Compact and defragment it: docs/operating.md, Upkeep of the store.",
+            "Compact and defragment it: docs/operating.md, What to do when the store is full.",
         )
 
 
