@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from people_world import Panel, account
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -104,7 +105,7 @@ class Fuzzer:
             if not key.startswith(TRACES)
         }
 
-    def judge(self, case: schemathesis.Case, known: dict[str, str]) -> None:
+    def judge(self, case: schemathesis.Case[Any], known: dict[str, str]) -> None:
         for name, value in known.items():
             if name in (case.path_parameters or {}):
                 case.path_parameters[name] = value
@@ -168,6 +169,7 @@ def _ask_all(fuzzer: Fuzzer, examples: int, number: int) -> None:
     description = fuzzer._world.app.openapi()
     schema = schemathesis.openapi.from_dict(description)
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
         operation = result.ok()
         path = operation.path
         route = f"{operation.method.upper()} {path}"
@@ -187,7 +189,7 @@ def _ask_all(fuzzer: Fuzzer, examples: int, number: int) -> None:
             verbosity=Verbosity.quiet,
         )
         @given(case=cases, known=st.one_of(st.fixed_dictionaries(names), st.just({})))
-        def ask(case: schemathesis.Case, known: dict[str, str]) -> None:
+        def ask(case: schemathesis.Case[Any], known: dict[str, str]) -> None:
             fuzzer.judge(case, known)
 
         ask()

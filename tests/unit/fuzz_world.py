@@ -67,7 +67,8 @@ async def fill(world: Panel, root: Path) -> dict[str, str]:
             answer: httpx.Response = await client.request(method, f"/api/v1{path}", json=body)
             assert answer.status_code in (200, 201, 202), (path, answer.text)
             found: dict[str, Any] = answer.json()
-            return found.get("data", found)
+            data: dict[str, Any] = found.get("data", found)
+            return data
 
         device = {"name": "bmc", "type": "redfish", "options": {"state": "on", "password": SECRETS["fence"]}}
         await ask("PUT", "/nodes/n2/fence-devices", {"devices": [device]})
@@ -126,8 +127,14 @@ async def fill(world: Panel, root: Path) -> dict[str, str]:
 async def populated(root: Path) -> AsyncIterator[tuple[Panel, dict[str, str]]]:
     """The panel process, and every secret in its cluster."""
     images = FakeImages({f"{root}/web.qcow2": "qcow2", "/root/own.raw": "raw"})
-    parts = {"images": images, "files": NoDevices(), "s3_files": files(), "backends": FakeBackends(), "log_dir": root}
-    async with panel(**parts) as world:
+    parts: dict[str, Any] = {
+        "images": images,
+        "files": NoDevices(),
+        "s3_files": files(),
+        "backends": FakeBackends(),
+        "log_dir": root,
+    }
+    async with panel(**parts, log_dir=root) as world:
         made = await fill(world, root)
         session = await world.token("ada")
         yield (

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -297,7 +298,7 @@ async def test_other_sites_cannot_act_with_a_cookie(world: Panel) -> None:
     await world.caught_up()
     path = "/api/v1/me/sessions"
 
-    async def status(**headers: str) -> int:
+    async def status(**headers: Any) -> int:
         async with world.client(cookie=cookie, **headers) as client:
             return (await client.delete(path)).status_code
 
