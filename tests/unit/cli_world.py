@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import structlog
 from api_world import FakeFences, FakeProbe, build, memory_store, put
 
 from holdfast.api import listen
 from holdfast.api.app import Local, create_app
+from holdfast.api.context import ApiContext, make_context
 from holdfast.api.operations import users
 from holdfast.api.operations.draft import Actor
-from holdfast.api.context import ApiContext, make_context
 from holdfast.api.server import make_server
 from holdfast.cli import main
 from holdfast.clock import SystemClock
@@ -168,6 +170,8 @@ def served(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    # The server's log goes to standard output otherwise, between what the commands print.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
@@ -177,4 +181,5 @@ def served(
         if made:
             made[0].loop.call_soon_threadsafe(stop.set)
         thread.join(30)
+        structlog.reset_defaults()
         socket.close()
