@@ -56,7 +56,7 @@ def found(seen: View, facts: Facts = KNOWN, open_ids: tuple[str, ...] = ()) -> d
 
 
 def fenced(name: str, **changes: object) -> NodeView:
-    made = node(name, **changes)
+    made = replace(node(name), **changes)  # type: ignore[arg-type]
     return replace(made, spec=replace(made.spec, fence_devices=(BMC,)))
 
 
