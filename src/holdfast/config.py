@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import ConfigError
+from holdfast.groups import Groups
 
 DEFAULT_PATH = Path("/etc/holdfast/node.toml")
 
@@ -30,6 +31,7 @@ ETCD_PEER_PORT = 2380
 
 LOG_FORMATS = ("logfmt", "json")
 
+UNITS = ("cgroups", "systemd")
 _ENDPOINT = re.compile(r"https://(\[[0-9a-f:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}", re.IGNORECASE)
 
 
@@ -63,12 +65,20 @@ class NodeConfig:
     cgroup: str = "/sys/fs/cgroup/holdfast"
     """Control group (version 2) below which units run: <cgroup>/strict and <cgroup>/system."""
     etcd: str = "/usr/bin/etcd"
+    units: str = "cgroups"
+    """Who starts daemons: `cgroups`, the agent itself; `systemd`, as transient services (where it is process 1). Guard and
+    agent read it when they start, so change it only on a node that is stopped."""
     log_format: str = "logfmt"
     """How daemons write their logs: `logfmt` (key=value) or `json`."""
 
     @property
     def management_address(self) -> str:
         return self.addresses["management"]
+
+    @property
+    def groups(self) -> Groups:
+        """Where units have their control groups."""
+        return Groups(Path(self.cgroup), self.units == "systemd" and Path("/run/systemd/system").is_dir())
 
     @property
     def guard_socket(self) -> Path:
@@ -127,6 +137,8 @@ def _check_values(config: NodeConfig, where: str) -> None:
         raise ConfigError(
             f"{where}: there is no log_format {config.log_format!r}", f"Choose from {', '.join(LOG_FORMATS)}."
         )
+    if config.units not in UNITS:
+        raise ConfigError(f"{where}: units = {config.units!r} is not known", f"Choose from {', '.join(UNITS)}.")
     for name in ("state_dir", "run_dir", "log_dir", "cgroup"):
         if not Path(getattr(config, name)).is_absolute():
             raise ConfigError(f"{where}: `{name}` is not an absolute path", "Begin it with a slash.")

@@ -105,8 +105,7 @@ class WatchBatch:
     """What a watch delivers.
 
     If `snapshot` is true the `changes` are a full listing: everything known under the prefix before must be forgotten.
-    That happens first of all, and again whenever continuity was lost (compaction, cancellation, a restored store, another
-    cluster).
+    That happens first of all, and again whenever continuity was lost (compaction, cancellation, another or restored store).
     A batch without changes is a sign of life (progress up to `revision`).
     """
 
@@ -187,8 +186,7 @@ class GuardLink(Protocol):
         ...
 
     async def farewell(self, *, restart: bool) -> bool:
-        """Last word before the agent ends. restart=True: the deadline stays in force and instances keep running for an
-        agent that adopts them; restart=False: confirmed idle, the guard may close the watchdog magically when it ends."""
+        """The agent ends. True: the deadline stays in force, what runs is the next one's. False: confirmed idle, disarm."""
         ...
 
 
@@ -282,6 +280,8 @@ class Unit:
     allowed: Callable[[], bool] | None = field(default=None, compare=False)
     """Asked at the last moment before the program runs, when the process is already where the guard would kill it; False
     makes the start a DriverError. Strict units should pass on what their driver was given."""
+    hardening: tuple[str, ...] = ()
+    """What systemd may take from it (systemd.exec(5), `NoNewPrivileges=yes`); without systemd it keeps everything."""
 
 
 class Runner(Protocol):

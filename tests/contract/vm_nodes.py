@@ -185,9 +185,7 @@ async def bench() -> AsyncIterator[Bench]:
         )
         runner = CgroupRunner(config)
         pki = (str(directory / "ca.crt"), str(directory / f"{name}.crt"), str(directory / f"{name}.key"))
-        place = Place(
-            name, here / "run", here / "log", group.path / name / "strict", str(directory / "shared"), address, *pki
-        )
+        place = Place(name, here / "run", here / "log", config.groups, str(directory / "shared"), address, *pki)
         made.nodes[name] = VmNode(name, runner, place)
         made.nodes[name].restart_agent()
     try:

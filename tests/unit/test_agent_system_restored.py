@@ -48,12 +48,17 @@ class Node:
         self.store = Store(MemoryCluster(), SystemClock(), faults=Faults(unavailable=away))
         self.mirror = Mirror(self.store)
         self.host = MemoryHost()
+        self.asked = 0
 
         async def asked(url: str, _tls: Tls, _clock: Clock) -> Restored | None:
+            self.asked += 1
             return other if url == N1.client_url else None
 
         runner = MemoryRunner(self.host)
-        self.units = SystemUnits(self.config, runner, SystemClock(), self.store, self.mirror, asked=asked)
+        self.replaced = asyncio.Event()
+        self.units = SystemUnits(
+            self.config, runner, SystemClock(), self.store, self.mirror, asked=asked, replaced=self.replaced.set
+        )
 
     async def runs_until_it_manages(self) -> None:
         tasks = [asyncio.create_task(self.mirror.run()), asyncio.create_task(self.units.run())]
@@ -96,3 +101,20 @@ async def test_which_life_it_is_in_is_known_before_a_member_joins(tmp_path: Path
     await node.store.txn([], puts)
     await node.runs_until_it_manages()
     assert codec.decode((node.state / "restored.json").read_bytes(), Restored, "") == SECOND
+
+
+@pytest.mark.parametrize("known", [None, SECOND])
+async def test_an_agent_that_knew_the_lost_store_starts_anew(tmp_path: Path, known: Restored | None) -> None:
+    """Its process refuses the new one: that is another cluster. Where nothing was restored it goes on waiting."""
+    node = Node(tmp_path, SECOND)
+    if known is not None:
+        (node.state / "restored.json").write_bytes(codec.encode(known))
+    looking = asyncio.create_task(node.units.look_for_a_new_store())
+    try:
+        async with asyncio.timeout(HANG_S):
+            while node.asked < 2 and not node.replaced.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+    assert node.replaced.is_set() is (known is None)

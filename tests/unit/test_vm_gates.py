@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.model import InstanceSpec
+from holdfast.groups import Groups
 from holdfast.services.vm.config import instance_spec, new_config
 from holdfast.services.vm.files import Place, files
 from holdfast.services.vm.probe import STALE_S, VmProbe
@@ -33,7 +34,7 @@ class HandClock:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    return Place("n1", tmp_path / "run", tmp_path / "log", tmp_path / "strict", str(tmp_path / "shared"), "10.0.0.1")
+    return Place("n1", tmp_path / "run", tmp_path / "log", Groups(tmp_path), str(tmp_path / "shared"), "10.0.0.1")
 
 
 def run(place: Place, tmp_path: Path, name: str, *argv: str) -> "subprocess.CompletedProcess[str]":
@@ -46,7 +47,7 @@ def run(place: Place, tmp_path: Path, name: str, *argv: str) -> "subprocess.Comp
 
 def group_with(place: Place, *pids: int) -> None:
     """A stand-in for the control group, for whoever only reads it."""
-    group = place.strict / "vm%2Fa"
+    group = place.group("x").parent / "vm%2Fa"
     group.mkdir(parents=True)
     (group / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
 

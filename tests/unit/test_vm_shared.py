@@ -11,6 +11,7 @@ import pytest
 from holdfast.api.operations.console import Console
 from holdfast.clock import ManualClock
 from holdfast.errors import Conflict, NotFound
+from holdfast.groups import Groups
 from holdfast.services.storage import MARKER, SharedStorage
 from holdfast.services.vm.config import console_copy
 from holdfast.services.vm.files import Place
@@ -22,7 +23,7 @@ def place(tmp_path: Path) -> Place:
     for name in ("run", "log", "shared/vm"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "shared" / MARKER).touch()
-    return Place("n1", tmp_path / "run", tmp_path / "log", tmp_path / "strict", str(tmp_path / "shared"), "")
+    return Place("n1", tmp_path / "run", tmp_path / "log", Groups(tmp_path), str(tmp_path / "shared"), "")
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -23,7 +23,7 @@ from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import capacity, read_identity
 from holdfast.agent.node_secrets import NodeSecrets
 from holdfast.agent.orders import MirrorOrders
-from holdfast.agent.runner import CgroupRunner
+from holdfast.agent.runner_systemd import make_runner
 from holdfast.agent.session import Session
 from holdfast.agent.shutdown import shutdown_kind
 from holdfast.agent.system import SystemUnits
@@ -69,14 +69,22 @@ class Agent:
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._clock = SystemClock()
-        self._runner = CgroupRunner(config)
+        self._runner = make_runner(config)
         self._store = EtcdStore(store_endpoints(config), config.tls, clock=self._clock, spread=config.id)
         self._measured = MeasuredStore(self._store, self._clock)
         self._mirror = Mirror(self._store, notable=concerns_agents)
         self._addresses = KernelAddresses(config.addresses)
         self._announcer = Announcer(self._addresses, self._clock)
         self._trust = TrustKeeper(config, self._store, self._mirror, self._clock, trusts=lambda: self._system.trusts())  # noqa: PLW0108
-        self._system = SystemUnits(config, self._runner, self._clock, self._store, self._mirror, files=self._trust)
+        self._system = SystemUnits(
+            config,
+            self._runner,
+            self._clock,
+            self._store,
+            self._mirror,
+            files=self._trust,
+            replaced=lambda: self._end(True),
+        )
         self._office = TrustOffice(config.id, self._store, self._mirror, self._clock)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
@@ -89,7 +97,14 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self._end, True)
         await self._addresses.prepare()
         self._trust.prepare()
-        self._spawn(self._system.run(), self._mirror.run(), self._plant_seed(), self._trust.run(), self._office.run())
+        self._spawn(
+            self._system.run(),
+            self._system.look_for_a_new_store(),
+            self._mirror.run(),
+            self._plant_seed(),
+            self._trust.run(),
+            self._office.run(),
+        )
         await self._first_contact()
         cluster = self._cluster()
         if cluster is None:
@@ -286,6 +301,7 @@ def main() -> None:
     logs.configure()
     try:
         config = load(arguments.config)
+        logs.configure(form=config.log_format, daemon="agent", host=config.id)
         handle = _lock(config)
         asyncio.run(_main(config))
         os.close(handle)

@@ -9,27 +9,19 @@ import os
 import select
 import signal
 from pathlib import Path
-from urllib.parse import quote, unquote
 
+from holdfast import groups
 from holdfast.errors import DriverError, InvalidInput
 
 _MAX_NAME = 200
 
 
 def escape(name: str) -> str:
-    """A unit's name as the name of its directory and log file; `unescape` gives it back.
-
-    Percent-encoded; the dot too, so that no name can be `..` or one of the kernel's own files such as `cgroup.kill`.
-    Raises InvalidInput.
-    """
-    escaped = quote(name, safe="").replace(".", "%2E")
+    """`groups.escape`. Raises InvalidInput for what is too long or empty."""
+    escaped = groups.escape(name)
     if not escaped or len(escaped) > _MAX_NAME:
         raise InvalidInput(f"`{name}` cannot name a unit", f"Use 1 to {_MAX_NAME} plain characters.")
     return escaped
-
-
-def unescape(directory: str) -> str:
-    return unquote(directory)
 
 
 class Cgroup:

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from holdfast import logs
-from holdfast.agent.cgroup import Cgroup, escape, unescape
+from holdfast.agent.cgroup import Cgroup, escape
 from holdfast.agent.launch import Launch, launch
 from holdfast.config import NodeConfig
 from holdfast.errors import DriverError, InvalidInput
@@ -38,7 +39,7 @@ class CgroupRunner:
     """
 
     def __init__(self, config: NodeConfig, *, kill_confirm_s: float = KILL_CONFIRM_S) -> None:
-        self._base = Path(config.cgroup)
+        self._groups = config.groups
         self._logs = Path(config.log_dir)
         self._speaks = {logs.FORMAT_VARIABLE: config.log_format, logs.HOST_VARIABLE: config.id}
         """For those units that are programs of Holdfast and do not read the node's configuration."""
@@ -49,7 +50,8 @@ class CgroupRunner:
         """pid → pidfd of children that were not reaped yet."""
 
     async def start(self, unit: Unit) -> None:
-        group = self._group(unit.name, strict=unit.strict)
+        escape(unit.name)  # whether it can be a name at all
+        group = Cgroup(self._groups.unit(unit.name, strict=unit.strict))
         async with self._lock(unit.name):
             if self._find(unit.name) is not None:
                 return
@@ -62,8 +64,7 @@ class CgroupRunner:
 
     async def stop(self, name: str, *, grace_s: float) -> None:
         async with self._lock(name):
-            for strict in (True, False):
-                group = self._group(name, strict=strict)
+            for group in map(Cgroup, self._groups.anywhere(name)):
                 if group.populated():
                     await self._stop(name, group, grace_s)
                 _remove(group)
@@ -71,14 +72,13 @@ class CgroupRunner:
     async def running(self) -> list[str]:
         """See the port. A unit that is just being started counts: it may run at any moment."""
         found = set(self._starting)
-        for kind in ("strict", "system"):
+        for place in (*self._groups.all(strict=True), *self._groups.all(strict=False)):
             try:
-                directories = [
-                    entry.name for entry in os.scandir(self._base / kind) if entry.is_dir(follow_symlinks=False)
-                ]
+                paths = [Path(entry.path) for entry in os.scandir(place) if entry.is_dir(follow_symlinks=False)]
             except FileNotFoundError:
                 continue
-            found |= {unescape(name) for name in directories if Cgroup(self._base / kind / name).populated()}
+            names = ((self._groups.name_of(path), path) for path in paths)
+            found |= {name for name, path in names if name is not None and Cgroup(path).populated()}
         return sorted(found)
 
     async def wait_exit(self, name: str) -> None:
@@ -99,30 +99,33 @@ class CgroupRunner:
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
-    def _group(self, name: str, *, strict: bool) -> Cgroup:
-        return Cgroup(self._base / ("strict" if strict else "system") / escape(name))
-
     def _find(self, name: str) -> Cgroup | None:
         """The unit's group that holds live processes."""
-        groups = [self._group(name, strict=strict) for strict in (True, False)]
+        groups = map(Cgroup, self._groups.anywhere(name))
         return next((group for group in groups if group.populated()), None)
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
     async def _launch(self, unit: Unit, group: Cgroup) -> None:
-        group.create()
+        self._prepare(group)
         output = _open_log(Path(self.log_path(unit.name)))
         try:
             env = {**_BASE_ENV, **self._speaks, **unit.env}
             what = Launch(unit.argv, env, group.path, unit.cwd, unit.user, output)
-            await launch(what, unit.allowed or _always, self._reap)
+            await self._execute(unit, group, what, unit.allowed or _always)
         except BaseException:
             # Whatever went wrong, nothing may be left that still waits for a go.
             group.kill()
             raise
         finally:
             os.close(output)
+
+    def _prepare(self, group: Cgroup) -> None:
+        group.create()
+
+    async def _execute(self, unit: Unit, group: Cgroup, what: Launch, allowed: Callable[[], bool]) -> None:
+        await launch(what, allowed, self._reap)
 
     def _reap(self, pid: int) -> None:
         """Wait for a child in the background, so that it leaves no zombie."""

@@ -34,6 +34,8 @@ log = structlog.get_logger("holdfast.agent")
 CHECK_S = 0.5
 """How often the units are looked after."""
 STOP_GRACE_S = 5.0
+LOOK_S, STORE_S = 5.0, 1.0
+"""How often it is asked whether the store still is the one that is known, and how long that may take."""
 PANEL = "panel/admin"
 NAME_SERVER = "nameserver"
 OURS = ("manager", NAME_SERVER, "panel")
@@ -72,10 +74,13 @@ class SystemUnits:
         *,
         files: TrustFiles | None = None,
         asked: RestoredAt = restored_at,
+        replaced: Callable[[], None] = lambda: None,
     ) -> None:
         """`files`: what the member is to trust, and whom no more; None: no list of revoked certificates. `asked`: what
-        another endpoint says of the store's last restore."""
+        another endpoint says of the store's last restore. `replaced()`: this process knows a store that is lost, and a new
+        one took its place; only a new process can use that."""
         self._asked = asked
+        self._replaced = replaced
         self._restored_file = Path(config.state_dir) / "restored.json"
         """The last restore of the store that this node's member belongs to."""
         self._restored = b""
@@ -257,16 +262,33 @@ class SystemUnits:
     async def _superseded(self, spec: ManagementSpec | None) -> bool:
         """The store was restored from a backup while this node was away: its member must not come back, for with a second
         one of its kind the old store would live beside the new one."""
+        newer = await self._newer(spec)
+        if newer is None:
+            return False
+        log.warning("this node's copy of the store is of a former life: it is removed", new_store=newer.node)
+        self._management_file.unlink(missing_ok=True)
+        self._follow_endpoints(ManagementSpec((), members=(newer,)))
+        return True
+
+    async def _newer(self, spec: ManagementSpec | None) -> ManagementMember | None:
+        """Another member, of a store that was restored since this node heard of the store last."""
         known = _times(self._restored_file)
         others = [m for m in spec.members if m.node != self._config.id] if spec else []
         answers = await asyncio.gather(*(self._asked(m.client_url, self._config.tls, self._clock) for m in others))
-        newer = [m for m, found in zip(others, answers, strict=True) if found is not None and found.times > known]
-        if not newer:
-            return False
-        log.warning("this node's copy of the store is of a former life: it is removed", new_store=newer[0].node)
-        self._management_file.unlink(missing_ok=True)
-        self._follow_endpoints(ManagementSpec((), members=(newer[0],)))
-        return True
+        found = (m for m, said in zip(others, answers, strict=True) if said is not None and said.times > known)
+        return next(found, None)
+
+    async def look_for_a_new_store(self) -> None:
+        """For ever: while the store does not answer it may have been restored, and this process remembers the former one."""
+        while True:
+            await self._clock.sleep(LOOK_S)
+            try:
+                await self._store.get(keys.CLUSTER, timeout=STORE_S)
+            except StoreError:
+                newer = await self._newer(self._management())
+                if newer is not None:
+                    log.warning("the store was restored: this process knows the former one and ends", at=newer.node)
+                    self._replaced()
 
     def _another_life(self, mine: ManagementMember, member: EtcdMember) -> bool:
         """The node was removed and added again while its agent was away: its data belongs to a member that is gone."""

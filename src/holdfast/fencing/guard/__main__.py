@@ -44,7 +44,7 @@ def main() -> int:
     for problem in harden():
         say(problem)
     try:
-        Guard(WatchdogDevice(config.watchdog), StrictGroup(f"{config.cgroup}/strict"), listener).run()
+        Guard(WatchdogDevice(config.watchdog), StrictGroup(*map(str, config.groups.all(strict=True))), listener).run()
     finally:
         listener.close()
         os.close(lock)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.config import NodeConfig
+from holdfast.groups import Groups
 from holdfast.services.vm.config import lease_directory
 
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -30,6 +31,7 @@ MIGRATION_PORT = 16514
 DATA_PORTS = (49152, 49215)
 """TCP: a migration's memory goes from QEMU to QEMU, each through one of these, inside TLS too."""
 
+_NAME = "NAME"
 _ENTER = """set -e
 base=$1 logs=$2
 shift 2
@@ -66,7 +68,7 @@ for argument; do
     case $argument in guest=*) name=${argument#guest=}; name=${name%%%%,*} ;; esac
 done
 if [ -n "$name" ]; then
-    group='%(strict)s'/vm%%2F$name
+    group='%(before)s'$name'%(after)s'
     # First into the group, then look: whoever ends the group meanwhile ends this start too.
     if ! echo 0 2>/dev/null >"$group/cgroup.procs" || ! permitted "$group"; then
         echo "Holdfast does not permit vm/$name to run on this node" >&2
@@ -81,7 +83,7 @@ _HOOK = """#!/bin/sh
 %(gate)s
 case $2 in
 prepare | start | migrate | restore)
-    if ! permitted '%(strict)s'/"vm%%2F$1"; then
+    if ! permitted '%(before)s'"$1"'%(after)s'; then
         echo "Holdfast does not permit vm/$1 to run on this node" >&2
         exit 1
     fi
@@ -97,8 +99,8 @@ class Place:
     node: str
     run_dir: Path
     log_dir: Path
-    strict: Path
-    """Control group below which strict units have theirs."""
+    groups: Groups
+    """Where units have their control groups."""
     shared_root: str
     listen: str
     """Address for incoming migrations; empty: none."""
@@ -131,7 +133,7 @@ class Place:
 
     def group(self, name: str) -> Path:
         """Control group of the machine's unit."""
-        return self.strict / f"vm%2F{name}"
+        return self.groups.unit(f"vm/{name}", strict=True)
 
     def console(self, name: str) -> Path:
         return self.log_dir / f"vm-{name}.console"
@@ -140,8 +142,8 @@ class Place:
 def place_of(config: NodeConfig, shared_root: str) -> Place:
     """Of a node of a cluster."""
     tls = (config.tls.ca, config.tls.cert, config.tls.key)
-    run_dir, log_dir, strict = Path(config.run_dir), Path(config.log_dir), Path(config.cgroup) / "strict"
-    return Place(config.id, run_dir, log_dir, strict, shared_root, config.management_address, *tls)
+    run_dir, log_dir = Path(config.run_dir), Path(config.log_dir)
+    return Place(config.id, run_dir, log_dir, config.groups, shared_root, config.management_address, *tls)
 
 
 def console_path(name: str) -> str:
@@ -162,7 +164,8 @@ def enter(place: Place, *argv: str) -> tuple[str, ...]:
 def files(place: Place, qemu: str, qemu_identity: str) -> dict[str, tuple[str, int]]:
     """Path below <base>/etc → text and mode. `qemu_identity` changes with the QEMU binary: libvirt remembers what an
     emulator can do until its file changes."""
-    values = {"gate": _GATE, "strict": place.strict, "qemu": qemu, "identity": qemu_identity}
+    before, _, after = str(place.group(_NAME)).partition(_NAME)  # names of machines are escaped nowhere
+    values = {"gate": _GATE, "before": before, "after": after, "qemu": qemu, "identity": qemu_identity}
     made = {
         "libvirtd.conf": (_libvirtd_conf(place), 0o600),
         "qemu.conf": (_qemu_conf(place), 0o600),
