@@ -16,7 +16,7 @@ from holdfast.clock import SystemClock
 from holdfast.config import PANEL_PORT
 from holdfast.core.model import NodeSpec
 from holdfast.core.observers import MANAGEMENT
-from holdfast.errors import Conflict, InvalidInput, NotFound, NotPermitted
+from holdfast.errors import ConfigError, Conflict, InvalidInput, NotFound, NotPermitted
 from holdfast.ports import Store
 from holdfast.store import codec, keys
 
@@ -199,8 +199,10 @@ def _refused() -> NotPermitted:
 
 
 def _check_sealing_key(text: str, node: str) -> None:
-    """Raises ConfigError."""
-    ring.seal(ring.Ring(0, b""), text, node)
+    try:
+        ring.seal(ring.Ring(0, b""), text, node)
+    except ConfigError as error:
+        raise InvalidInput("the sealing key cannot be used", "Join with `holdfast node join`.") from error
 
 
 # --- leaving ------------------------------------------------------------------------------------------------------------
