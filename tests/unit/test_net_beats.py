@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.clock import ManualClock
-from holdfast.errors import DriverError, InvalidInput
+from holdfast.errors import ConfigError, DriverError, InvalidInput
+from holdfast.net.beat_keys import BeatKeys, KeyFile
 from holdfast.net.beats import MAX_BYTES, UdpBus, next_session
 from holdfast.ports import DatagramBus
 
@@ -21,7 +22,13 @@ class Party:
     """A bus with what it heard, and a way to see raw datagrams."""
 
     def __init__(
-        self, name: str, address: str, *, key: bytes = KEY, session: int = 1, clock: ManualClock | None = None
+        self,
+        name: str,
+        address: str,
+        *,
+        key: bytes | BeatKeys = KEY,
+        session: int = 1,
+        clock: ManualClock | None = None,
     ):
         self.address = address
         self.bus = UdpBus(name, key, session, [address], 0, clock)
@@ -180,3 +187,59 @@ def test_session_numbers_grow_and_survive_a_bad_file(tmp_path: Path) -> None:
     path.write_text("rubbish")
     assert 0 < next_session(path) < 2**64
     assert next_session(Path("/proc/nowhere/session")) > 0
+
+
+# --- the key changes ------------------------------------------------------------------------------------------------------
+
+
+def key_file(where: Path, clock: ManualClock, key: bytes, before: bytes = b"") -> KeyFile:
+    where.mkdir(exist_ok=True)
+    (where / "beat.key").write_bytes(key)
+    if before:
+        (where / "beat.previous").write_bytes(before)
+    return KeyFile(where / "beat.key", clock)
+
+
+async def test_nobody_falls_silent_while_the_key_changes(party: Callable[..., Party], tmp_path: Path) -> None:
+    """n1 has learnt the new key, n2 has not yet, then it has: each hears the other all the time."""
+    clock, new = ManualClock(), b"n" * 32
+    first = party("n1", clock=clock, key=key_file(tmp_path / "1", clock, new, KEY))
+    keys = key_file(tmp_path / "2", clock, KEY)
+    second = party("n2", clock=clock, key=keys)
+    for _ in range(2):
+        first.heard.clear()
+        second.heard.clear()
+        first.tell(second, b"hello")
+        second.tell(first, b"hello")
+        await until(lambda: bool(first.heard and second.heard))
+        key_file(tmp_path / "2", clock, new, KEY)
+        await clock.advance(2)
+        assert list(keys.current()) == [new, KEY]
+
+
+async def test_who_was_removed_is_not_heard_any_more(party: Callable[..., Party], tmp_path: Path) -> None:
+    """It knows the former key, which the others have forgotten, and speaks in its own name or in another's."""
+    clock = ManualClock()
+    keys = key_file(tmp_path, clock, b"n" * 32, KEY)
+    member = party("n1", clock=clock, key=keys)
+    removed, liar = party("n4", clock=clock), party("n2", clock=clock)
+    removed.tell(member, b"I am n4")
+    await until(lambda: bool(member.heard))
+    (tmp_path / "beat.previous").unlink()
+    await clock.advance(2)
+    removed.tell(member, b"I am n4")
+    liar.tell(member, b"I am n2")
+    await until(lambda: member.bus.stats.forged == 2)
+    assert len(member.heard) == 1
+
+
+async def test_a_key_file_that_is_damaged_later_keeps_the_last_keys(tmp_path: Path) -> None:
+    clock = ManualClock()
+    keys = key_file(tmp_path, clock, KEY)
+    (tmp_path / "beat.key").write_bytes(b"")
+    await clock.advance(5)
+    assert list(keys.current()) == [KEY]
+    with pytest.raises(InvalidInput, match="0 bytes"):
+        KeyFile(tmp_path / "beat.key", clock)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        KeyFile(tmp_path / "none", clock)
