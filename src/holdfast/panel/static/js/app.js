@@ -43,10 +43,12 @@ function context() {
     data: (key, loader, token) => shelf.get(key, loader, token),
     forget: (prefix) => shelf.forget(prefix),
     redraw: requestDraw,
-    /** Whether the person may do what needs the permission `operate` or `administer`; the API has the last word. */
-    may: (permission) => !user?.permissions || user.permissions.includes(permission),
+    may,
   };
 }
+
+/** Whether the person may do what needs the permission `operate` or `administer`; the API has the last word. */
+const may = (permission) => !user?.permissions || user.permissions.includes(permission);
 
 // --- the live picture ---
 
@@ -89,8 +91,8 @@ function drawHead() {
 }
 
 function drawAround() {
-  render(part("nav"), navView(status, open.path));
-  render(part("bar"), barView(status, open.path));
+  render(part("nav"), navView(status, open.path, may));
+  render(part("bar"), barView(status, open.path, may));
 }
 
 function draw() {
@@ -112,7 +114,7 @@ function drawPage(ctx) {
   const title = page ? page.title(open.params, ctx) : "";
   document.title = titleOf(title);
   part("page").dataset.page = open.path.split("/")[0] || "overview";
-  if (error) return render(part("page"), problemView(error, "This page cannot be shown"));
+  if (error) return render(part("page"), h("div", { class: "page-head" }, h("h1", {}, "Nothing here")), problemView(error, "This page cannot be shown"));
   if (!page || !status) return render(part("page"), waitingView());
   const tools = page.tools?.(ctx) ?? [];
   return render(part("page"),
@@ -181,7 +183,7 @@ const OWN_ACTIONS = {
   theme: toggleTheme,
   dismiss,
   menu: () => {
-    render(part("menu-entries"), navView(status, open.path));
+    render(part("menu-entries"), navView(status, open.path, may));
     part("menu").showModal();
   },
   "close-menu": () => part("menu").close(),

@@ -3,7 +3,10 @@
 import { h, icon } from "./dom.js";
 import { registered } from "./router.js";
 
-/** Entries whose page is not registered in router.js are not shown. `badge(status)`: {count, tone, words} or null. */
+/**
+ * Entries whose page is not registered in router.js, or that need a permission which the person has not, are not shown.
+ * `badge(status)`: {count, tone, words} or null.
+ */
 const SECTIONS = [
   { title: "", entries: [
     { path: "", label: "Overview", icon: "home", bar: true },
@@ -29,7 +32,7 @@ const SECTIONS = [
     { path: "tasks", label: "Tasks", icon: "tasks" },
   ] },
   { title: "Administer", entries: [
-    { path: "audit", label: "Audit log", icon: "book" },
+    { path: "audit", label: "Audit log", icon: "book", needs: "administer" },
     { path: "users", label: "Users and tokens", icon: "user" },
     { path: "settings", label: "Settings", icon: "gear" },
   ] },
@@ -38,21 +41,21 @@ const SECTIONS = [
 const badge = (count, tone, words) => (count ? { count, tone, words } : null);
 const raised = (status) => (status.alarms ?? []).filter((alarm) => alarm.state === "raised").length;
 
-const shown = () => SECTIONS
-  .map((section) => ({ ...section, entries: section.entries.filter((entry) => registered(entry.path)) }))
+const shown = (may) => SECTIONS
+  .map((section) => ({ ...section, entries: section.entries.filter((entry) => registered(entry.path) && (!entry.needs || may(entry.needs))) }))
   .filter((section) => section.entries.length > 0);
 
-/** `path`: of the page that is open; `status` may be null. */
-export function navView(status, path) {
-  return shown().map((section) =>
+/** `path`: of the page that is open; `status` may be null; `may(permission)`. */
+export function navView(status, path, may) {
+  return shown(may).map((section) =>
     h("div", { class: "nav-section", "data-key": section.title || "top" },
       section.title && h("h2", {}, section.title),
       h("ul", {}, section.entries.map((entry) => h("li", {}, link(entry, status, path, entry.label))))));
 }
 
 /** The few entries of the bar on phones; the rest is in the menu. */
-export function barView(status, path) {
-  const entries = shown().flatMap((section) => section.entries);
+export function barView(status, path, may) {
+  const entries = shown(may).flatMap((section) => section.entries);
   return [
     ...entries.filter((entry) => entry.bar).slice(0, 4).map((entry) => link(entry, status, path, entry.short ?? entry.label)),
     h("button", { type: "button", class: "nav-link", "data-action": "menu", "aria-haspopup": "dialog" }, icon("menu"), h("span", {}, "Menu")),

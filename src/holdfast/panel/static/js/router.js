@@ -29,6 +29,12 @@ const ROUTES = [
   ["instances/*id", () => import("./pages/instance.js")],
   ["what-if", () => import("./pages/what-if.js")],
   ["maintenance", () => import("./pages/maintenance.js")],
+  ["drill", () => import("./pages/drill.js")],
+  ["tasks", () => import("./pages/tasks.js")],
+  ["alarms", () => import("./pages/alarms.js")],
+  ["audit", () => import("./pages/audit.js")],
+  ["users", () => import("./pages/users.js")],
+  ["settings", () => import("./pages/settings.js")],
 ];
 
 const ENTRIES = ROUTES.map(([pattern, load]) => ({ pattern, parts: pattern.split("/"), load, module: null }));
