@@ -32,7 +32,7 @@ class WallClocks:
         if not raw:
             return {}
         middle = median(raw.values())
-        return {node: round(offset - middle, 1) for node, offset in raw.items()}
+        return {node: round(offset - middle, 1) + 0.0 for node, offset in raw.items()}  # + 0.0: never -0
 
     def _changed(self, change: Change) -> None:
         """What is delivered with a fresh listing may be old: it is forgotten right after (`on_resync`)."""
