@@ -39,7 +39,7 @@ def _dry_run(request: Request) -> bool:
 
 async def _idempotency(request: Request, context: ApiContext, actor: Actor) -> Idempotency | None:
     key = request.headers.get(IDEMPOTENCY_KEY, "")
-    if request.method != "POST" or not key:
+    if not key:
         return None
     if context.cluster_secret is None:
         raise ConfigError("this process cannot lock the answers it keeps", "Ask a management node of the cluster.")

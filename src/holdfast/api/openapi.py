@@ -73,9 +73,10 @@ def _complete(operation: dict[str, Any], method: str, path: str, name: str) -> N
     parameters.append(
         _parameter("query", "dry_run", {"type": "boolean", "default": False}, "Check everything, change nothing.")
     )
-    if method == "post":
-        text = "The request may be repeated with the same key within a day: it is done once, and answered as the first time."
-        parameters.append(_parameter("header", "Idempotency-Key", {"type": "string", "maxLength": 255}, text))
+    text = (
+        "The request may be repeated with the same key within a day: it is done once, and answered as the first time."
+    )
+    parameters.append(_parameter("header", "Idempotency-Key", {"type": "string", "maxLength": 255}, text))
     if objects.keys_of(path):
         text = "Only if the object still has this ETag; `*`: only if it exists."
         parameters.append(_parameter("header", "If-Match", {"type": "string"}, text))
@@ -97,7 +98,7 @@ def _describe_answers(
         good["headers"] = {
             "ETag": {"schema": {"type": "string"}, "description": "Of the object's settings, for If-Match."}
         }
-    if schema == _reference(Outcome) and method == "post":
+    if schema == _reference(Outcome):
         text = "`true`: the request came before, and this is its first answer."
         good["headers"] = {"Idempotency-Replayed": {"schema": {"type": "string"}, "description": text}}
     bad = {"description": "A problem.", "content": {"application/problem+json": {"schema": problem}}}

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
+from holdfast.client import part
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)

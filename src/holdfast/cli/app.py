@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "backup": ("holdfast.cli.backup", "Backup gateways for restic: clusters, their nodes and users."),
     "dns": ("holdfast.cli.dns", "Names of gateways and services: zones, update targets, what is published."),
     "ha": ("holdfast.cli.ha", "High availability of the management plane; pause and resume."),
+    "task": ("holdfast.cli.task", "What was set going, how far it is, and how to break it off."),
     "drill": ("holdfast.cli.drill", "Find out before it is needed whether a failover would work."),
     "alarm": ("holdfast.cli.alarm", "Alarms: what is wrong now, acknowledge it, who is told."),
     "user": ("holdfast.cli.user", "Accounts of API and panel: roles, passwords, sessions."),

@@ -1,17 +1,16 @@
 """holdfast backup: gateways for restic and every tool that speaks its REST protocol."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from holdfast.cli import connection, output
 from holdfast.cli.backup_user import app as user
-from holdfast.cli.client import part
 from holdfast.cli.options import names, pairs
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
+from holdfast.client import part
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -73,21 +72,7 @@ def create_cluster(
         "certificate_key": _read(certificate_key),
     }
     answer = api.post("/backup/clusters", body)
-    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
-
-
-def serves(name: str) -> Callable[[dict[str, Any]], str]:
-    """For a ClusterStatus: every gateway runs and read its back-end."""
-
-    def missing(status: dict[str, Any]) -> str:
-        gateways = [one for one in status["instances"] if one["id"].startswith(f"backup/{name}/")]
-        left = [one for one in gateways if not one["healthy"]]
-        if not left:
-            return "" if gateways else f"the gateways of {name} to appear"
-        first = left[0]
-        return f"{len(left)} gateways, {first['id']}: {first['waiting'] or first['detail'] or first['state']}"
-
-    return missing
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def _credentials(file: str) -> dict[str, str]:
@@ -203,11 +188,7 @@ def delete(
     api = connection.api()
     answer = api.delete(f"/backup/clusters/{part(name)}", yes=str(yes).lower())
 
-    def missing(status: dict[str, Any]) -> str:
-        left = [one["id"] for one in status["instances"] if one["id"].startswith(f"backup/{name}/")]
-        return f"{', '.join(left)} to be gone" if left else ""
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("client-config")
@@ -250,7 +231,7 @@ def node_add(
     api = connection.api()
     body = {"nodes": names(nodes), "addresses": names(addresses)}
     answer = api.post(f"/backup/clusters/{part(name)}/nodes", body)
-    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @node.command("release")
@@ -265,8 +246,4 @@ def node_release(
     api = connection.api()
     answer = api.delete(f"/backup/clusters/{part(name)}/nodes/{part(node)}")
 
-    def missing(status: dict[str, Any]) -> str:
-        found = find(status["instances"], f"backup/{name}/gw-{node}")
-        return f"{found['id']} to be gone ({found['state']})" if found else ""
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)

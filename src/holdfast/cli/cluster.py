@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import cluster_backup, connection, output
-from holdfast.cli.client import Api
 from holdfast.cli.options import names, pairs
 from holdfast.cli.output import Json
 from holdfast.cli.top import read_password
 from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, wait_for
+from holdfast.client import Api
 from holdfast.core.model import NetworkSpec, Role
 from holdfast.errors import InvalidInput
 

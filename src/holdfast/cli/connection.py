@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.cli.client import Api
+from holdfast.client import Api
 from holdfast.errors import ConfigError, HoldfastError
 
 SOCKET = Path("/run/holdfast/api.sock")

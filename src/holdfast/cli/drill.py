@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, options, output, wait
-from holdfast.cli.client import Api, part
 from holdfast.cli.output import Json
 from holdfast.cli.wait import Timeout, Wait
+from holdfast.client import Api, part
 from holdfast.errors import HoldfastError
 
 app = typer.Typer(invoke_without_command=True)

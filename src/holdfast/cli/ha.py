@@ -5,15 +5,12 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import Api
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, ApiEnded, Timeout, Wait, complete, wait_for
+from holdfast.cli.wait import TIMEOUT_S, ApiEnded, Timeout, Wait, complete, follow
+from holdfast.client import Api
 
 app = typer.Typer(no_args_is_help=True)
-
-LIVING = ("up", "maintenance", "quarantined")
-"""States of nodes that beat and that nobody misses."""
 
 Nodes = Annotated[list[str], typer.Option("--nodes", help="Three or five management nodes: a,b,c.", metavar="NODES")]
 VirtualIp = Annotated[str, typer.Option("--virtual-ip", help="The panel's own address.", metavar="IP")]
@@ -101,7 +98,7 @@ def pause(
     """Fence, claim, place and move nothing, for work on network, store or power. Waits until every node goes along."""
     api = connection.api()
     answer = api.post("/ha/pause", {"mode": mode, "reason": reason})
-    complete(api, answer, _not_paused, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -109,17 +106,7 @@ def resume(wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = Fals
     """End the pause."""
     api = connection.api()
     answer = api.delete("/ha/pause")
-    complete(api, answer, _still_paused, wait=wait, timeout=timeout, as_json=as_json)
-
-
-def _not_paused(status: dict[str, Any]) -> str:
-    late = [node["id"] for node in status["nodes"] if node["state"] in LIVING and not node["paused"]]
-    return f"{', '.join(late)} to acknowledge the pause" if late else ""
-
-
-def _still_paused(status: dict[str, Any]) -> str:
-    late = [node["id"] for node in status["nodes"] if node["state"] in LIVING and node["paused"]]
-    return f"{', '.join(late)} to go on" if late else ""
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def _finish(api: Api, answer: dict[str, Any], wait: bool, timeout: float, as_json: bool) -> None:
@@ -127,22 +114,9 @@ def _finish(api: Api, answer: dict[str, Any], wait: bool, timeout: float, as_jso
     farewell = ""
     if wait:
         try:
-            wait_for(api, "/ha", _missing, timeout=timeout, revision=answer["revision"])
+            follow(api, answer, timeout=timeout)
         except ApiEnded as ended:
             farewell = str(ended)
     output.outcome(answer, as_json=as_json)
     if farewell:
         output.warn(farewell[:1].upper() + farewell[1:])
-
-
-def _missing(ha: dict[str, Any]) -> str:
-    if not ha["settled"]:
-        voters = {member["node"] for member in ha["members"] if member["state"] == "voter"}
-        learning = [f"{m['node']} ({m['state']})" for m in ha["members"] if m["state"] != "voter"]
-        absent = [node for node in ha["nodes"] if node not in {m["node"] for m in ha["members"]}]
-        extra = sorted(voters - set(ha["nodes"]))
-        return "the store's members: " + ", ".join([*learning, *absent, *(f"{node} to leave" for node in extra)])
-    panel = ha["panel"]
-    if ha["enabled"] and not (panel and panel["state"] == "running" and panel["healthy"]):
-        return f"the panel at {ha['virtual_ip']} ({panel['state'] if panel else 'not there'})"
-    return ""

@@ -1,16 +1,16 @@
 """holdfast iscsi: volumes for iSCSI clients, over several paths."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from holdfast.cli import connection, iscsi_group, output
-from holdfast.cli.client import ApiRefused, part
 from holdfast.cli.iscsi_group import Group
 from holdfast.cli.options import size
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, instance_runs, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, follow
+from holdfast.client import ApiRefused, part
 from holdfast.errors import Conflict
 from holdfast.services.iscsi.client_config import iscsid_conf
 
@@ -48,10 +48,7 @@ def attach(
     """Serve a volume by a target group, and wait until it can be read through its active path."""
     api = connection.api()
     answer = api.post(f"/iscsi/volumes/{part(name)}/attach", {"group": group, "lun": lun})
-    stopped = wait and not api.get(f"/iscsi/target-groups/{part(group)}")["group"]["started"]
-    if wait and not stopped:
-        wait_for(api, "/status", instance_runs(f"iscsi/{name}"), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @volume.command()
@@ -67,13 +64,8 @@ def detach(
     """Serve a volume no more. Its data stay; its LUN is free when it is gone from all nodes."""
     api = connection.api()
     answer = api.post(f"/iscsi/volumes/{part(name)}/detach" + ("?force=true" if force else ""))
-
-    def missing(status: dict[str, Any]) -> str:
-        found = find(status["instances"], f"iscsi/{name}")
-        return f"{name} to be detached ({found['state']})" if found else ""
-
     if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+        follow(api, answer, timeout=timeout)
         answer = {**answer, "text": f"volume {name} is detached; its data stay"}
     output.outcome(answer, as_json=as_json)
 

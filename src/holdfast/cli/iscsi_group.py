@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find, instance_runs, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
+from holdfast.client import part
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -94,10 +94,7 @@ def start(
     """Serve a group that was stopped, with its volumes."""
     api = connection.api()
     answer = api.post(f"/iscsi/target-groups/{part(name)}/start")
-    units = api.get(f"/iscsi/target-groups/{part(name)}")["units"] if wait else ()
-    for unit in units:
-        wait_for(api, "/status", instance_runs(f"iscsi/{unit['volume']}"), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -105,13 +102,8 @@ def stop(name: Group, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: 
     """Stop serving a group: its clients' I/O waits until it is started again. Its volumes stay attached."""
     api = connection.api()
     answer = api.post(f"/iscsi/target-groups/{part(name)}/stop")
-    ids = [f"iscsi/{unit['volume']}" for unit in api.get(f"/iscsi/target-groups/{part(name)}")["units"]]
 
-    def missing(status: dict[str, Any]) -> str:
-        states = {i: found["state"] for i in ids if (found := find(status["instances"], i)) is not None}
-        return ", ".join(f"{i} to stop ({state})" for i, state in states.items() if state != "stopped")
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("list")

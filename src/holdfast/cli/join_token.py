@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.output import Json
+from holdfast.client import part
 from holdfast.errors import InvalidInput
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

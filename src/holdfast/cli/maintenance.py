@@ -1,15 +1,14 @@
 """holdfast node maintenance: free a node, work on it, and give it back."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.output import Json
 from holdfast.cli.planning import HOW
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, follow
+from holdfast.client import part
 
 app = typer.Typer(no_args_is_help=True, help="Free a node of its instances, work on it, and give it back.")
 
@@ -37,7 +36,7 @@ def enter(
     for text in answer["warnings"]:  # before the wait: what cannot leave is to be known at once
         output.warn(text)
     if wait:
-        wait_for(api, "/status", _still_on(node), timeout=timeout, revision=answer["revision"])
+        follow(api, answer, timeout=timeout)
     output.outcome(answer if as_json else {**answer, "warnings": []}, as_json=as_json)
 
 
@@ -85,10 +84,7 @@ def _end(node: str, bring_back: bool | None, *, wait: bool, timeout: float, as_j
     api = connection.api()
     query = {} if bring_back is None else {"bring_back": str(bring_back).lower()}
     answer = api.delete(f"/nodes/{part(node)}/maintenance", **query)
-    if wait:
-        instances = answer["data"].get("instances", [])
-        wait_for(api, "/status", _not_back(node, instances), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -136,19 +132,3 @@ def _remaining(picture: dict[str, Any], node: str) -> list[dict[str, Any]]:
 def _on(picture: dict[str, Any], node: str) -> dict[str, str]:
     """Instance → why it is still there, of those that are to leave."""
     return {instance["id"]: instance["waiting"] or instance["state"] for instance in _remaining(picture, node)}
-
-
-def _still_on(node: str) -> Callable[[Any], str]:
-    def missing(picture: Any) -> str:
-        return ", ".join(f"{name} to leave {node} ({why})" for name, why in sorted(_on(picture, node).items()))
-
-    return missing
-
-
-def _not_back(node: str, instances: list[str]) -> Callable[[Any], str]:
-    def missing(picture: Any) -> str:
-        found = [instance for name in instances if (instance := find(picture["instances"], name)) is not None]
-        away = [f"{i['id']} to return to {node} ({i['waiting'] or i['state']})" for i in found if i["node"] != node]
-        return ", ".join(away)
-
-    return missing

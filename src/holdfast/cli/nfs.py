@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find, instance_runs
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
+from holdfast.client import part
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -44,7 +44,7 @@ def create(
     """Create a volume and wait until it answers at its address."""
     api = connection.api()
     answer = api.post("/nfs/volumes", {"name": name, "size": size, "address": address, "access": access})
-    complete(api, answer, instance_runs(f"nfs/{name}"), wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("list")
@@ -113,11 +113,7 @@ def delete(
     api = connection.api()
     answer = api.delete(f"/nfs/volumes/{part(name)}", force=str(force).lower())
 
-    def missing(status: dict[str, list[dict[str, object]]]) -> str:
-        instance = find(status["instances"], f"nfs/{name}")
-        return f"{name} to be gone ({instance['state']})" if instance else ""
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()

@@ -10,10 +10,10 @@ from typing import Annotated, BinaryIO
 import typer
 
 from holdfast.cli import connection, join_token, maintenance, output
-from holdfast.cli.client import ApiRefused, part
 from holdfast.cli.options import device, names, pairs, slots
 from holdfast.cli.output import Json
 from holdfast.cli.top import node_table
+from holdfast.client import ApiRefused, part
 from holdfast.errors import Conflict, HoldfastError, InvalidInput
 
 app = typer.Typer(no_args_is_help=True)

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import Api, part, parts
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, find, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, follow
+from holdfast.client import part, parts
 
 HOW = {"live": "live", "restart": "stopped and started", "rest": "stopped, gets another home"}
 
@@ -94,22 +94,8 @@ def rebalance(
     if not as_json:
         show_moves(moves)
     if wait:
-        wait_for_moves(api, moves, timeout=timeout, revision=answer["revision"])
+        follow(api, answer, timeout=timeout)
     output.outcome(answer, as_json=as_json)
-
-
-def wait_for_moves(api: Api, moves: list[dict[str, Any]], *, timeout: float, revision: int) -> None:
-    """Until none of them is under way any more."""
-
-    def missing(picture: Any) -> str:
-        found = [find(picture["instances"], move["instance"]) for move in moves]
-        under_way = [one for one in found if one is not None and one["moving_to"]]
-        return ", ".join(
-            f"{one['id']} to reach {one['moving_to']} ({one['waiting'] or one['state']})" for one in under_way
-        )
-
-    if moves:
-        wait_for(api, "/status", missing, timeout=timeout, revision=revision)
 
 
 def show_moves(moves: list[dict[str, Any]]) -> None:

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.options import names
 from holdfast.cli.output import Json
-from holdfast.cli.planning import show_moves, wait_for_moves
+from holdfast.cli.planning import show_moves
 from holdfast.cli.s3_user import app as user
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, follow, wait_for
+from holdfast.client import part
 
 app = typer.Typer(no_args_is_help=True)
 node = typer.Typer(no_args_is_help=True)
@@ -65,7 +65,7 @@ def create_cluster(
         "force": force,
     }
     answer = api.post("/s3/clusters", body)
-    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 def serves(name: str) -> Callable[[dict[str, Any]], str]:
@@ -195,12 +195,7 @@ def delete(
     """Stop an S3 cluster for ever and forget it with its users. Its files stay; the answer says where."""
     api = connection.api()
     answer = api.delete(f"/s3/clusters/{part(name)}", yes=str(yes).lower())
-
-    def missing(status: dict[str, Any]) -> str:
-        left = _parts(status, name)
-        return f"{len(left)} parts to be gone, e.g. {left[0]['id']} ({left[0]['state']})" if left else ""
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -219,7 +214,7 @@ def rebalance(
     if not as_json:
         show_moves(moves)
     if wait:
-        wait_for_moves(api, moves, timeout=timeout, revision=answer["revision"])
+        follow(api, answer, timeout=timeout)
     output.outcome(answer, as_json=as_json)
 
 
@@ -250,7 +245,7 @@ def node_add(
         "force": force,
     }
     answer = api.post(f"/s3/clusters/{part(name)}/nodes", body)
-    complete(api, answer, serves(name), wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @node.command("release")
@@ -270,4 +265,6 @@ def node_release(
         there = [one["id"] for one in _parts(status, name) if one["node"] == node or one["id"].endswith(f"/gw-{node}")]
         return f"{', '.join(there)} to leave {node}" if there else serves(name)(status)
 
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    if wait:  # its servers are moved by the manager, as room comes free
+        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)

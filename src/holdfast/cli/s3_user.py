@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.output import Json
+from holdfast.client import part
 
 app = typer.Typer(no_args_is_help=True)
 

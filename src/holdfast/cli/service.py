@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import Api, part, parts
 from holdfast.cli.output import Json
 from holdfast.cli.top import instance_table
-from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, find, instance_runs, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
+from holdfast.client import Api, part, parts
 from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
@@ -62,22 +62,16 @@ def start(
     as_json: Json = False,
 ) -> None:
     """Start a service that was stopped."""
-    api, answer, ids = _set(service, "start?force=true" if force else "start")
-    for instance_id in ids if wait else ():
-        wait_for(api, "/status", instance_runs(instance_id), timeout=timeout, revision=answer["revision"])
-    output.outcome(answer, as_json=as_json)
+    api, answer = _set(service, "start?force=true" if force else "start")
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
 def stop(service: Service, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Json = False) -> None:
     """Stop a service and keep its data."""
-    api, answer, ids = _set(service, "stop")
+    api, answer = _set(service, "stop")
 
-    def missing(status: dict[str, Any]) -> str:
-        states = {i: found["state"] for i in ids if (found := find(status["instances"], i)) is not None}
-        return ", ".join(f"{i} to stop ({state})" for i, state in states.items() if state != "stopped")
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -91,15 +85,8 @@ def move(
     """Move an instance gracefully to another node."""
     api = connection.api()
     answer = api.post(f"/instances/{parts(instance)}/move", {"node": to})
-    origin = answer["data"].get("from", "")
 
-    def missing(status: dict[str, Any]) -> str:
-        found = find(status["instances"], instance)
-        if found is not None and (found["moving_to"] or found["node"] == origin):
-            return f"{instance} to leave {origin or 'its node'}" + (f": {found['waiting']}" if found["waiting"] else "")
-        return instance_runs(instance)(status)
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("set-state")
@@ -131,12 +118,10 @@ def unlock(instance: Instance, as_json: Json = False) -> None:
     output.outcome(connection.api().delete(f"/instances/{parts(instance)}/lock"), as_json=as_json)
 
 
-def _set(service: str, verb: str) -> tuple[Api, dict[str, Any], list[str]]:
+def _set(service: str, verb: str) -> tuple[Api, dict[str, Any]]:
     kind, name = _split(service)
     api = connection.api()
-    path = f"/services/{part(kind)}/{part(name)}"
-    answer = api.post(f"{path}/{verb}")
-    return api, answer, list(api.get(path)["service"]["instances"])
+    return api, api.post(f"/services/{part(kind)}/{part(name)}/{verb}")
 
 
 def _split(service: str) -> tuple[str, str]:

@@ -7,8 +7,8 @@ import typer
 
 from holdfast import __version__
 from holdfast.cli import connection, output
-from holdfast.cli.client import Api, part
 from holdfast.cli.output import Json
+from holdfast.client import Api, part
 from holdfast.errors import InvalidInput
 
 PasswordFile = Annotated[

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import part
 from holdfast.cli.output import Json
 from holdfast.cli.top import PasswordFile, read_password
+from holdfast.client import part
 
 app = typer.Typer(no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the account.")]

@@ -1,17 +1,19 @@
 """holdfast vm: virtual machines."""
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.client import Api, part
 from holdfast.cli.options import memory_mib, names, size
 from holdfast.cli.output import Json
-from holdfast.cli.wait import POLL_S, TIMEOUT_S, Timeout, Wait, complete, find, instance_runs, show_progress, wait_for
+from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, follow
+from holdfast.client import part
 from holdfast.errors import InvalidInput
+
+COPYING_S = 24 * 3600.0
+"""Give up waiting for copies after this time."""
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -85,10 +87,8 @@ def create(
     }
     api = connection.api()
     answer = api.post("/vms", body)
-    if "creating" in answer:
-        answer = _follow(api, name)
-    _created(api, answer, name, start and wait, timeout)
-    output.outcome(answer, as_json=as_json)
+    # Copies take as long as they take; who does not wait for the machine waits for them all the same.
+    complete(api, answer, wait=wait or copy, timeout=COPYING_S if copy else timeout, as_json=as_json)
 
 
 @app.command("import")
@@ -122,8 +122,7 @@ def import_(
     }
     api = connection.api()
     answer = api.post("/vms/import", body)
-    _created(api, answer, str(answer["data"]["instance"]).removeprefix("vm/"), start and wait, timeout)
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("list")
@@ -207,8 +206,7 @@ def start(
     """Start a machine."""
     api = connection.api()
     answer = api.post(f"/services/vm/{part(name)}/start" + ("?force=true" if force else ""))
-    _created(api, answer, name, wait, timeout)
-    output.outcome(answer, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -217,11 +215,7 @@ def stop(name: Vm, wait: Wait = True, timeout: Timeout = TIMEOUT_S, as_json: Jso
     api = connection.api()
     answer = api.post(f"/services/vm/{part(name)}/stop")
 
-    def missing(status: dict[str, Any]) -> str:
-        found = find(status["instances"], f"vm/{name}")
-        return f"{name} to stop ({found['state']})" if found and found["state"] != "stopped" else ""
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -236,15 +230,8 @@ def migrate(
     """Move a machine to another node while it runs."""
     api = connection.api()
     answer = api.post(f"/instances/vm/{part(name)}/move", {"node": to, "live": live})
-    origin = answer["data"].get("from", "")
 
-    def missing(status: dict[str, Any]) -> str:
-        found = find(status["instances"], f"vm/{name}")
-        if found is not None and (found["moving_to"] or found["node"] == origin):
-            return f"{name} to leave {origin or 'its node'}" + (f": {found['waiting']}" if found["waiting"] else "")
-        return instance_runs(f"vm/{name}")(status)
-
-    complete(api, answer, missing, wait=wait, timeout=timeout, as_json=as_json)
+    complete(api, answer, wait=wait, timeout=timeout, as_json=as_json)
 
 
 @app.command("set")
@@ -293,13 +280,8 @@ def delete(
         raise InvalidInput("disks are deleted when the machine is gone", "Leave --no-wait out.")
     api = connection.api()
     answer = api.delete(f"/vms/{part(name)}", force=str(force).lower())
-
-    def missing(status: dict[str, Any]) -> str:
-        found = find(status["instances"], f"vm/{name}")
-        return f"{name} to be gone ({found['state']})" if found else ""
-
     if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+        follow(api, answer, timeout=timeout)
     paths = answer["data"]["disks"]
     if delete_disks and paths:
         answer = api.post("/vms/disks/delete", {"paths": paths})
@@ -351,21 +333,3 @@ def _policies(
         "on_storage_loss": on_storage_loss,
         "storage_loss_s": storage_loss_s,
     }
-
-
-def _follow(api: Api, name: str) -> dict[str, Any]:
-    """Wait for the copies, showing how far they are, however long they take."""
-    shown = ""
-    while True:
-        found: dict[str, Any] = api.get(f"/vms/{part(name)}/creation")
-        if found["outcome"] is not None:
-            show_progress("", shown)
-            outcome: dict[str, Any] = found["outcome"]
-            return outcome
-        shown = show_progress(f"the copy of its disks: {found['percent']:.0f} %", shown)
-        time.sleep(POLL_S)
-
-
-def _created(api: Api, answer: dict[str, Any], name: str, wait: bool, timeout: float) -> None:
-    if wait:
-        wait_for(api, "/status", instance_runs(f"vm/{name}"), timeout=timeout, revision=answer["revision"])

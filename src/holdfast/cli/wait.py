@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import output
-from holdfast.cli.client import Api, ApiRefused, ApiUnreachable
+from holdfast.client import Api, ApiRefused, ApiUnreachable, part
 from holdfast.clock import SystemClock
 from holdfast.errors import HoldfastError
 
@@ -32,24 +32,46 @@ class KeepsFailing(HoldfastError):
     """What is being waited for was tried and failed, again and again."""
 
 
+class TaskFailed(HoldfastError):
+    """What is being waited for will not come true."""
+
+
 class StillWaiting(HoldfastError):
     """The change is committed but was not complete in time."""
 
 
-def complete(
-    api: Api,
-    answer: dict[str, Any],
-    missing: Callable[[dict[str, Any]], str],
-    *,
-    wait: bool,
-    timeout: float,
-    as_json: bool,
-) -> None:
-    """The end of a command that has changed something: wait until nothing of it is missing in the cluster's status, if
-    that is wanted, and say what was done. Raises as `wait_for`."""
+def complete(api: Api, answer: dict[str, Any], *, wait: bool, timeout: float, as_json: bool) -> None:
+    """The end of a command that has changed something: follow its task, if that is wanted, and say what was done. Raises as
+    `follow`."""
     if wait:
-        wait_for(api, "/status", missing, timeout=timeout, revision=answer["revision"])
+        answer = follow(api, answer, timeout=timeout)
     output.outcome(answer, as_json=as_json)
+
+
+def follow(api: Api, answer: dict[str, Any], *, timeout: float) -> dict[str, Any]:
+    """Until the task of an answer is done; at once where there is none. The answer with the task's last word. Raises
+    TaskFailed, KeepsFailing, and as `wait_for`."""
+    failing_since = 0.0
+
+    def missing(task: Any) -> str:
+        nonlocal failing_since
+        if task["state"] == "done":
+            return ""
+        if task["state"] != "running":
+            raise TaskFailed(f"it is {task['state']}: {task['detail']}", f"See `holdfast task show {task['id']}`.")
+        failing_since = (failing_since or _CLOCK.now()) if task["failing"] else 0.0
+        if failing_since and _CLOCK.now() - failing_since > FAILING_S:
+            failing = next(step for step in task["steps"] if step["failing"])
+            raise KeepsFailing(
+                f"{failing['subject']} fails to start: {failing['detail'].rstrip('.')}",
+                f"It is tried again by itself; follow it with `holdfast task show {task['id']}`.",
+            )
+        return str(task["detail"] or task["text"])
+
+    if not answer["task"]:
+        return answer
+    path = f"/tasks/{part(answer['task'])}"
+    return {**answer, "text": wait_for(api, path, missing, timeout=timeout, revision=answer["revision"])["text"]}
 
 
 def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: float, revision: int = 0) -> Any:
@@ -102,32 +124,6 @@ def show_progress(text: str, shown: str) -> str:
     elif text:
         print(f"Waiting for {text} …", file=sys.stderr)
     return text
-
-
-def instance_runs(instance_id: str) -> Callable[[Any], str]:
-    """For a ClusterStatus: the instance runs and answered a check through its address. Raises KeepsFailing."""
-    failing_since = 0.0
-
-    def missing(status: Any) -> str:
-        nonlocal failing_since
-        found = find(status["instances"], instance_id)
-        if found is None:
-            return f"{instance_id} to appear"
-        if found["state"] == "running" and found["healthy"]:
-            return ""
-        why = found["waiting"] or found["detail"]
-        if found["state"] == "failed":
-            failing_since = failing_since or _CLOCK.now()
-            if _CLOCK.now() - failing_since > FAILING_S:
-                raise KeepsFailing(
-                    f"{instance_id} fails to start on {found['node']}: {why.rstrip('.')}",
-                    f"It is tried again by itself; follow it with `holdfast service show {instance_id}`.",
-                )
-        where = f" on {found['node']}" if found["node"] else ""
-        state = "running, not yet answering" if found["state"] == "running" else found["state"]
-        return f"{instance_id} ({state}{where}{': ' + why if why else ''})"
-
-    return missing
 
 
 def find(items: list[dict[str, Any]], item_id: str) -> dict[str, Any] | None:

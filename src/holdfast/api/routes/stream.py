@@ -21,7 +21,7 @@ COALESCE_MOST_S = 0.5
 """With many readers at most one in COALESCE_EACH_S for each of them, but one in COALESCE_MOST_S: sending the same to all of
 them takes processor time that a failover needs."""
 HEARTBEAT_S = 0.7
-"""Less than the silence after which the panel's page asks /healthz whether anybody is there: saying so unasked costs less."""
+"""Less than the silence after which the panel's page asks /healthz whether anybody is there: that would cost more."""
 ALLOWED_S = 5.0
 """A session that has ended gets no more after this time."""
 CATCH_UP_S = 5.0

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from holdfast.api.http import actor_of, answer, context_of, done
+from holdfast.api.http import CATCH_UP_S, actor_of, answer, context_of, done
 from holdfast.api.operations import tasks
 from holdfast.api.operations.draft import Actor
 from holdfast.api.paging import Cursor, Limit, Page, page
@@ -31,11 +31,13 @@ async def list_tasks(
 async def show_task(request: Request, caller: Caller, task_id: str) -> Response:
     """One task with its steps; `last` is the newest."""
     cache = context_of(request).cache
+    if task_id.isdecimal() and len(task_id) < 20:
+        await cache.wait_revision(int(task_id) + 1, CATCH_UP_S)  # it may have been begun at another node a moment ago
     return answer(tasks.show(cache.source, cache.status, task_id))
 
 
 @router.post("/{task_id}/cancel")
 async def cancel_task(request: Request, caller: Caller, task_id: str) -> Response:
-    """Withdraw a move that has not begun, end a maintenance, break a copy off. Others are undone by their own command."""
+    """Withdraw a move that has not begun, end a maintenance, break a copy off. Others are undone by what undoes them."""
     context = context_of(request)
     return await done(context, await tasks.cancel(context.store, caller, task_id))
