@@ -134,7 +134,7 @@ async def populated(root: Path) -> AsyncIterator[tuple[Panel, dict[str, str]]]:
         "backends": FakeBackends(),
         "log_dir": root,
     }
-    async with panel(**parts, log_dir=root) as world:
+    async with panel(**parts) as world:
         made = await fill(world, root)
         session = await world.token("ada")
         yield (
