@@ -148,15 +148,19 @@ def fuzz(who: str, root: Path, *, examples: int, seed: int) -> int:
     made: list[Fuzzer] = []
 
     async def world() -> None:
-        async with populated(root) as (panel, _):
-            made.append(Fuzzer(panel, who, asyncio.get_running_loop()))
+        try:
+            async with populated(root) as (panel, _):
+                made.append(Fuzzer(panel, who, asyncio.get_running_loop()))
+                started.set()
+                await stop.wait()
+        finally:
             started.set()
-            await stop.wait()
 
     thread = threading.Thread(target=asyncio.run, args=(world(),))
     thread.start()
     try:
         assert started.wait(120)
+        assert made, "the world did not come up"
         _ask_all(made[0], examples, seed)
         return made[0].asked
     finally:

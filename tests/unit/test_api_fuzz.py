@@ -13,6 +13,7 @@ EXAMPLES = 3
 """Requests per operation and role."""
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("who", WHO)
 def test_no_fault_no_surprise_no_escape(who: str, tmp_path: Path) -> None:
     asked = fuzz(who, tmp_path, examples=EXAMPLES, seed=1)
@@ -20,6 +21,7 @@ def test_no_fault_no_surprise_no_escape(who: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(2, 5))
 @pytest.mark.parametrize("who", WHO)
 def test_the_same_at_length(who: str, seed: int, tmp_path: Path) -> None:
