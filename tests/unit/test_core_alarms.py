@@ -212,7 +212,7 @@ def test_what_swings_around_a_limit_keeps_its_alarm() -> None:
 
 def test_reports() -> None:
     reports = {
-        "n1": NodeReport("s", WALL, "2026-06-20T00:00:00Z", "2036-01-01T00:00:00Z", {"10.0.0.9": "02:00:00:00:00:09"}),
+        "n1": NodeReport("s", WALL, "2026-06-19T00:00:00Z", "2036-01-01T00:00:00Z", {"10.0.0.9": "02:00:00:00:00:09"}),
         "n2": NodeReport("s", WALL, "2026-06-03T00:00:00Z", "2036-01-01T00:00:00Z"),
         "gone": NodeReport("s", WALL, "2026-06-03T00:00:00Z"),
     }
@@ -223,7 +223,7 @@ def test_reports() -> None:
         "address-conflict:10.0.0.9": Severity.ERROR,
         "clock-skew:n1": Severity.WARNING,
     }
-    soon = {"n1": replace(reports["n1"], certificate_ends="", authority_ends="2026-06-10T00:00:00Z", conflicts={})}
+    soon = {"n1": replace(reports["n1"], certificate_ends="", authority_ends="2026-08-10T00:00:00Z", conflicts={})}
     assert found(view(node("n1")), replace(KNOWN, reports=soon)) == {"certificate-expires:cluster": Severity.WARNING}
 
 

@@ -14,9 +14,12 @@ SLOW_S = 0.25
 SPACE = 0.8
 """Share of its quota from which on a member is nearly full; SPACE_CLEAR ends the alarm."""
 SPACE_CLEAR = 0.7
-CERTIFICATE_S = 30 * 86400.0
-"""A certificate that ends within this time is to be renewed; within CERTIFICATE_URGENT_S at once."""
-CERTIFICATE_URGENT_S = 7 * 86400.0
+DAY_S = 86400.0
+CERTIFICATE_S, CERTIFICATE_URGENT_S = 20 * DAY_S, 7 * DAY_S
+"""Nodes renew their certificates by themselves when a third of their time is left (bootstrap/certificates.py). One that ends
+within this time was not renewed: a warning, then an error."""
+AUTHORITY_S, AUTHORITY_URGENT_S = 90 * DAY_S, 30 * DAY_S
+"""The authority is replaced by an operator."""
 SKEW_S = 2.0
 """Distance of a wall clock from the median of all; half of it ends the alarm."""
 PAUSED_S = 3600.0
@@ -204,7 +207,15 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
     for name, report in facts.reports.items():
         if name not in view.nodes:
             continue
-        yield from _certificate(facts.wall, name, report.certificate_ends, f"the certificate of {name}")
+        left_s = _left_s(facts.wall, report.certificate_ends)
+        if left_s is not None and left_s < CERTIFICATE_S:
+            yield Condition(
+                AlarmKind.CERTIFICATE_EXPIRES,
+                name,
+                Severity.ERROR if left_s < CERTIFICATE_URGENT_S else Severity.WARNING,
+                f"the certificate of {name} ends on {report.certificate_ends[:10]} and was not renewed",
+                "Look at the log of its agent: it renews it by itself. Without it the node cannot reach the store.",
+            )
         for address, who in report.conflicts.items():
             yield Condition(
                 AlarmKind.ADDRESS_CONFLICT,
@@ -214,7 +225,15 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
                 "Find that machine by its hardware address and take the address from it, or give the service another one.",
             )
     authority = min((one.authority_ends for one in facts.reports.values() if one.authority_ends), default="")
-    yield from _certificate(facts.wall, CLUSTER, authority, "the certificate of the cluster's authority")
+    left_s = _left_s(facts.wall, authority)
+    if left_s is not None and left_s < AUTHORITY_S:
+        yield Condition(
+            AlarmKind.CERTIFICATE_EXPIRES,
+            CLUSTER,
+            Severity.ERROR if left_s < AUTHORITY_URGENT_S else Severity.WARNING,
+            f"the certificate of the cluster's authority ends on {authority[:10]}",
+            "Replace it before: docs/security.md says how. Without it no node can reach the store.",
+        )
     for name, offset in facts.offsets_s.items():
         limit = SKEW_S / 2 if alarm_id(AlarmKind.CLOCK_SKEW, name) in open_ids else SKEW_S
         if name in view.nodes and abs(offset) > limit:
@@ -227,16 +246,9 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
             )
 
 
-def _certificate(wall: str, subject: str, ends: str, what: str) -> Iterator[Condition]:
-    if not ends or not wall:
-        return
-    left_s = (datetime.fromisoformat(ends) - datetime.fromisoformat(wall)).total_seconds()
-    if left_s > CERTIFICATE_S:
-        return
-    severity = Severity.ERROR if left_s < CERTIFICATE_URGENT_S else Severity.WARNING
-    word = "has ended on" if left_s <= 0 else "ends on"
-    advice = "Renew it before: docs/security.md says how. Without it the node cannot reach the store."
-    yield Condition(AlarmKind.CERTIFICATE_EXPIRES, subject, severity, f"{what} {word} {ends[:10]}", advice)
+def _left_s(wall: str, ends: str) -> float | None:
+    """None: unknown."""
+    return _seconds(wall, ends) if wall and ends else None
 
 
 # --- instances --------------------------------------------------------------------------------------------------------
