@@ -232,7 +232,7 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
             CLUSTER,
             Severity.ERROR if left_s < AUTHORITY_URGENT_S else Severity.WARNING,
             f"the certificate of the cluster's authority ends on {authority[:10]}",
-            "Replace it before: docs/security.md says how. Without it no node can reach the store.",
+            "Replace it before: `holdfast cluster rotate-authority`. Without it no node can reach the store.",
         )
     for name, offset in facts.offsets_s.items():
         limit = SKEW_S / 2 if alarm_id(AlarmKind.CLOCK_SKEW, name) in open_ids else SKEW_S
