@@ -91,12 +91,19 @@ class Fuzzer:
         return False
 
     async def send(self, method: str, url: str, **request: Any) -> tuple[httpx.Response, bool]:
-        """The answer, and whether anything changed that is more than a trace."""
+        """The answer, and whether anything changed that is more than a trace. Raises AssertionError if nobody wrote down who
+        changed it."""
         await self._ready()
-        before = await self._state()
+        before, records = await self._state(), await self._audited()
         async with self._world.client(token=self._token, address="192.0.2.9") as client:
             answer = await client.request(method, url, timeout=60, **request)
-        return answer, await self._state() != before
+        changed = await self._state() != before
+        written = await self._audited() > records
+        assert written or not changed or url.endswith("/login"), f"not in the audit: {method} {url} {answer.text[:300]}"
+        return answer, changed
+
+    async def _audited(self) -> int:
+        return len((await self._world.context.store.list(keys.AUDIT)).entries)
 
     async def _state(self) -> dict[str, bytes]:
         return {

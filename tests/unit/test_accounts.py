@@ -255,6 +255,15 @@ async def test_a_crowd_of_strangers_cannot_lock_an_administrator_out_everywhere(
     assert (await world.login("ada", address=cafe)).status_code == 200
 
 
+async def test_what_is_locked_out_does_not_tell_which_accounts_exist(world: Panel) -> None:
+    answers = []
+    for name in ("vera", "nobody"):
+        await fail_quickly(world, name, f"198.51.100.{len(name)}", LOCK_AFTER["pair"])
+        answers.append(await world.login(name, address=f"198.51.100.{len(name)}"))
+    assert [answer.status_code for answer in answers] == [429, 429]
+    assert answers[0].text == answers[1].text
+
+
 async def test_an_account_of_ones_own_does_not_buy_more_guesses(world: Panel) -> None:
     statuses = []
     for _ in range(12):
@@ -304,6 +313,8 @@ async def test_other_sites_cannot_act_with_a_cookie(world: Panel) -> None:
 
     for headers in (
         {"x_holdfast_request": ""},
+        {"x_holdfast_request": "", "authorization": "Bearer "},
+        {"origin": "https://evil.example", "authorization": "Bearer"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "https://panel:8444"},

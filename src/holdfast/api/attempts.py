@@ -129,13 +129,16 @@ class Attempts:
         return len(self._people.failures) < STORED or key.removeprefix(keys.LOGIN_FAILURES) in self._people.failures
 
     def _keys(self, name: str, source: str) -> dict[str, str]:
-        """`pair`, `address` and `account` → key. A familiar network's slips do not count against the whole account, and
-        what is no account has no count: people type passwords into the field for the name."""
-        found = {"address": keys.login_failures("address", _hash(source))}
-        if name in self._people.users:
-            found["pair"] = keys.login_failures("pair", _hash(f"{name} {source}"))
-            if not self._familiar(name, source):
-                found["account"] = keys.login_failures("account", _hash(name))
+        """`pair`, `address` and `account` → key. A familiar network's slips do not count against the whole account. Names
+        that are no account are counted alike, so that nobody learns which exist; so little of their hash is kept that it
+        tells nothing about a password that was typed into the field for the name."""
+        who, where = _hash(name)[:5], _hash(source)
+        found = {
+            "pair": keys.login_failures("pair", f"{who}-{where}"),
+            "address": keys.login_failures("address", where),
+        }
+        if not self._familiar(name, source):
+            found["account"] = keys.login_failures("account", who)
         return found
 
     async def _count(self, counted: dict[str, str], name: str, source: str) -> bool:
@@ -147,7 +150,7 @@ class Attempts:
             entry = read.gets[key]
             before = codec.decode(entry.value, Failures, key).count if entry else 0
             compare.append(Compare(key, entry.mod_revision if entry else 0))
-            who = name if what != "address" else ""
+            who = name if what != "address" and name in self._people.users else ""
             seen = Failures(before + 1, who, source if what != "account" else "", self._clock.wall())
             puts.append(Put(key, codec.encode(seen), lease))
         return (await self._store.txn(compare, puts)).succeeded

@@ -15,7 +15,7 @@ from dataclasses import replace
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from holdfast.api.attempts import Attempts, TooManyAttempts, with_familiar
+from holdfast.api.attempts import Attempts, TooManyAttempts, network, with_familiar
 from holdfast.api.audit import Trail
 from holdfast.api.operations.actor import Actor
 from holdfast.api.operations.audited import plain
@@ -231,7 +231,8 @@ class Authenticator:
         now = self._clock.now()
         if len(self._lookups) > LOOKUPS * 1000:
             self._lookups.clear()
-        recent = self._lookups[address] = [at for at in self._lookups.get(address, ()) if at > now - 1.0]
+        source = network(address)
+        recent = self._lookups[source] = [at for at in self._lookups.get(source, ()) if at > now - 1.0]
         if len(recent) >= LOOKUPS:
             raise TooManyAttempts("too many unknown sessions", 1.0)
         recent.append(now)

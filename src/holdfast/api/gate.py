@@ -40,8 +40,7 @@ class Gate:
 
     async def _admit(self, scope: Scope) -> Scope:
         headers = Headers(scope=scope)
-        bearer = headers.get("authorization", "").lower().startswith("bearer ")
-        foreign = scope["method"] not in SAFE and not bearer and not scope.get(LOCAL)
+        foreign = scope["method"] not in SAFE and not bearer(headers) and not scope.get(LOCAL)
         """Another site's page could make a browser send it."""
         if foreign:
             check_origin(headers)
@@ -67,14 +66,19 @@ class Gate:
         return {**scope, ACTOR: actor}
 
 
+def bearer(headers: Headers) -> str:
+    """The token of the header Authorization, which no other site's page can set."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 async def identify(auth: Authenticator, scope: Scope) -> Actor:
     """Who asks. Raises NotLoggedIn; StoreError if it cannot be told now."""
     if scope.get(LOCAL):
         return Actor("root", "socket")
     connection = HTTPConnection(scope)
     address = connection.client.host if connection.client else ""
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token:
+    if token := bearer(connection.headers):
         return await auth.whose(token, address=address)
     cookie = connection.cookies.get(COOKIE, "")
     if not cookie:

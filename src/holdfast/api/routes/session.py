@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from holdfast.api import requests
 from holdfast.api.auth import COOKIE, SESSION_TTL_S
+from holdfast.api.gate import bearer
 from holdfast.api.http import actor_of, answer, context_of, done
 from holdfast.api.operations import users
 from holdfast.api.operations.draft import Actor
@@ -50,8 +51,7 @@ async def logout(request: Request, caller: Caller) -> Response:
 
 
 def _session_token(request: Request) -> str:
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    return bearer if scheme.lower() == "bearer" and bearer else request.cookies.get(COOKIE, "")
+    return bearer(request.headers) or request.cookies.get(COOKIE, "")
 
 
 @router.get("/session")
