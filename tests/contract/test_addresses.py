@@ -180,6 +180,18 @@ async def test_a_probe_finds_another_owner_and_not_oneself(world: World, address
     assert await second.probe(address) == ""
 
 
+async def test_who_has_an_address_finds_another_who_has_it_too(world: World, address: ServiceAddress) -> None:
+    """What an agent asks of the addresses that are on its node (agent/report.py)."""
+    first, second = world.agent("n1"), world.agent("n2")
+    await first.add(address, 60)
+    assert await first.probe(address) == ""
+    await second.add(address, 60)
+    assert await first.probe(address) == world.mac("n2")
+    assert await second.probe(address) == world.mac("n1")
+    await second.remove(address)
+    assert await first.probe(address) == ""
+
+
 async def test_a_muted_address_is_silent_and_stays(world: World, address: ServiceAddress) -> None:
     world.serve(address.ip)
     agent = world.agent("n1")
