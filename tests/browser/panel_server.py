@@ -4,8 +4,9 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from panel_world import World
@@ -39,6 +40,8 @@ class Panels:
     certificate: Path
     key: Path
     stack: AsyncExitStack
+    tools: dict[str, Any] = field(default_factory=dict)
+    """What the API works with beside the store: fields of its context."""
 
     async def start(self, node: str, port: int = 0) -> Panel:
         inner = AsyncExitStack()
@@ -50,7 +53,7 @@ class Panels:
     @asynccontextmanager
     async def _serving(self, node: str, listener: socket.socket) -> AsyncIterator[None]:
         store = MemoryStore(self.world.cluster, self.clock)
-        context = make_context(node, store, self.clock, session=f"{node}-{self.clock.now()}")
+        context = make_context(node, store, self.clock, session=f"{node}-{self.clock.now()}", **self.tools)
         app = create_app(context)
         mount(app, context)
         config = uvicorn.Config(

@@ -16,15 +16,13 @@ const HA = "Clients find the gateways by name. If a node fails, its gateway leav
 
 const clusters = (ctx) => ctx.status.backup_clusters;
 const cluster = (ctx, name) => clusters(ctx).find((one) => one.name === name);
-const token = (ctx) => ctx.status.instances.filter((one) => one.kind === "backup").map((one) => `${one.id}${one.node}${one.state}${one.healthy}${one.detail}${one.desired}`).join()
-  + JSON.stringify(clusters(ctx)) + ctx.status.nodes.map((node) => node.state).join() + ctx.status.services.map((one) => `${one.name}${one.deleting}`).join();
-const picture = (ctx, one) => ctx.data("backup-one", () => load(`/backup/clusters/${segment(one.name)}`), token(ctx));
+const picture = (ctx, one) => ctx.data("backup-one", () => load(`/backup/clusters/${segment(one.name)}`), ctx.status.revision);
 
 const kind = {
   path: "backup", icon: "backup", title: "Backup gateways",
   lead: "Where restic and its relatives back up to: gateways on several nodes, found by name, in front of one back-end.",
   tools: () => [{ action: "backup-create", words: "New backup cluster", tone: "primary", picture: "plus" }],
-  items: (ctx) => ctx.data("backup", () => load("/backup"), token(ctx)),
+  items: (ctx) => ctx.data("backup", () => load("/backup"), ctx.status.revision),
   key: (line) => line.name,
   columns: () => [
     ["Cluster", (line) => [line.state === "deleting" ? line.name : link(to("backup", line.name), line.name), h("small", { class: "dim" }, line.url)]],

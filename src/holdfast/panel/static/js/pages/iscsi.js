@@ -93,13 +93,19 @@ const PATHS = {
 };
 const pathPill = (word) => pill(PATHS[word] ?? { tone: "busy", icon: "busy", label: word });
 
+/** With tgt a standby path is one that is not there. */
+function pathWord(group, unit, node) {
+  const word = unit.paths[node] ?? "unknown";
+  return word === "absent" && group.engine === "tgt" && node !== unit.active ? "standby" : word;
+}
+
 function unitsView(ctx, found) {
   const nodes = found.nodes.map((node) => node.node);
   return [
     found.problem && h("p", { class: "trouble tone-warn" }, `What the nodes say of their paths cannot be read: ${found.problem}`),
     section(ctx, "units", "Paths", { note: "Of each volume, on each node." }, table("Paths", [
       ["LUN", (unit) => [h("b", {}, unit.lun), " ", link(to("iscsi", "volumes", unit.volume), unit.volume)]],
-      ...nodes.map((node) => [node, (unit) => pathPill(unit.paths[node] ?? "unknown")]),
+      ...nodes.map((node) => [node, (unit) => pathPill(pathWord(found.group, unit, node))]),
     ], found.units, { key: (unit) => unit.volume, none: "No volume is attached to it." })),
     section(ctx, "members", "Nodes", {}, table("Nodes", [
       ["Node", (node) => nodeCell(node.node)], ["State", (node) => pill(nodeLook(node.state))], ["Portals", (node) => listText(node.portals)],
@@ -133,8 +139,7 @@ const groupKind = {
     { action: "iscsi-chap", id: one.name, words: "CHAP…" },
     { action: "iscsi-group-delete", id: one.name, words: "Delete…", tone: "danger" }],
   view: (ctx, one) => {
-    const token = members(ctx, one.name).map((volume) => { const active = path(ctx, volume); return `${volume.name}${active?.node}${active?.state}`; }).join() + ctx.status.nodes.map((node) => node.state).join() + JSON.stringify(one);
-    const item = ctx.data("group", () => load(`/iscsi/target-groups/${segment(one.name)}`), token);
+    const item = ctx.data("group", () => load(`/iscsi/target-groups/${segment(one.name)}`), ctx.status.revision);
     const many = Object.keys(one.portals).length > 1;
     return [
       haBox(many, many ? HA : "It is served by one node: add another one, or its volumes are lost to clients when that node dies."),

@@ -31,7 +31,7 @@ const create = (_id, ctx) => openForm({
   title: "New placement rule", wide: true,
   text: ["Rules hold at every placement: at a start, after a failure, at a move. One that cannot be kept together with the others is refused."],
   fields: [
-    { name: "name", label: "Name", required: true, placeholder: "web-apart", must: check.name, blame: /rule `[^`]*` exists|name of a rule/i, hint: "What you call it." },
+    { name: "name", label: "Name", span: true, required: true, placeholder: "web-apart", must: check.name, blame: /rule `[^`]*` exists|name of a rule/i, hint: "What you call it." },
     { name: "kind", label: "What it asks for", type: "choice", options: KINDS, hint: "One thing for each rule." },
     { name: "instances", label: "For", type: "nodes", required: true, options: instances(ctx), blame: /instance|cannot be kept/i, none: "There is nothing that is placed one by one yet.", hint: "The instances that the rule is about.",
       must: (given, values) => (["affinity", "anti-affinity"].includes(values.kind) && given.length < 2 ? "Choose two at least." : "") },
@@ -58,7 +58,7 @@ export const page = {
   title: () => "Placement rules",
   lead: () => "What runs where, together, apart, and in which order it starts. The planner keeps them, and says when it cannot.",
   tools: (ctx) => buttons(ctx, [{ action: "rule-create", words: "New rule", tone: "primary", picture: "plus" }]),
-  view: (ctx) => whenLoaded(ctx.data("rules", () => load("/rules"), ctx.status.instances.map((one) => one.id).join() + ctx.status.nodes.map((node) => node.id).join()), (found) => (found.length === 0
+  view: (ctx) => whenLoaded(ctx.data("rules", () => load("/rules"), ctx.status.revision), (found) => (found.length === 0
     ? emptyKind(ctx, { picture: "rule", title: "No rules yet", text: "Without rules everything is placed by free resources. Rules keep what must not fail together apart, or what belongs together on one node.",
       needs: [[ctx.status.instances.length > 0, "something that is placed"]], action: { action: "rule-create", words: "New rule" } })
     : table("Rules", [

@@ -16,16 +16,14 @@ const HA = "If a node fails, its name and object servers start on the others wit
 
 const clusters = (ctx) => ctx.status.s3_clusters;
 const cluster = (ctx, name) => clusters(ctx).find((one) => one.name === name);
-/** What the page of all, or of one, is to be loaded again for. */
-const token = (ctx) => ctx.status.instances.filter((one) => one.kind === "s3").map((one) => `${one.id}${one.node}${one.state}${one.healthy}${one.waiting}${one.desired}`).join()
-  + JSON.stringify(clusters(ctx)) + ctx.status.nodes.map((node) => node.state).join() + ctx.status.services.map((one) => `${one.name}${one.deleting}`).join();
+const picture = (ctx, one) => ctx.data("s3-one", () => load(`/s3/clusters/${segment(one.name)}`), ctx.status.revision);
 const counted = ([healthy, all]) => h("span", { class: healthy < all ? "trouble tone-warn" : "" }, `${healthy} of ${all}`);
 
 const kind = {
   path: "s3", icon: "s3", title: "S3 object storage",
   lead: "Buckets and objects for programs that speak S3. Gateways on several nodes, found by name; the servers behind them move when a node fails.",
   tools: () => [{ action: "s3-create", words: "New S3 cluster", tone: "primary", picture: "plus" }],
-  items: (ctx) => ctx.data("s3", () => load("/s3"), token(ctx)),
+  items: (ctx) => ctx.data("s3", () => load("/s3"), ctx.status.revision),
   key: (line) => line.name,
   columns: () => [
     ["Cluster", (line) => [line.state === "deleting" ? line.name : link(to("s3", line.name), line.name), h("small", { class: "dim" }, line.domain)]],
@@ -47,14 +45,14 @@ const kind = {
   one: {
     what: "S3 cluster",
     find: (ctx, { name }) => cluster(ctx, name),
-    look: (one, ctx) => (serviceOf(ctx, "s3", one.name)?.deleting ? LOOKS.deleting : LOOKS[ctx.data("s3-one", () => load(`/s3/clusters/${segment(one.name)}`), token(ctx)).value?.line.state] ?? null),
+    look: (one, ctx) => (serviceOf(ctx, "s3", one.name)?.deleting ? LOOKS.deleting : LOOKS[picture(ctx, one).value?.line.state] ?? null),
     tools: (one, ctx) => [
       { action: "s3-user-create", id: one.name, words: "New user…", tone: "primary", picture: "plus" },
       { action: "s3-nodes-add", id: one.name, words: "Add nodes…" },
       { action: "s3-rebalance", id: one.name, words: "Rebalance…" },
       startStop("s3", one.name, wanted(instancesOf(ctx, serviceOf(ctx, "s3", one.name)))),
       { action: "s3-delete", id: one.name, words: "Delete…", tone: "danger" }],
-    view: (ctx, one) => whenLoaded(ctx.data("s3-one", () => load(`/s3/clusters/${segment(one.name)}`), token(ctx)), (found) => clusterView(ctx, one, found)),
+    view: (ctx, one) => whenLoaded(picture(ctx, one), (found) => clusterView(ctx, one, found)),
   },
   actions: S3_ACTIONS,
 };

@@ -26,8 +26,7 @@ export function guaranteeBox(ctx) {
 
 export function computeSection(ctx) {
   const spec = compute(ctx);
-  const token = `${ctx.status.instances.map((one) => `${one.node}${one.cpu}${one.memory_mib}`).join()}|${ctx.status.nodes.map((node) => node.state).join()}|${JSON.stringify(spec)}`;
-  const item = ctx.data("compute", () => load("/compute"), token);
+  const item = ctx.data("compute", () => load("/compute"), ctx.status.revision);
   const bridges = ctx.status.cluster.networks.filter((network) => network.bridge).map((network) => `${network.name}: ${network.bridge}`);
   return section(ctx, "compute", "Compute cluster", { tools: [
     { action: "compute-change", words: "Change…", may: "administer" },

@@ -8,11 +8,8 @@ import { openForm } from "./form.js";
 import { load, segment } from "./requests.js";
 import { copyBox } from "./secrets.js";
 
-/** What is published, and why: asked for again when something has moved or changed. */
-export function dns(ctx) {
-  const token = ctx.status.instances.map((one) => `${one.id}${one.address}${one.node}${one.state}${one.healthy}`).join() + ctx.status.nodes.map((node) => node.state).join();
-  return ctx.data("dns", () => load("/dns"), token);
-}
+/** What is published, and why. */
+export const dns = (ctx) => ctx.data("dns", () => load("/dns"), ctx.status.revision);
 
 /** A name and the instance that has it, as one id: names hold no space. */
 export const nameKey = (name, instance) => `${name} ${instance}`;

@@ -1,12 +1,14 @@
 // The inputs of a form, made from descriptions:
 //   {name, label, hint, type, value, required, must, options, when, blame, placeholder}
 // type: text (default), number, secret, area, lines, switch, select, choice, nodes.
-// must(value, values) says what is wrong ("" if nothing); when(values): the field is asked only then; `blame` matches refusals
+// `span`: it takes the whole width of a wide form. must(value, values) says what is wrong ("" if nothing); when(values): the field is asked only then; `blame` matches refusals
 // of the server that belong to it. Every field has a `hint`: one sentence that says what it is.
 
 import { h, icon, prose } from "../../dom.js";
 
 const PATIENCE_MS = 500;
+/** More choices than these are filtered. */
+const MANY = 12;
 
 /** One input: {field, element, control, value(), mark(text), check(values, strict)}. `changed()` is called after each change. */
 export function inputOf(field, changed) {
@@ -45,7 +47,7 @@ const ids = (field) => ({ id: `field-${field.name}`, name: field.name, "aria-des
 const hintOf = (field) => h("p", { class: "hint", id: `field-${field.name}-hint` }, prose(field.hint ?? ""));
 const labelOf = (field) => h("label", { for: `field-${field.name}` }, field.label, !field.required && !field.options && h("span", { class: "dim" }, " optional"));
 const plain = { autocomplete: "off", spellcheck: "false", autocapitalize: "none" };
-const boxed = (field, control, extra = null) => (error) => h("div", { class: "field", "data-field": field.name }, labelOf(field), control, extra, hintOf(field), error);
+const boxed = (field, control, extra = null) => (error) => h("div", { class: `field${field.span ? " span" : ""}`, "data-field": field.name }, labelOf(field), control, extra, hintOf(field), error);
 
 function textual(field, type) {
   const control = h("input", { ...ids(field), ...plain, type, required: field.required, placeholder: field.placeholder, inputmode: field.inputmode });
@@ -105,10 +107,15 @@ function group(field, type, options, chosen, value) {
   const inputs = options.map(([code]) => h("input", { type, name: `field-${field.name}`, value: code, checked: chosen.includes(code), id: `field-${field.name}-${code}` }));
   const rows = options.map(([code, words, more], index) => h("label", { class: "option", for: `field-${field.name}-${code}` }, inputs[index],
     h("span", {}, h("b", {}, words), more && h("small", { class: "dim" }, more))));
+  const search = options.length > MANY && h("input", { type: "search", class: "option-filter", placeholder: "Filter", "aria-label": `Filter ${field.label}` });
+  if (search) search.addEventListener("input", (event) => {
+    event.stopPropagation();
+    rows.forEach((row, index) => { row.hidden = !inputs[index].checked && !options[index].slice(0, 3).join(" ").toLowerCase().includes(search.value.toLowerCase()); });
+  });
   const control = h("fieldset", { class: `field options ${type}`, "data-field": field.name, id: `field-${field.name}`, "aria-describedby": `field-${field.name}-hint field-${field.name}-error` });
   const frame = (error) => {
-    control.append(h("legend", {}, field.label, type === "checkbox" && !field.required && h("span", { class: "dim" }, " optional")), hintOf(field),
-      h("div", { class: "option-list" }, rows.length ? rows : h("p", { class: "dim" }, field.none ?? "There is none.")), error);
+    control.append(h("legend", {}, field.label, type === "checkbox" && !field.required && h("span", { class: "dim" }, " optional")), hintOf(field), search,
+      h("div", { class: `option-list ${type}${search ? " many" : ""}` }, rows.length ? rows : h("p", { class: "dim" }, field.none ?? "There is none.")), error);
     return control;
   };
   return { control, value: () => value(inputs), frame };

@@ -17,10 +17,10 @@ export function listPage(kind) {
   return {
     title: () => kind.title,
     lead: () => kind.lead,
-    tools: (ctx) => buttons(ctx, kind.tools?.(ctx) ?? []),
+    tools: (ctx) => (ctx.status && !kind.empty?.(ctx) ? buttons(ctx, kind.tools?.(ctx) ?? []) : []),
     view: (ctx) => {
       const empty = kind.empty?.(ctx);
-      if (empty) return [kind.above?.(ctx), emptyKind(ctx, { picture: kind.icon, ...empty })];
+      if (empty) return emptyKind(ctx, { picture: kind.icon, ...empty });
       const items = kind.items(ctx);
       return [kind.above?.(ctx), Array.isArray(items) ? rows(kind, ctx, items) : whenLoaded(items, (found) => rows(kind, ctx, found)), kind.below?.(ctx)];
     },
@@ -41,7 +41,8 @@ export function onePage(kind, one = kind.one) {
     title: (params) => one.title?.(params) ?? params.name,
     mark: (ctx) => {
       const row = found(ctx);
-      return row && one.look ? pill(one.look(row, ctx)) : null;
+      const look = row && one.look?.(row, ctx);
+      return look ? pill(look) : null;
     },
     tools: (ctx) => {
       const row = found(ctx);

@@ -16,10 +16,12 @@ export function showSecrets(title, pairs) {
     dialog.addEventListener("cancel", stay);
     dialog.addEventListener("close", () => {
       dialog.removeEventListener("cancel", stay);
-      dialog.replaceChildren();
       resolve();
     }, { once: true });
-    close.addEventListener("click", () => dialog.close());
+    close.addEventListener("click", () => {
+      dialog.replaceChildren();
+      dialog.close();
+    });
     dialog.showModal();
     dialog.querySelector("button")?.focus();
   });

@@ -16,7 +16,7 @@ const PATIENCE_MS = 180000;
 const machineNames = (ctx) => ctx.status.instances.filter((one) => one.kind === "vm").map((one) => one.service);
 
 const name = (ctx) => ({
-  name: "name", label: "Name", required: true, placeholder: "web-1", blame: /name of a virtual|exists already|being deleted|being created/i,
+  name: "name", label: "Name", span: true, required: true, placeholder: "web-1", blame: /name of a virtual|exists already|being deleted|being created/i,
   must: check.all(check.name, (text) => (text.length > 48 ? "Use 48 characters at most." : ""), check.fresh(machineNames(ctx), "a machine")), hint: "Small letters, digits and hyphens.",
 });
 

@@ -1,0 +1,360 @@
+"""Every kind of service through the panel's forms: created, looked at, changed, deleted; wrong input, refusals, secrets."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from kinds_person import Person
+from kinds_world import KindsWorld
+from panel_server import Panels
+from panel_visitor import open_window
+from playwright.async_api import Browser, expect
+
+from holdfast.clock import SystemClock
+from holdfast.core.model import ManagementSpec
+from holdfast.core.policy import ComputeSpec
+from holdfast.services.backup_gateway.cluster import BackupCluster
+from holdfast.services.iscsi.config import TargetGroup, VolumeRecord
+from holdfast.services.nfs import config as nfs
+from holdfast.store import codec, keys
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def person(
+    browser: Browser, pki: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Person]:
+    """One server and one window for all tests of this module."""
+    clock = SystemClock()
+    world = KindsWorld(clock, tmp_path_factory.mktemp("shared"))
+    await world.fill()
+    async with AsyncExitStack() as stack:
+        panel = await Panels(world, clock, *pki, stack, world.tools).start("n1")
+        visitor = await open_window(browser)
+        await visitor.arrive(panel)
+        yield Person(visitor, panel, world)
+        await visitor.page.context.close()
+
+
+async def test_virtual_machines(person: Person) -> None:
+    page, dialog, world = person.page, person.dialog, person.world
+    await person.go("vm", "Virtual machines")
+    await expect(page.get_by_test_id("empty")).to_contain_text("No compute cluster yet")
+    await person.press("Create the compute cluster")
+    await person.fill(tolerate="9")
+    await person.wrong("tolerate", "4 nodes cannot survive")
+    await person.fill(tolerate="1")
+    await expect(person.effect).to_contain_text("Afterwards the cluster survives the failure of any one node")
+    await person.confirm("Create")
+    entry = await world.store.get(keys.COMPUTE)
+    assert entry is not None and codec.decode(entry.value, ComputeSpec).tolerate == 1
+
+    await person.press("New machine")
+    await expect(dialog).to_contain_text("If its node fails, it is started on another node")
+    await person.fill(name="Web 1", memory="lots")
+    await person.wrong("name", "Use small letters")
+    await person.wrong("memory", "Write it like 2GiB")
+    await person.fill(name="web-1", memory="4GiB", images_copy=f"{world.root}/images/nothing.qcow2")
+    await person.wrong("images_copy", "is no file")
+    await person.choose("disk", "new")
+    await person.fill(sizes="20GiB")
+    await person.choose("networks", "public")
+    await expect(person.effect).to_contain_text("survives the failure of any one node")
+    await person.confirm("Create machine")
+    await expect(page.locator("h1")).to_have_text("web-1")
+    await expect(page.get_by_test_id("ha")).to_contain_text("Highly available")
+    await expect(page.locator(".facts-list")).to_contain_text("4 GiB")
+    await expect(page.get_by_test_id("explain")).to_be_visible()
+    spec = await world.spec("vm/web-1")
+    assert (spec.memory_mib, spec.config["networks"][0]["bridge"]) == (4096, "br0")
+
+    await person.press("Change…")
+    await expect(dialog).to_contain_text("stop it to change them")
+    await person.fill(priority="2000")
+    await person.refused("Save", "priority", "Choose 0 to 1000")
+    await person.fill(priority="900")
+    await person.confirm("Save")
+    await expect(page.locator(".facts-list")).to_contain_text("900")
+    assert (await world.spec("vm/web-1")).cpu == 1.0
+
+
+async def test_admission_refuses_and_can_be_overruled(person: Person) -> None:
+    page, dialog, world = person.page, person.dialog, person.world
+    for node in ("n1", "n2", "n3"):
+        await world.machine(f"big-{node}", node, 20)
+    await person.go("vm", "Virtual machines")
+    await person.press("New machine")
+    await person.choose("disk", "new")
+    await person.fill(name="one-more", memory="20GiB", sizes="10GiB")
+    await expect(person.effect).to_contain_text("Refused: it would break the guarantee")
+    await expect(person.effect.locator(".lacking")).to_contain_text("Worst failure")
+    await expect(person.effect.locator(".lacking")).to_contain_text("vm/")
+    await dialog.get_by_role("button", name="Create machine").click()
+    await expect(person.effect).to_contain_text("Refused")
+    assert await world.store.get(keys.instance("vm/one-more")) is None
+    await person.effect.get_by_role("checkbox").check()
+    await person.confirm("Create machine")
+    await expect(page.locator("#toasts")).to_contain_text("Done by force")
+    await person.press("Delete…")
+    await person.fill(typed="one-mor")
+    await person.refused("Delete machine", "typed", "Type exactly one-more")
+    await person.fill(typed="one-more")
+    await dialog.get_by_label("Delete its disks too").check()
+    assert f"{world.root}/vm/one-more/disk0.qcow2" in world.images.files
+    await person.confirm("Delete machine")
+    await expect(page.locator("#toasts")).to_contain_text("The disks of one-more are deleted")
+    assert f"{world.root}/vm/one-more/disk0.qcow2" not in world.images.files
+    await expect(person.row("one-more")).to_have_count(0)
+
+
+async def test_nfs_volumes(person: Person) -> None:
+    page, world = person.page, person.world
+    await person.go("nfs", "NFS volumes")
+    await expect(person.row("home")).to_contain_text("10.78.0.101")
+    await person.press("New NFS volume")
+    await person.fill(name="home")
+    await person.wrong("name", "There is a volume `home` already".replace("`", ""))
+    await person.fill(name="backups", size="huge", access="10.78.0.0/24,rx")
+    await person.wrong("size", "Write it like 100GiB")
+    await person.wrong("access", "rx is not known")
+    await person.fill(size="", access="10.78.0.0/24,rw", address="10.78.0.103")
+    await person.wrong("address", "already used by nfs/media")
+    await person.fill(address="10.78.0.66")
+    await person.wrong("address", "is answered on the network")
+    await person.fill(address="")
+    await person.fine()
+    await person.confirm("Create volume")
+    await expect(page.locator("h1")).to_have_text("backups")
+    await expect(page.locator(".copy-box").first).to_contain_text(
+        "mount -t nfs -o vers=4.2,hard,proto=tcp 10.78.0.105:/backups /mnt"
+    )
+    await person.press("Access…")
+    await person.fill(access="10.78.0.0/24,ro,all_squash\n*,none")
+    await person.confirm("Save rules")
+    await expect(page.locator(".facts-list")).to_contain_text("10.78.0.0/24,ro,all_squash")
+    rules = nfs.from_instance(await world.spec("nfs/backups")).access
+    assert [rule.access for rule in rules] == ["ro", "none"]
+    await person.press("Delete…")
+    await expect(person.dialog).to_contain_text("The files stay")
+    await person.fill(typed="backups")
+    await person.confirm("Delete volume")
+    await expect(person.row("backups")).to_have_count(0)
+    assert await world.store.get(keys.instance("nfs/backups")) is None
+
+
+async def test_iscsi(person: Person) -> None:
+    page, dialog, world = person.page, person.dialog, person.world
+    await person.go("iscsi", "iSCSI volumes")
+    await expect(page.get_by_test_id("empty")).to_contain_text("No target group yet")
+    await page.get_by_test_id("empty").get_by_role("button", name="New target group").click()
+    await person.choose("nodes", "n1")
+    await person.fill(name="disks", initiators="client one")
+    await person.wrong("initiators", "Write client one like iqn")
+    await person.refused("Create target group", "nodes", "Choose at least 2")
+    await person.choose("nodes", "n1", "n2", "n3")
+    await person.fill(initiators="iqn.2026-01.com.example:client1")
+    await person.confirm("Create target group")
+    await expect(page.locator("h1")).to_have_text("disks")
+    await expect(page.locator(".copy-boxes")).to_contain_text("iscsiadm --mode node --targetname")
+
+    await person.press("CHAP…")
+    await person.choose("ask", "on")
+    await person.fill(user="client", secret="short")
+    await person.wrong("secret", "12 to 64 characters")
+    await person.fill(secret="correct.horse.12")
+    await person.confirm("Save")
+    await expect(page.locator(".facts-list")).to_contain_text("initiators prove to be client")
+    assert "correct.horse.12" not in await page.content()
+
+    await person.go("iscsi", "iSCSI volumes")
+    await person.press("New volume")
+    await person.fill(name="vol1", size="1000")
+    await person.wrong("size", "multiple of 512")
+    await person.fill(size="1MiB")
+    await person.confirm("Create volume")
+    await expect(page.get_by_test_id("ha")).to_contain_text("attached to no target group")
+    await person.press("Attach…")
+    await person.fill(lun="900")
+    await person.refused("Attach", "lun", "Choose 1 to 255")
+    await person.fill(lun="")
+    await person.confirm("Attach")
+    await expect(page.locator(".facts-list")).to_contain_text("LUN")
+    await expect(page.get_by_test_id("explain")).to_be_visible()
+    await person.press("Resize…")
+    await person.fill(size="512KiB")
+    await person.refused("Resize", "size", "would be made smaller under its clients")
+    await person.fill(size="2MiB")
+    await person.confirm("Resize")
+    await expect(page.locator(".facts-list")).to_contain_text("2 MiB")
+    entry = await world.store.get(keys.iscsi_volume("vol1"))
+    assert entry is not None and codec.decode(entry.value, VolumeRecord).size_bytes == 2 << 20
+    await person.press("Detach…")
+    await person.confirm("Detach")
+    await person.press("Delete…")
+    await expect(dialog).to_contain_text("All its data, for ever: 2 MiB")
+    await person.fill(typed="vol1")
+    await person.confirm("Delete volume")
+    await person.row("disks").get_by_role("button", name="Delete… disks").click()
+    await person.fill(typed="disks")
+    await person.confirm("Delete target group")
+    await expect(page.get_by_test_id("empty")).to_be_visible()
+    assert [codec.decode(e.value, TargetGroup) for e in (await world.store.list(keys.ISCSI_GROUPS)).entries] == []
+
+
+async def test_names_and_s3(person: Person) -> None:
+    page, dialog, world = person.page, person.dialog, person.world
+    await person.go("networks", "Networks and names")
+    await expect(page.get_by_test_id("empty")).to_contain_text("No names are kept yet")
+    await person.page.locator(".page-head").get_by_role("button", name="New zone").click()
+    await person.fill(apex="lan")
+    await person.wrong("apex", "fully qualified")
+    await person.fill(apex="example.lan")
+    await person.confirm("Create zone")
+    await expect(person.row("example.lan")).to_contain_text("ns-n1.example.lan")
+    await person.press("Give a name…")
+    await dialog.locator("#field-instance").select_option("nfs/home")
+    await person.fill(name="home.example.lan")
+    await person.confirm("Give it this name")
+    await expect(person.row("home.example.lan nfs/home")).to_have_count(0)  # rows are told apart by the name alone
+    await expect(person.row("home.example.lan")).to_contain_text("10.78.0.101")
+    await person.press("Add a secondary…")
+    await person.fill(name="office", addresses="192.0.2.53", key_name="office-key")
+    await dialog.get_by_role("button", name="Add", exact=True).click()
+    secrets = await person.secrets()
+    assert len(secrets["Secret"]) == 44 and not await world.holds(secrets["Secret"])
+    await expect(person.row("office")).to_contain_text("office-key")
+
+    await person.go("s3", "S3 object storage")
+    await expect(page.get_by_test_id("empty")).to_contain_text("No S3 cluster yet")
+    await page.get_by_test_id("empty").get_by_role("button", name="New S3 cluster").click()
+    await person.choose("nodes", "n1", "n2", "n3")
+    await person.fill(
+        name="main",
+        domain="s3.example.lan",
+        gateway_addresses="10.78.0.151-10.78.0",
+        server_addresses="10.77.0.151-10.77.0.189",
+    )
+    await person.wrong("gateway_addresses", "FIRST-LAST")
+    await person.fill(gateway_addresses="10.78.0.151-10.78.0.152")
+    await person.effect.get_by_role("button", name="Check now").click()
+    await person.wrong("gateway_addresses", "Only 2 of the 3")
+    await person.fill(gateway_addresses="10.78.0.151-10.78.0.159")
+    await person.effect.get_by_role("button", name="Check now").click()
+    await person.fine()
+    await person.confirm("Create S3 cluster")
+    await expect(page.get_by_test_id("ha")).to_contain_text("Highly available")
+    await expect(page.locator("table[aria-label='Parts']")).to_contain_text("gw-n1")
+    await person.press("New user…")
+    await person.fill(name="alice")
+    await dialog.get_by_role("button", name="Create user").click()
+    secrets = await person.secrets()
+    assert not await world.holds(secrets["Secret key"])
+    await expect(person.row("alice")).to_contain_text(secrets["Access key"])
+    assert secrets["Secret key"] not in await page.content()
+    await person.press("Disable… main/alice")
+    await person.confirm("Disable")
+    await expect(person.row("alice")).to_contain_text("Disabled")
+    await person.press("Release… main/n3")
+    await person.fine()
+    await person.confirm("Release")
+    await expect(page.get_by_test_id("ha")).to_contain_text("of the 3 that are needed")
+    await person.press("Delete…")
+    await expect(dialog).to_contain_text("alice")
+    await person.fill(typed="main")
+    await person.confirm("Delete S3 cluster")
+    await expect(page.get_by_test_id("empty")).to_be_visible()
+
+
+async def test_backup_gateways(person: Person) -> None:
+    page, dialog, world = person.page, person.dialog, person.world
+    await person.go("backup", "Backup gateways")
+    await page.get_by_test_id("empty").get_by_role("button", name="New backup cluster").click()
+    await person.choose("nodes", "n1", "n2")
+    await person.fill(name="vault", domain="backup.example.lan", addresses="10.78.0.171-10.78.0.179")
+    await person.choose("backend", "sftp")
+    await person.refused("Create backup cluster", "place_sftp", "This is needed")
+    await person.choose("backend", "s3")
+    await person.fill(place_s3="https://objects.example.lan/closed", access_key="AK", secret_key="very-secret-key")
+    await dialog.get_by_role("button", name="Create backup cluster").click()
+    await person.wrong("place_s3", "permission denied")
+    await person.fill(place_s3="https://objects.example.lan/bucket")
+    await person.confirm("Create backup cluster")
+    assert world.backends.asked[-1][1] == {"access_key": "AK", "secret_key": "very-secret-key"}
+    assert not await world.holds("very-secret-key") and "very-secret-key" not in await page.content()
+    await expect(page.locator("h1")).to_have_text("vault")
+    await expect(page.get_by_test_id("ha")).to_contain_text("Highly available")
+    await person.press("New user…")
+    await person.fill(name="data")
+    await person.wrong("name", "meaning of its own")
+    await person.fill(name="web-1")
+    await dialog.get_by_role("button", name="Create user").click()
+    secrets = await person.secrets()
+    assert secrets["User"] == "web-1" and not await world.holds(secrets["Password"])
+    await expect(page.locator(".copy-boxes")).to_contain_text("RESTIC_REST_USERNAME=web-1")
+    await person.press("Change…")
+    await dialog.get_by_label("Append-only").check()
+    await person.confirm("Save")
+    await expect(person.row("web-1")).to_contain_text("delete nothing")
+    entry = await world.store.get(keys.backup_cluster("vault"))
+    assert entry is not None and codec.decode(entry.value, BackupCluster).append_only
+    await person.press("Delete…")
+    await expect(dialog).to_contain_text("What was backed up stays in s3:https://objects.example.lan/bucket")
+    await person.fill(typed="vault")
+    await person.confirm("Delete backup cluster")
+    await expect(page.get_by_test_id("empty")).to_be_visible()
+
+
+async def test_placement_rules(person: Person) -> None:
+    page, dialog = person.page, person.dialog
+    await person.go("rules", "Placement rules")
+    await page.get_by_test_id("empty").get_by_role("button", name="New rule").click()
+    await person.choose("instances", "nfs/home")
+    await person.fill(name="apart")
+    await person.refused("Create rule", "instances", "Choose two at least")
+    await person.choose("instances", "nfs/home", "nfs/media")
+    await person.fine()
+    await person.confirm("Create rule")
+    await expect(person.row("apart")).to_contain_text("nfs/home and nfs/media must not share a node")
+    await person.press("New rule")
+    await person.choose("kind", "affinity")
+    await person.choose("instances", "nfs/home", "nfs/media")
+    await person.fill(name="together")
+    await person.wrong("instances", "cannot be kept")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await person.press("Delete… apart")
+    await person.confirm("Delete rule")
+    await expect(page.get_by_test_id("empty")).to_be_visible()
+
+
+async def test_the_admin_panel(person: Person) -> None:
+    page, world = person.page, person.world
+    await person.go("panel", "Admin panel")
+    await expect(page.locator(".facts-list")).to_contain_text("10.77.0.100")
+    await person.press("Change…")
+    await person.choose("nodes", "n1", "n2")
+    await person.refused("Save", "nodes", "Choose 3 or 5")
+    await person.choose("nodes", "n1", "n2", "n4")
+    await person.fill(virtual_ip="10.99.0.1")
+    await person.wrong("virtual_ip", "10.99.0.1")
+    await person.fill(virtual_ip="10.77.0.110")
+    await person.dialog.get_by_role("button", name="Save", exact=True).click()
+    await expect(person.dialog).to_be_hidden()
+    await expect(page.locator("table[aria-label='Members of the store']")).to_contain_text("Being added")
+    await expect(page.locator("table[aria-label='Members of the store']")).to_contain_text("Being removed")
+    await world.settle()
+    await expect(page.locator("table[aria-label='Members of the store']")).not_to_contain_text("Being")
+    await person.press("Disable…")
+    await person.fill(typed="one node")
+    await person.confirm("Disable")
+    await expect(page.get_by_test_id("ha")).to_contain_text("While it is down nothing is recovered")
+    await person.press("Enable high availability")
+    await person.choose("nodes", "n1", "n2", "n3")
+    await person.fill(virtual_ip="10.77.0.100")
+    await person.confirm("Enable")
+    await expect(page.get_by_test_id("ha")).to_contain_text("Highly available")
+    entry = await world.store.get(keys.MANAGEMENT)
+    assert entry is not None and codec.decode(entry.value, ManagementSpec).virtual_ip == "10.77.0.100"
+    assert person.visitor.faults == []
