@@ -17,7 +17,8 @@ from typing import Any
 
 from holdfast.agent.cgroup import Cgroup
 from holdfast.agent.runner import CgroupRunner
-from holdfast.bootstrap.pki import create_authority, issue_node
+from holdfast.bootstrap.certificates import revocations
+from holdfast.bootstrap.pki import Authority, create_authority, issue_node
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.core.model import InstanceSpec
@@ -102,6 +103,7 @@ class VmNode:
 @dataclass
 class Bench:
     directory: Path
+    authority: Authority
     nodes: dict[str, VmNode] = field(default_factory=dict)
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(101))
 
@@ -172,9 +174,10 @@ async def bench() -> AsyncIterator[Bench]:
     mounts = [line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     root = Path(next(left.split()[4] for left, right in mounts if right.startswith("cgroup2 ")))
     group = Cgroup(root / f"hft-vm-{os.getpid()}")
-    made = Bench(directory)
     authority = create_authority("t")
+    made = Bench(directory, authority)
     (directory / "ca.crt").write_bytes(authority.cert_pem)
+    (directory / "crl.pem").write_bytes(revocations(authority, []))
     for name, address in ADDRESSES.items():
         cert, key = issue_node(authority, name, [address])
         (directory / f"{name}.crt").write_bytes(cert)
@@ -184,7 +187,7 @@ async def bench() -> AsyncIterator[Bench]:
             name, "t", {"management": address}, (), cgroup=str(group.path / name), log_dir=f"{here}/log"
         )
         runner = CgroupRunner(config)
-        pki = (str(directory / "ca.crt"), str(directory / f"{name}.crt"), str(directory / f"{name}.key"))
+        pki = [str(directory / file) for file in ("ca.crt", f"{name}.crt", f"{name}.key", "crl.pem")]
         place = Place(name, here / "run", here / "log", config.groups, str(directory / "shared"), address, *pki)
         made.nodes[name] = VmNode(name, runner, place)
         made.nodes[name].restart_agent()

@@ -26,6 +26,14 @@ EMULATOR = f"{LIBVIRT_ETC}/holdfast-qemu"
 BEATS = f"{LIBVIRT_RUN}/holdfast"
 """Sockets of the guests' heartbeats."""
 PKI = f"{LIBVIRT_ETC}/pki"
+TLS_FILES = {
+    "CA/cacert.pem": "ca",
+    "CA/cacrl.pem": "crl",
+    "libvirt/servercert.pem": "cert",
+    "libvirt/private/serverkey.pem": "key",
+}
+"""Below /etc/pki of the private view: where libvirtd looks when it is told to read its certificate again, whatever its own
+settings name (libvirt 9, virNetServerUpdateTlsFiles)."""
 MIGRATION_PORT = 16514
 """TCP: libvirt's own TLS port."""
 DATA_PORTS = (49152, 49215)
@@ -35,7 +43,7 @@ _NAME = "NAME"
 _ENTER = """set -e
 base=$1 logs=$2
 shift 2
-for pair in etc:/etc/libvirt run:/run/libvirt lib:/var/lib/libvirt cache:/var/cache/libvirt; do
+for pair in etc:/etc/libvirt run:/run/libvirt lib:/var/lib/libvirt cache:/var/cache/libvirt tls:/etc/pki; do
     mkdir -p "$base/${pair%%:*}" "${pair#*:}"
     mount --bind "$base/${pair%%:*}" "${pair#*:}"
 done
@@ -107,6 +115,8 @@ class Place:
     ca: str = ""
     cert: str = ""
     key: str = ""
+    crl: str = ""
+    """List of revoked certificates; empty: there is none."""
 
     @property
     def base(self) -> Path:
@@ -141,7 +151,8 @@ class Place:
 
 def place_of(config: NodeConfig, shared_root: str) -> Place:
     """Of a node of a cluster."""
-    tls = (config.tls.ca, config.tls.cert, config.tls.key)
+    crl = Path(config.tls.ca).with_name("crl.pem")
+    tls = (config.tls.ca, config.tls.cert, config.tls.key, str(crl) if crl.exists() else "")
     run_dir, log_dir = Path(config.run_dir), Path(config.log_dir)
     return Place(config.id, run_dir, log_dir, config.groups, shared_root, config.management_address, *tls)
 
@@ -197,6 +208,8 @@ def _libvirtd_conf(place: Place) -> str:
             f'cert_file = "{PKI}/clientcert.pem"',
             f'key_file = "{PKI}/clientkey.pem"',
         ]
+    if place.listen and place.crl:
+        lines.append(f'crl_file = "{PKI}/cacrl.pem"')
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ anew; it finds the machines again by its own records.
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,6 +29,7 @@ T = TypeVar("T")
 UNIT = "vm-libvirtd"
 LOCK_UNIT = "vm-virtlockd"
 LIBVIRTD = "/usr/sbin/libvirtd"
+VIRT_ADMIN = "/usr/bin/virt-admin"
 VIRTLOCKD = "/usr/sbin/virtlockd"
 START_S = 20.0
 """The first start of a daemon asks every emulator what it can do, about a second on an idle machine."""
@@ -42,9 +44,10 @@ _PKI = {
     ("cacert", "ca-cert"): "ca",
     ("clientcert", "client-cert", "server-cert"): "cert",
     ("clientkey", "client-key", "server-key"): "key",
+    ("cacrl", "ca-crl"): "crl",
 }
 """Names that libvirt and QEMU look for → the node's own file."""
-_DIRECTORIES = ("etc/hooks", "etc/pki", "run/holdfast", "lib", "cache", "health", "holders")
+_DIRECTORIES = ("etc/hooks", "etc/pki", "run/holdfast", "lib", "cache", "tls", "health", "holders")
 
 
 class LibvirtFailed(DriverError):
@@ -74,6 +77,9 @@ class Libvirtd:
         self._lock = asyncio.Lock()
         self._connection: libvirt.virConnect | None = None
         self._recovering: asyncio.Task[None] | None = None
+        self._read: tuple[int, ...] = ()
+        """Stamp of the certificates that the daemon has read."""
+        self._told = ""
         # libvirt-python prints each error on standard error unless somebody takes it.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
@@ -106,6 +112,7 @@ class Libvirtd:
         async with self._lock:
             await self._bring_up()
         await self.call(lambda connection: connection.isAlive(), what="answer")
+        await self._follow_certificates()
 
     async def call_alone(self, work: Callable[[libvirt.virConnect], T], *, what: str, timeout: float) -> T:
         """As `call`, for what takes long, on a connection of its own: a call on the same one, such as the one that is to
@@ -181,6 +188,8 @@ class Libvirtd:
         await self._start(LOCK_UNIT, VIRTLOCKD, (), running)
         await self._until((self.place.base / "run" / "virtlockd-sock").is_socket, LOCK_UNIT)
         listen = ("--listen",) if self.place.listen else ()
+        if UNIT not in running:
+            self._read = self._stamp()
         await self._start(UNIT, LIBVIRTD, listen, running)
 
     async def _start(self, unit: str, program: str, options: tuple[str, ...], running: list[str]) -> None:
@@ -237,11 +246,46 @@ class Libvirtd:
             if not path.exists() or path.read_text() != text:
                 path.write_text(text)
             path.chmod(mode)
-        for names, target in _PKI.items():
-            for name in names:
-                link = base / "etc" / "pki" / f"{name}.pem"
-                link.unlink(missing_ok=True)
-                link.symlink_to(getattr(self.place, target))
+        links = {f"etc/pki/{name}.pem": target for names, target in _PKI.items() for name in names}
+        links |= {f"tls/{name}": target for name, target in files.TLS_FILES.items()}
+        for where, target in links.items():
+            link = base / where
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            if file := getattr(self.place, target):
+                link.symlink_to(file)
+
+    async def _follow_certificates(self) -> None:
+        """Have the daemon read certificate, authorities and revocations again when they have changed. QEMU and libvirt as a
+        client read them for each migration; machines and migrations that are under way go on."""
+        stamp = self._stamp()
+        if not self.place.listen or stamp == self._read:
+            return
+        argv = files.enter(self.place, VIRT_ADMIN, "-c", "libvirtd:///system", "server-update-tls", "libvirtd")
+
+        def update() -> str:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=CALL_S)
+            return "" if done.returncode == 0 else " ".join(done.stderr.split()) or f"status {done.returncode}"
+
+        try:
+            problem = await self._in_thread(update, CALL_S, "read its certificate again")
+        except (OSError, subprocess.TimeoutExpired, LibvirtSilent) as error:
+            problem = str(error)
+        if problem:
+            if problem != self._told:
+                log.warning("libvirtd has not read the certificates again", error=problem)
+            self._told = problem
+            return
+        self._read, self._told = stamp, ""
+        log.info("libvirtd has read the certificates again")
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Changes with the files."""
+        named = (self.place.ca, self.place.cert, self.place.key, self.place.crl)
+        try:
+            return tuple(Path(name).stat().st_mtime_ns for name in named if name)
+        except OSError:
+            return self._read
 
 
 def _silent(what: str, timeout: float) -> LibvirtSilent:
