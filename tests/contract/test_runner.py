@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.agent.cgroup import Cgroup, escape
+from holdfast.agent.cgroup import Cgroup
 from holdfast.agent.runner import CgroupRunner
 from holdfast.agent.runner_memory import MemoryHost, MemoryRunner
+from holdfast.agent.runner_systemd import make_runner
 from holdfast.config import NodeConfig
 from holdfast.errors import DriverError
 from holdfast.ports import Runner, Unit
@@ -47,39 +48,51 @@ class MemoryMachine(Machine):
 
 
 class RealMachine(Machine):
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, units: str) -> None:
         mounts = [line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        root = Path(next(left.split()[4] for left, right in mounts if right.startswith("cgroup2 ")))
+        root = Path([left.split()[4] for left, right in mounts if right.startswith("cgroup2 ")][-1])
         self.base = root / f"holdfast-test-runner-{os.getpid()}"
         self.config = NodeConfig(
-            "n1", "test", {"management": "127.0.0.1"}, (), cgroup=str(self.base), log_dir=str(logs)
+            "n1",
+            "test",
+            {"management": "127.0.0.1"},
+            (),
+            cgroup=str(self.base),
+            log_dir=str(logs),
+            run_dir=str(logs / "run"),
+            units=units,
         )
         self.runners: list[CgroupRunner] = []
 
     def runner(self) -> Runner:
-        self.runners.append(CgroupRunner(self.config))
+        self.runners.append(make_runner(self.config))
         return self.runners[-1]
 
     def crash(self, name: str) -> None:
-        for kind in ("strict", "system"):
-            for pid in Cgroup(self.base / kind / escape(name)).processes():
+        for group in self.config.groups.anywhere(name):
+            for pid in Cgroup(group).processes():
                 os.kill(pid, signal.SIGKILL)
 
     async def close(self) -> None:
-        group = Cgroup(self.base)
-        group.kill()
-        await asyncio.wait_for(group.wait_empty(), HANG_S)
-        group.remove()
+        for place in (*self.config.groups.all(strict=True), *self.config.groups.all(strict=False), self.base):
+            group = Cgroup(place)
+            group.kill()
+            await asyncio.wait_for(group.wait_empty(), HANG_S)
+        Cgroup(self.base).remove()
         await asyncio.sleep(0)
         for runner in self.runners:
             runner.close()
 
 
-@pytest.fixture(params=["memory", pytest.param("cgroups", marks=pytest.mark.lab)])
+# tests/lab/parts/test_runner_systemd.py runs these tests under a systemd of its own.
+KINDS = ["systemd"] if os.environ.get("HOLDFAST_TEST_SYSTEMD") else ["memory", "cgroups"]
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=[] if kind == "memory" else pytest.mark.lab) for kind in KINDS])
 async def machine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Machine]:
-    if request.param == "cgroups" and os.geteuid() != 0:
+    if request.param != "memory" and os.geteuid() != 0:
         pytest.skip("needs root")
-    made: Machine = MemoryMachine() if request.param == "memory" else RealMachine(tmp_path)
+    made: Machine = MemoryMachine() if request.param == "memory" else RealMachine(tmp_path, request.param)
     try:
         yield made
     finally:

@@ -14,6 +14,7 @@ from holdfast import groups
 from holdfast.errors import DriverError, InvalidInput
 
 _MAX_NAME = 200
+LOOK_S = 0.25
 
 
 def escape(name: str) -> str:
@@ -111,7 +112,10 @@ class Cgroup:
             watch.register(events, select.EPOLLPRI)
             loop.add_reader(watch.fileno(), look)
             look()
-            await empty
+            while not empty.done():
+                # The kernel does not tell when somebody (systemd) removes the group in the moment in which it gets empty.
+                await asyncio.wait([empty], timeout=LOOK_S)
+                look()
         finally:
             loop.remove_reader(watch.fileno())
             watch.close()

@@ -29,11 +29,11 @@ TRIES, RETRY_S = 100, 0.05
 """For systemd to forget the last service of that name."""
 _ALREADY = ("already exists", "was already loaded", "has a fragment file")
 
-#: Descriptor 0 leads to the agent. $1 directory, $2 user ("" = stay root). Its go brings the environment.
+#: Descriptors 0 and 1 lead to the agent, 2 to the log. $1 directory, $2 user ("" = stay root). The go has the environment.
 _SCRIPT = """
 echo in >&0
 read -r word environment <&0 && [ "$word" = go ] || exit 125
-exec </dev/null
+exec </dev/null >&2
 cd "$1" || exit 126
 user=$2
 shift 2
@@ -42,6 +42,9 @@ eval "exec env -i $environment \\"\\$@\\""
 """
 
 _PROPERTIES = (
+    # At a shutdown of the node the agent ends first, and has confirmed every stop then; systemd ends what is left.
+    "DefaultDependencies=no",
+    "Before=holdfast-agent.service",
     "ExitType=cgroup",  # it runs as long as anything runs in its group
     "CollectMode=inactive-or-failed",  # and is forgotten then
     "OOMPolicy=continue",
@@ -134,7 +137,7 @@ async def _systemd_run(unit: Unit, what: Launch, log: str, path: Path, group: Cg
     properties = (
         *_PROPERTIES,
         f"StandardInput=file:{path}",
-        f"StandardOutput=append:{log}",
+        f"StandardOutput=file:{path}",  # the same, or systemd would open it for reading only
         f"StandardError=append:{log}",
         *unit.hardening,
     )
