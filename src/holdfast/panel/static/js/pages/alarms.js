@@ -43,7 +43,7 @@ function alarmView(alarm, ctx) {
       h("div", { class: "alarm-head" }, h("strong", {}, subjectView(alarm, ctx.status)), pill(look), acknowledged && pill({ tone: "idle", icon: "check", label: "Acknowledged" }),
         h("time", { class: "dim", datetime: alarm.raised_at }, `since ${clockTime(alarm.raised_at)}`)),
       h("p", {}, prose(capital(alarm.text))),
-      alarm.advice && h("p", { class: "dim" }, prose(alarm.advice)),
+      alarm.advice && h("p", { class: "dim" }, prose(capital(alarm.advice))),
       acknowledged && h("p", { class: "dim" }, `${alarm.acknowledged_by} looks after it since ${clockTime(alarm.acknowledged_at)}${alarm.note ? `: ${alarm.note}` : "."}`)),
     !acknowledged && ctx.may("operate") && h("button", { type: "button", class: "ghost", "data-action": "acknowledge", "data-id": alarm.id, "aria-label": `Acknowledge… ${alarm.subject}` }, "Acknowledge…"));
 }

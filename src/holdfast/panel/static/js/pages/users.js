@@ -87,12 +87,22 @@ const tokensTable = (tokens, ctx) => table({
 const sessionsTable = (sessions, ctx) => table({
   id: "sessions", label: "My sessions", noun: "session", rows: sessions, key: (one) => one.id, sort: "-began",
   columns: [
-    { key: "agent", label: "With", value: (one) => one.agent, cell: (one) => [one.agent || "unknown", one.id === ctx.user?.session && h("small", { class: "dim" }, "this page")] },
+    { key: "agent", label: "With", value: (one) => one.agent, cell: (one) => [h("span", { title: one.agent }, program(one.agent)), one.id === ctx.user?.session && h("small", { class: "dim" }, "this page")] },
     { key: "address", label: "From", value: (one) => one.address },
     { key: "began", label: "Since", value: (one) => one.began, cell: (one) => when(one.began, "–") },
   ],
   actions: (one) => (one.id === ctx.user?.session ? null : [button("end", one.id, "End…", one.address)]),
 });
+
+/** "Chrome 156 on Linux" of what a browser says of itself; others, like the command line, in their own words. */
+function program(agent) {
+  // Edge calls itself Chrome, too, and Chrome Safari.
+  const browser = /(Edg|Firefox)\/(\d+)/.exec(agent) ?? /(Chrome|Version)\/(\d+)/.exec(agent);
+  const system = /Android|iPhone|iPad|Windows|Mac OS X|Linux/.exec(agent);
+  if (!browser) return agent || "unknown";
+  const name = { Edg: "Edge", Version: "Safari" }[browser[1]] ?? browser[1];
+  return `${name} ${browser[2]}${system ? ` on ${system[0]}` : ""}`;
+}
 
 const password = (name, label, more = {}) => ({ name, label, type: "password", required: true, blame: /password/, ...more });
 const long = (text) => (text.length >= 10 ? "" : "At least ten characters; four random words are good.");
