@@ -8,9 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from api_process import Panel, fill, panel_process, wait
+from etcd_members import Members
 
 from holdfast.api.listen import PER_ADDRESS
+from holdfast.api.people import Failures
 from holdfast.api.protocol import BODY_S, HEADERS_S
+from holdfast.clock import SystemClock
+from holdfast.store import codec, keys
+from holdfast.store.etcd import EtcdStore
 
 HANG_S = 90.0
 
@@ -61,6 +66,17 @@ def handshakes_refused(panel: Panel) -> int:
     return 0
 
 
+async def failures(members: Members) -> list[Failures]:
+    """What the store keeps of wrong passwords: all of it ends by itself."""
+    store = EtcdStore(members.endpoints, members.tls, clock=SystemClock())
+    try:
+        entries = (await store.list(keys.LOGIN_FAILURES)).entries
+    finally:
+        await store.close()
+    assert all(entry.lease for entry in entries)
+    return [codec.decode(entry.value, Failures, entry.key) for entry in entries]
+
+
 async def test_the_panel_process_withstands_slow_large_and_many_requests(tmp_path: Path) -> None:
     with panel_process(tmp_path) as (members, panel):
         await fill(members)
@@ -86,6 +102,10 @@ async def test_the_panel_process_withstands_slow_large_and_many_requests(tmp_pat
             assert b" 404 " in answered(panel, b"GET /static/x/../../../../etc/passwd HTTP/1.1\r\nhost: x\r\n\r\n")
             assert HEADERS_S - 1 < min(f.result() for f in by_headers) <= max(f.result() for f in by_headers) < HANG_S
             assert BODY_S - 1 < min(f.result() for f in by_body) <= max(f.result() for f in by_body) < HANG_S
+        with panel.client() as client:
+            guess = {"name": "admin", "password": "wrong password"}
+            statuses = [client.post("/api/v1/login", json=guess).status_code for _ in range(7)]
+        assert statuses == [403] * 5 + [429] * 2
         assert handshakes_refused(panel) == 1
 
         def serves() -> bool:
@@ -97,5 +117,7 @@ async def test_the_panel_process_withstands_slow_large_and_many_requests(tmp_pat
 
         wait(serves, "serving again once they are gone")
         assert panel.stop() == 0
+        counts = await failures(members)
+        assert {count.count for count in counts} == {5}, "each other panel process knows"
         log = panel.log.read_text()
         assert "Traceback" not in log

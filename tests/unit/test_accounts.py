@@ -8,8 +8,9 @@ import pytest
 from argon2 import PasswordHasher
 from people_world import PASSWORD, QUICK, Panel, WallClock, account, panel, panels
 
-from holdfast.api.attempts import LOCK_AFTER, TooManyAttempts, network
+from holdfast.api.attempts import LOCK_AFTER, TooManyAttempts
 from holdfast.api.auth import COOKIE, CSRF_HEADER, SESSION_LIFE_S
+from holdfast.api.origin import network
 from holdfast.bootstrap.users import HASHER, User, hash_password
 from holdfast.ports import Put
 from holdfast.store import codec, keys

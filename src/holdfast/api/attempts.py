@@ -9,9 +9,9 @@ right before may go on, and root on a management node needs no password at all.
 """
 
 import hashlib
-import ipaddress
 from contextlib import suppress
 
+from holdfast.api.origin import network
 from holdfast.api.people import Failures, People
 from holdfast.bootstrap.users import User
 from holdfast.errors import NotPermitted, StoreError
@@ -44,19 +44,6 @@ class TooManyAttempts(NotPermitted):
         wait = int(wait_s) + 1
         super().__init__(message, f"Wait {wait} seconds, then try again.")
         self.retry_after_s = wait
-
-
-def network(address: str) -> str:
-    """What counts as one address: an IPv6 host has its /64 to choose from."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.ip_network((ip, 64), strict=False))
-    return str(ip)
 
 
 class Attempts:

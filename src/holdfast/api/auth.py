@@ -15,10 +15,11 @@ from dataclasses import replace
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from holdfast.api.attempts import Attempts, TooManyAttempts, network, with_familiar
+from holdfast.api.attempts import Attempts, TooManyAttempts, with_familiar
 from holdfast.api.audit import Trail
 from holdfast.api.operations.actor import Actor
 from holdfast.api.operations.audited import plain
+from holdfast.api.origin import network
 from holdfast.api.people import TOKEN_PREFIX, People, Session, Token, TokenUse, digest, later
 from holdfast.api.permissions import Role
 from holdfast.bootstrap.users import HASHER, User

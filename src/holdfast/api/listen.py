@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from holdfast.api.origin import network
 from holdfast.errors import ConfigError
 
 BACKLOG = 512
 PER_ADDRESS = 512
-"""Connections of one address at a time: a browser has up to 7, and many people may share an address."""
+"""Connections of one address (or IPv6 network) at a time: a browser has up to 7, and many people may share an address."""
 
 
 class Doorkeeper(socket.socket):
@@ -26,16 +27,17 @@ class Doorkeeper(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         """Raises ConnectionAbortedError, as if the client had given up, for a connection too many."""
         made, address = super().accept()
-        if self._taken[address[0]] >= self._per_address:
+        source = network(address[0])
+        if self._taken[source] >= self._per_address:
             made.close()
             raise ConnectionAbortedError
-        self._taken[address[0]] += 1
-        return _Counted(made, lambda: self._give_back(address[0])), address
+        self._taken[source] += 1
+        return _Counted(made, lambda: self._give_back(source)), address
 
-    def _give_back(self, address: str) -> None:
-        self._taken[address] -= 1
-        if not self._taken[address]:
-            del self._taken[address]
+    def _give_back(self, source: str) -> None:
+        self._taken[source] -= 1
+        if not self._taken[source]:
+            del self._taken[source]
 
 
 class _Counted(socket.socket):
