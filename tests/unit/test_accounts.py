@@ -9,7 +9,7 @@ from argon2 import PasswordHasher
 from people_world import PASSWORD, QUICK, Panel, WallClock, account, panel, panels
 
 from holdfast.api.attempts import LOCK_AFTER, TooManyAttempts
-from holdfast.api.auth import COOKIE, CSRF_HEADER, SESSION_LIFE_S
+from holdfast.api.auth import COOKIE, CSRF_HEADER, QUEUE, SESSION_LIFE_S
 from holdfast.api.origin import network
 from holdfast.bootstrap.users import HASHER, User, hash_password
 from holdfast.ports import Put
@@ -271,6 +271,13 @@ async def test_an_account_of_ones_own_does_not_buy_more_guesses(world: Panel) ->
         statuses += await guess(world, "ada", 1)
         await world.login("vera", address="198.51.100.9")
     assert 429 in statuses
+
+
+async def test_a_flood_of_logins_is_refused_and_not_queued(world: Panel) -> None:
+    flood = (world.login("vera", "wrong password", address=f"198.51.{k // 250}.{k % 250}") for k in range(QUEUE * 2))
+    statuses = [answer.status_code for answer in await asyncio.gather(*flood)]
+    assert {*statuses} == {403, 429}
+    assert (await world.login("vera")).status_code == 200
 
 
 async def test_the_store_keeps_no_guessed_name(world: Panel) -> None:

@@ -42,6 +42,8 @@ RENEW_AFTER_S = 600
 """A session in use is renewed at most this often."""
 USE_EVERY_S = 300.0
 """The last use of an API token is written at most this often."""
+QUEUE = 40
+"""Passwords that wait to be looked at: about two seconds' work. More are refused, not queued."""
 LOOKUPS = 10
 """Tokens that are not in memory are looked up in the store at most so often per address and second."""
 
@@ -67,6 +69,7 @@ class Authenticator:
         self.trail = Trail(store, clock)
         self.attempts = Attempts(store, clock, self.people)
         self._hashing = asyncio.Semaphore(2)  # argon2id takes 64 MiB and a core each
+        self._waiting = 0
         self._nobody: str | None = None
         self._ended: set[str] = set()
         self._renewed: dict[str, float] = {}
@@ -137,9 +140,15 @@ class Authenticator:
         user = codec.decode(entry.value, User, entry.key) if entry else None
         if self._nobody is None:
             self._nobody = await asyncio.to_thread(self.hasher.hash, secrets.token_urlsafe(16))
-        async with self._hashing:
+        if self._waiting >= QUEUE:
+            raise TooManyAttempts("too many people log in at once", 5.0)
+        self._waiting += 1
+        try:
             # An unknown or disabled name costs as much time as a known one.
-            right = await asyncio.to_thread(self._verify, user.password_hash if user else self._nobody, password)
+            async with self._hashing:
+                right = await asyncio.to_thread(self._verify, user.password_hash if user else self._nobody, password)
+        finally:
+            self._waiting -= 1
         return user if right and user is not None and not user.disabled else None
 
     def _verify(self, password_hash: str, password: str) -> bool:
