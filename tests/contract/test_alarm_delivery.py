@@ -110,7 +110,17 @@ class Cluster:
     async def managed(self, session: str) -> AsyncIterator[None]:
         """By one manager, as long as the block lasts; it ends as a killed one does."""
         store = MemoryStore(self.cluster, self.clock)
-        manager = Manager(store, self.clock, "n1", session, NoDevices(), {}, detector=Eyes(), send=notifier(unlock))
+        manager = Manager(
+            store,
+            self.clock,
+            "n1",
+            session,
+            NoDevices(),
+            {},
+            detector=Eyes(),
+            send=notifier(unlock),
+            apart=asyncio.to_thread,
+        )
         tasks = [asyncio.create_task(manager.run()), asyncio.create_task(self.beat())]
         try:
             yield

@@ -75,6 +75,7 @@ async def _main(config: NodeConfig) -> None:
         push=updater(_unlock),
         look=looker(store),
         send=notifier(_unlock),
+        apart=asyncio.to_thread,
     )
     key = KeyFile(Path(config.beat_key), clock)
     number = next_session(Path(config.state_dir) / "report-session")

@@ -5,10 +5,11 @@ acknowledgement is never overwritten unseen, and what is raised already stands i
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from holdfast.core.alarm import Facts, judge
+from holdfast.core.alarm import Facts, Judgement, judge
 from holdfast.core.alarm_life import Tracker, to_forget
 from holdfast.core.alarm_model import Alarm, AlarmKind, AlarmState, Delivery, ManagerHealth, NodeReport
 from holdfast.core.history import ManagerView, Severity
@@ -36,6 +37,13 @@ AT_ONCE = 20
 """Alarms in one transaction, each with its event."""
 
 
+Apart = Callable[[Callable[[], Judgement]], Awaitable[Judgement]]
+
+
+async def _at_once(judge: Callable[[], Judgement]) -> Judgement:
+    return judge()
+
+
 class AlarmDesk:
     """One per manager. `run` is to run for the length of a term."""
 
@@ -50,8 +58,10 @@ class AlarmDesk:
         *,
         look: Look | None = None,
         send: Send | None = None,
+        apart: Apart | None = None,
     ) -> None:
-        """`store`: whose latency counts. `look`: asks the store's members how they are. `send`: delivers."""
+        """`store`: whose latency counts. `look`: asks the store's members how they are. `send`: delivers. `apart`: judges
+        without holding up the event loop: of the largest clusters that takes a tenth of a second."""
         self._mirror = mirror
         self._clock = clock
         self._election = election
@@ -60,6 +70,7 @@ class AlarmDesk:
         self._fences = FenceTester(clock, devices)
         self._clocks = WallClocks(mirror, clock)
         self._members = StoreWatch(clock, look, lambda: mirror.read(keys.MANAGEMENT, ManagementSpec))
+        self._apart = apart or _at_once
         self._couriers = Couriers(mirror, clock, election, node, send)
         self._tracker = Tracker()
         self._seen: tuple[View, ManagerView] | None = None
@@ -110,7 +121,8 @@ class AlarmDesk:
         self._fences.observe(view, now)
         alarms = self._mirror.all(keys.ALARMS, Alarm)
         facts = self._facts(view, said)
-        judged = judge(view, facts, now, {name for name, alarm in alarms.items() if alarm.open})
+        raised = frozenset(name for name, alarm in alarms.items() if alarm.open)
+        judged = await self._apart(lambda: judge(view, facts, now, raised))
         changed = self._tracker.step(judged, alarms, now, facts.wall)
         for at in range(0, len(changed), AT_ONCE):
             await self._write(changed[at : at + AT_ONCE], alarms)
@@ -129,7 +141,7 @@ class AlarmDesk:
             management=self._mirror.read(keys.MANAGEMENT, ManagementSpec) or ManagementSpec(nodes=()),
             reports=self._mirror.all(keys.REPORTS, NodeReport),
             offsets_s=self._clocks.offsets_s(view.nodes),
-            fence_tests=self._fences.results,
+            fence_tests=dict(self._fences.results),
             members=self._members.members,
             latency_s=latency[0] if latency else None,
             deliveries=self._deliveries(),

@@ -14,7 +14,7 @@ from holdfast.core.model import ManagementSpec
 from holdfast.core.timing import Detection
 from holdfast.core.view import PowerEvidence, View
 from holdfast.errors import StoreError
-from holdfast.manager.alarms import AlarmDesk
+from holdfast.manager.alarms import AlarmDesk, Apart
 from holdfast.manager.balance import Balancer
 from holdfast.manager.commit import Committer, EventLog
 from holdfast.manager.delivery import Send
@@ -72,11 +72,12 @@ class Manager:
         push: Push | None = None,
         look: Look | None = None,
         send: Send | None = None,
+        apart: Apart | None = None,
     ) -> None:
         """`detector`: where suspicions come from; by default from the observers' reports (`report`). `solve`: looks for room
         when something does not fit, without holding up the event loop; None: nobody does. `assess`: computes the guarantee,
         likewise. `push`: updates other name servers. `look`: asks the store's members how they are. `send`: tells receivers
-        of alarms."""
+        of alarms. `apart`: judges alarms without holding up the event loop."""
         measured = MeasuredStore(store, clock)
         self._store = store = ForwardStore(measured, self._store_went_back)
         self._clock = clock
@@ -93,7 +94,9 @@ class Manager:
         self._guarantee = GuaranteeKeeper(assess, self.wake)
         self._balancer = Balancer(assess, self.wake)
         self._names = NameDesk(self._mirror, clock, self.election, push)
-        self._alarms = AlarmDesk(self._mirror, clock, self.election, node, measured, devices, look=look, send=send)
+        self._alarms = AlarmDesk(
+            self._mirror, clock, self.election, node, measured, devices, look=look, send=send, apart=apart
+        )
         self._membership_step = membership_step
         self._published: ManagerView | None = None
         self._distrusts = ""
