@@ -27,6 +27,7 @@ from holdfast.software import is_current
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
 from holdfast.store.etcd import EtcdMember, etcd_unit
+from holdfast.store.etcd.unit import HARDENING
 from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
@@ -38,6 +39,10 @@ LOOK_S, STORE_S = 5.0, 1.0
 """How often it is asked whether the store still is the one that is known, and how long that may take."""
 PANEL = "panel/admin"
 NAME_SERVER = "nameserver"
+NAME_SERVER_HARDENING = tuple(
+    "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" if text.startswith("CapabilityBoundingSet") else text
+    for text in HARDENING
+)
 OURS = ("manager", NAME_SERVER, "panel")
 """System units that are Holdfast's own program, and hold nothing that would be missed for a second."""
 
@@ -161,7 +166,7 @@ class SystemUnits:
     async def _name_server(self, *, wanted: bool, runs: bool) -> None:
         if wanted and not runs:
             program = (sys.executable, "-m", "holdfast.nameserver")
-            await self._runner.start(Unit(NAME_SERVER, program, strict=False))
+            await self._runner.start(Unit(NAME_SERVER, program, strict=False, hardening=NAME_SERVER_HARDENING))
         elif runs and not wanted:
             await self._runner.stop(NAME_SERVER, grace_s=STOP_GRACE_S)
         if not wanted:

@@ -43,7 +43,7 @@ ADMIN = "admin"
 BATCH_OPS, BATCH_BYTES = 500, 512 * 1024
 LAST = (keys.CLUSTER, keys.MANAGEMENT, keys.NODE_SPECS)
 
-LOCAL_SETTINGS = ("watchdog", "state_dir", "run_dir", "log_dir", "cgroup", "etcd")
+LOCAL_SETTINGS = ("watchdog", "state_dir", "run_dir", "log_dir", "cgroup", "etcd", "units")
 """Keys of node.toml that may differ from their defaults on one node without the cluster's knowing."""
 
 

@@ -25,7 +25,7 @@ from holdfast import config as node_config
 from holdfast.bootstrap import bundle, files, pki, ring, trust
 from holdfast.bootstrap import secrets as cluster_secrets
 from holdfast.bootstrap.backup import Backup
-from holdfast.bootstrap.create import MEMBER_FILE, SEED_FILE, seed_text, url, with_local_settings
+from holdfast.bootstrap.create import LOCAL_SETTINGS, MEMBER_FILE, SEED_FILE, seed_text, url, with_local_settings
 from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, NodeConfig
 from holdfast.core.history import Event, Severity
 from holdfast.core.model import (
@@ -58,7 +58,6 @@ CACHED = ("management.json", "endpoints.json", "cluster.json", "etcd-trust.json"
 """What the agent remembers of the former store, in its state directory."""
 RESTORED_FILE = "restored.json"
 """Which life of the store this node's member belongs to."""
-SETTINGS = ("watchdog", "state_dir", "run_dir", "log_dir", "cgroup", "etcd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def restore(backup: Backup, options: RestoreOptions, root: Path = Path("/")) -> 
         addresses=dict(spec.addresses),
         endpoints=(url(address, ETCD_CLIENT_PORT),),
     )
-    settings = {name: getattr(present, name) for name in SETTINGS} if present else {}
+    settings = {name: getattr(present, name) for name in LOCAL_SETTINGS} if present else {}
     config = with_local_settings(config, {**settings, **options.local})
     check_machine(backup, node, config, options, root)
     pki_files = _pki(backup, spec, new, present, root, options)

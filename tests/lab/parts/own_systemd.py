@@ -16,8 +16,12 @@ echo $$ >"$1/cgroup.procs"
 exec unshare --fork --kill-child --pid --mount --uts --ipc --net --cgroup --propagation private sh -c '
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/lock
+mkdir -p /run/lock /run/overlay/var
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for place in etc var/lib var/log; do
+    mkdir -p /run/overlay/$place.upper /run/overlay/$place.work
+    mount -t overlay -o lowerdir=/$place,upperdir=/run/overlay/$place.upper,workdir=/run/overlay/$place.work overlay /$place
+done
 mount -t tmpfs tmpfs /etc/systemd/system
 printf "%s" "$1" >/etc/systemd/system/holdfast-test.target
 ip link set lo up
@@ -32,7 +36,7 @@ class OwnSystemd:
         self.init = init
 
     def run(self, argv: Sequence[str], timeout: float = HANG_S, **env: str) -> "subprocess.CompletedProcess[str]":
-        """A process beside its services, in its namespaces."""
+        """A process beside its services, in its namespaces. What is written to /etc, /var/lib and /var/log goes with it."""
         entered = ["nsenter", "--target", str(self.init), "--all", "--wd=/", "--", *argv]
         return subprocess.run(
             entered, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout, check=False

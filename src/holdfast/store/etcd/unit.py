@@ -16,6 +16,23 @@ ELECTION_MS = 400
 DEFAULT_QUOTA_BYTES = 2 * 1024**3
 
 
+HARDENING = (
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "ProtectSystem=full",
+    "ProtectHome=yes",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectKernelModules=yes",
+    "ProtectControlGroups=yes",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    "RestrictNamespaces=yes",
+    "LockPersonality=yes",
+)
+"""It needs its data, its certificates and its ports, and no right of root's: what it reads belongs to root."""
+
+
 @dataclass(frozen=True, slots=True)
 class EtcdMember:
     """What a member must know of the cluster that it starts or joins."""
@@ -87,7 +104,8 @@ def etcd_unit(
     # A proxy variable of the machine must never come between members.
     proxies = {name: "" for low in ("http_proxy", "https_proxy", "all_proxy") for name in (low, low.upper())}
     argv = (config.etcd, *(f"--{name}={value}" for name, value in flags.items()))
-    return Unit(name="etcd", argv=argv, env={**proxies, "no_proxy": "*", "NO_PROXY": "*"}, strict=False)
+    env = {**proxies, "no_proxy": "*", "NO_PROXY": "*"}
+    return Unit(name="etcd", argv=argv, env=env, strict=False, hardening=HARDENING)
 
 
 def _loopback(client_url: str) -> str:
