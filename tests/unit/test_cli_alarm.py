@@ -7,6 +7,7 @@ import pytest
 from cli_world import Cluster, served
 
 from holdfast.bootstrap.secrets import unlock_key
+from holdfast.cli import connection
 from holdfast.core.alarm_model import Alarm, AlarmState, Delivery, Receiver
 from holdfast.core.history import Severity
 from holdfast.store import keys
@@ -108,3 +109,9 @@ def test_receivers(cluster: Cluster, tmp_path: Path) -> None:
 def test_what_no_receiver_can_be(cluster: Cluster, options: tuple[str, ...], said: str) -> None:
     result = cluster.run("alarm", "receiver", "add", "r", *options)
     assert result.status and said in result.err, result.err
+
+
+def test_a_trial_of_a_test_sends_nothing(cluster: Cluster) -> None:
+    assert cluster.run("alarm", "receiver", "add", "am", "--alertmanager", "http://127.0.0.1:9").status == 0
+    answer = connection.api().call("POST", "/alarms/receivers/am/test", {}, {"dry_run": "true"})
+    assert answer["text"] == "am would be sent a test alarm"

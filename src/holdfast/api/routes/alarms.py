@@ -61,6 +61,8 @@ async def test_receiver(request: Request, caller: Caller, name: str) -> Response
     """Send a test alarm from this node; answers once the receiver has taken it."""
     context = context_of(request)
     cluster = context.cache.status.cluster.name
+    if caller.terms.dry_run:
+        return answer({"text": f"{receivers.found(context.cache.source, name).name} would be sent a test alarm"})
     text = await receivers.test(context.cache.source, _secret(context), name, node=context.node, cluster=cluster)
     return answer({"text": text})
 
