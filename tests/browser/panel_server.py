@@ -53,7 +53,8 @@ class Panels:
     @asynccontextmanager
     async def _serving(self, node: str, listener: socket.socket) -> AsyncIterator[None]:
         store = MemoryStore(self.world.cluster, self.clock)
-        context = make_context(node, store, self.clock, session=f"{node}-{self.clock.now()}", **self.tools)
+        tools = {"cluster_secret": lambda: b"s" * 32, **self.tools}
+        context = make_context(node, store, self.clock, session=f"{node}-{self.clock.now()}", **tools)
         app = create_app(context)
         mount(app, context)
         config = uvicorn.Config(
