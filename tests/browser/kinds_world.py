@@ -22,10 +22,11 @@ from holdfast.core.model import (
     NodeSpec,
     Placement,
     Role,
+    ServiceAddress,
     ServiceSpec,
 )
 from holdfast.errors import DriverError, InvalidInput
-from holdfast.ports import Clock, Delete, ServiceAddress
+from holdfast.ports import Clock, Delete
 from holdfast.services.backup_gateway.config import parse_backend
 from holdfast.services.iscsi import report
 from holdfast.services.iscsi.files import VolumeFiles
@@ -189,7 +190,7 @@ class KindsWorld(World):
         zones = [codec.decode(e.value, Zone, e.key) for e in (await self.store.list(keys.DNS_ZONES)).entries]
         served = []
         for zone in zones:
-            servers = {}
+            servers: dict[str, tuple[str, ...]] = {}
             for name in NODES[:3]:
                 spec = await self._read(keys.node_spec(name), NodeSpec)
                 if spec is not None and Role.MANAGEMENT in spec.roles:

@@ -58,7 +58,9 @@ class Visitor:
     async def too_wide(self) -> list[str]:
         """What does not fit into the window. (Wires of the map may reach out of their cards.)"""
         script = """() => [...document.querySelectorAll('body *')]
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.hidden, .wires, svg, dialog:not([open])')).map(e => `${e.tagName}.${e.className}`)"""
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+            .filter(e => !e.closest('.hidden, .wires, svg, dialog:not([open])'))
+            .map(e => `${e.tagName}.${e.className}`)"""
         found: list[str] = await self.page.evaluate(script)
         return found
 

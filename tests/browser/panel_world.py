@@ -1,9 +1,9 @@
 """A realistic cluster in a MemoryStore, and a node failure as the manager and the agents would write it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from holdfast.bootstrap.users import make_user
-from holdfast.core.history import Event, Incident, IncidentStep, ManagerView, Severity
+from holdfast.core.history import Event, GuaranteeWord, Incident, IncidentStep, ManagerView, Severity
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -50,6 +50,7 @@ class World:
         self.notes: dict[str, str] = {}
         self.waiting: dict[str, str] = {}
         self.hold = ""
+        self.guarantee: GuaranteeWord | None = None
         self.epochs: dict[str, int] = {}
         self.incident: Incident | None = None
         self._events = 0
@@ -110,6 +111,12 @@ class World:
         await self.place(f"nfs/{name}", node, "Created here: the most room among the storage nodes.")
         await self.running(f"nfs/{name}", node)
 
+    async def many_machines(self, node: str, numbers: Iterable[int]) -> None:
+        """Machines that nobody has placed yet, in one transaction."""
+        names = [f"many-{number}" for number in numbers]
+        specs = [InstanceSpec(f"vm/{name}", "vm", name, Exclusivity.STRICT, Role.COMPUTE, (node,)) for name in names]
+        await self.store.txn([], [Put(keys.instance(spec.id), codec.encode(spec)) for spec in specs])
+
     async def place(self, instance: str, node: str, reason: str) -> None:
         epoch = self.epochs[instance] = self.epochs.get(instance, 0) + 1
         await self.put(keys.placement(instance), Placement(node, epoch, 1, reason=reason))
@@ -133,8 +140,8 @@ class World:
         await self.status(instance, node, InstanceState.RUNNING, healthy=True)
 
     async def view(self) -> None:
-        view = ManagerView("n3", 7, dict(self.states), dict(self.notes), dict(self.waiting), self.hold)
-        await self.put(keys.MANAGER_VIEW, view)
+        words = dict(self.states), dict(self.notes), dict(self.waiting), self.hold
+        await self.put(keys.MANAGER_VIEW, ManagerView("n3", 7, *words, guarantee=self.guarantee))
 
     async def event(
         self, kind: str, text: str, severity: Severity = Severity.INFO, node: str = "", instance: str = ""

@@ -23,7 +23,7 @@ export const page = {
         h("div", { id: "past", class: "past" }, recentIncidentsView(ctx.status))),
       h("section", { "aria-labelledby": "events-title" },
         h("div", { class: "section-head" }, h("h2", { id: "events-title" }, "Events")),
-        h("div", { id: "events", class: "event-list", tabindex: "0", role: "region", "aria-label": "Events" }, eventsView(ctx.status)))),
+        h("div", { id: "events", class: "event-list", tabindex: "0" }, eventsView(ctx.status)))),
   ],
   actions: {
     beyond: (_id, ctx) => {
