@@ -70,7 +70,7 @@ def create(
             found = find(status["nodes"], node)
             return "" if found and found["state"] == "up" else f"{node} to be up ({found['state'] if found else 'new'})"
 
-        wait_for(Api(socket_path=config.api_socket), "/status", missing, timeout=timeout)
+        wait_for(Api(socket_path=config.api_socket), "/status", missing, timeout=timeout, begins=True)
     url = f"https://{_host(config.management_address)}:8443"
     if as_json:
         output.emit_json({"cluster": name, "node": node, "panel": url, "started": started})

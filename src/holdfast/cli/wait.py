@@ -74,10 +74,19 @@ def follow(api: Api, answer: dict[str, Any], *, timeout: float) -> dict[str, Any
     return {**answer, "text": wait_for(api, path, missing, timeout=timeout, revision=answer["revision"])["text"]}
 
 
-def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: float, revision: int = 0) -> Any:
+def wait_for(
+    api: Api,
+    path: str,
+    missing: Callable[[Any], str],
+    *,
+    timeout: float,
+    revision: int = 0,
+    begins: bool = False,
+) -> Any:
     """Ask for `path` again and again until `missing(answer)` is empty; it says what is still being waited for.
 
-    A moment without an answer is no failure: the panel may be moving. Raises StillWaiting, ApiEnded.
+    A moment without an answer is no failure: the panel may be moving, or, if it `begins` only now, may not be there yet for
+    long. Raises StillWaiting, ApiEnded.
     """
     end = _CLOCK.now() + timeout
     gone_since = 0.0
@@ -85,7 +94,7 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
     while True:
         try:
             answer = api.get(path)
-            gone_since = 0.0
+            gone_since, begins = 0.0, False
             behind = isinstance(answer, dict) and answer.get("revision", revision) < revision
             text = "the panel to catch up" if behind else missing(answer)
             if not text:
@@ -93,7 +102,7 @@ def wait_for(api: Api, path: str, missing: Callable[[Any], str], *, timeout: flo
                 return answer
         except ApiUnreachable:
             text = "the panel to answer"
-            gone_since = (gone_since or _CLOCK.now()) if api.gone else 0.0
+            gone_since = (gone_since or _CLOCK.now()) if api.gone and not begins else 0.0
             if gone_since and _CLOCK.now() - gone_since > GONE_S:
                 show_progress("", shown)
                 raise ApiEnded(
