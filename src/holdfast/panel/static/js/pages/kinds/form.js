@@ -181,7 +181,7 @@ class OpenForm {
 
   /** The input that the refusal is about: which the server names, or its sentence, or its advice, or whose value it repeats. */
   blamed(problem) {
-    if (![400, 404, 409, 422, 502].includes(problem.status) || problem.members?.worst) return null;
+    if ([0, 401, 403, 412, 429].includes(problem.status) || problem.members?.worst) return null;
     const named = problem.members?.field ?? /^`([\w.]+)`:/.exec(problem.text)?.[1];
     const asked = this.asked();
     const said = (text) => asked.find((input) => input.field.blame?.test(text));

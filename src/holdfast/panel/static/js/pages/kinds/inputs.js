@@ -107,7 +107,7 @@ function group(field, type, options, chosen, value) {
   const inputs = options.map(([code]) => h("input", { type, name: `field-${field.name}`, value: code, checked: chosen.includes(code), id: `field-${field.name}-${code}` }));
   const rows = options.map(([code, words, more], index) => h("label", { class: "option", for: `field-${field.name}-${code}` }, inputs[index],
     h("span", {}, h("b", {}, words), more && h("small", { class: "dim" }, more))));
-  const search = options.length > MANY && h("input", { type: "search", class: "option-filter", placeholder: "Filter", "aria-label": `Filter ${field.label}` });
+  const search = options.length <= MANY ? "" : h("input", { type: "search", class: "option-filter", placeholder: "Filter", "aria-label": `Filter ${field.label}` });
   if (search) search.addEventListener("input", (event) => {
     event.stopPropagation();
     rows.forEach((row, index) => { row.hidden = !inputs[index].checked && !options[index].slice(0, 3).join(" ").toLowerCase().includes(search.value.toLowerCase()); });
