@@ -91,7 +91,7 @@ class _Pages:
         if not token:
             return True
         try:
-            await self._context.auth.whose(token)
+            await self._context.auth.whose_session(token)
         except NotLoggedIn:
             return True
         except StoreError:
