@@ -150,19 +150,19 @@ async def test_a_change_shows_its_effect_before_it_is_saved(visitor: Visitor, wo
     await visitor.go("nodes/n1", "n1")
     await page.get_by_role("button", name="Slots and domain…").click()
     dialog = page.get_by_role("dialog")
-    await dialog.get_by_label("VM slots").fill("1")
+    await dialog.get_by_label("VM slots").fill("5")
     await dialog.get_by_role("button", name="Review").click()
     await expect(dialog).to_contain_text("What is about to happen")
-    await expect(dialog).to_contain_text("slots 1 for vm")
+    await expect(dialog).to_contain_text("slots 5 for vm")
     assert await slots_of_n1(world) == {"vm": 10}
-    await dialog.get_by_label("VM slots").fill("2")
+    await dialog.get_by_label("VM slots").fill("6")
     await expect(dialog.get_by_role("button", name="Save")).to_have_count(
         0
     )  # what was reviewed is no more what is asked
     await dialog.get_by_role("button", name="Review").click()
     await dialog.get_by_role("button", name="Save").click()
     await expect(dialog).to_be_hidden()
-    assert await slots_of_n1(world) == {"vm": 2}
+    assert await slots_of_n1(world) == {"vm": 6}
 
 
 async def slots_of_n1(world: World) -> dict[str, int]:
