@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--changes", type=float, default=1.0)
     parser.add_argument("--profile", default="default", help="timing profile of the cluster")
-    parser.add_argument("--lab", default="bench-api", help="name of the lab")
+    parser.add_argument("--lab", default="benchapi", help="name of the lab")
     parser.add_argument("--out", type=Path, help="write every run as JSON")
     parser.add_argument("--logs", type=Path, help="keep the nodes' logs here")
     options = parser.parse_args()

@@ -60,13 +60,13 @@ class AccountsCalls(Calls):
         """By name."""
         return self.ask(list[UserLine], "GET", "/users")
 
-    def create_user(self, *, name: str, role: str, password: str, **terms: Unpack[Tried]) -> Outcome:
-        """Create user."""
-        return self.ask(Outcome, "POST", "/users", body=given(name=name, role=role, password=password), **terms)
-
     def get_user(self, name: str) -> UserAnswer:
         """The account with its sessions."""
         return self.ask(UserAnswer, "GET", f"/users/{part(name)}")
+
+    def create_user(self, *, name: str, role: str, password: str, **terms: Unpack[Tried]) -> Outcome:
+        """Create user."""
+        return self.ask(Outcome, "POST", "/users", body=given(name=name, role=role, password=password), **terms)
 
     def change_user(
         self, name: str, *, role: str | None = None, disabled: bool | None = None, **terms: Unpack[Tried]

@@ -21,6 +21,10 @@ from holdfast.core.history import Incident
 class ClusterCalls(Calls):
     """The cluster, its nodes, its management plane and its history."""
 
+    def get_status(self) -> ClusterStatus:
+        """The whole picture (ClusterStatus)."""
+        return self.ask(ClusterStatus, "GET", "/status")
+
     def update_cluster(self, *, dead_node_power_on: bool, **terms: Unpack[Terms]) -> Outcome:
         """Update cluster."""
         return self.ask(Outcome, "PUT", "/cluster", body=given(dead_node_power_on=dead_node_power_on), **terms)
@@ -32,6 +36,10 @@ class ClusterCalls(Calls):
     def list_nodes(self) -> tuple[NodeStatus, ...]:
         """List nodes."""
         return self.ask(tuple[NodeStatus, ...], "GET", "/nodes")
+
+    def get_node(self, node_id: str) -> NodeStatus:
+        """Get node."""
+        return self.ask(NodeStatus, "GET", f"/nodes/{part(node_id)}")
 
     def add_node(
         self,
@@ -82,10 +90,6 @@ class ClusterCalls(Calls):
         """Remove node."""
         return self.ask(Outcome, "DELETE", f"/nodes/{part(node_id)}", query=given(force=force), **terms)
 
-    def get_node(self, node_id: str) -> NodeStatus:
-        """Get node."""
-        return self.ask(NodeStatus, "GET", f"/nodes/{part(node_id)}")
-
     def set_fence_devices(
         self, node_id: str, *, devices: Sequence[Mapping[str, Any]], **terms: Unpack[Terms]
     ) -> Outcome:
@@ -103,6 +107,10 @@ class ClusterCalls(Calls):
         return self.ask(
             Outcome, "POST", f"/nodes/{part(node_id)}/confirm-dead", body=given(reason=reason, yes=yes), **terms
         )
+
+    def precheck_maintenance(self, node_id: str) -> Precheck:
+        """What a maintenance of the node would do."""
+        return self.ask(Precheck, "GET", f"/nodes/{part(node_id)}/maintenance/precheck")
 
     def enter_maintenance(
         self, node_id: str, *, bring_back: bool | None = None, force: bool | None = None, **terms: Unpack[Terms]
@@ -126,6 +134,14 @@ class ClusterCalls(Calls):
         """End a node's quarantine."""
         return self.ask(Outcome, "POST", f"/nodes/{part(node_id)}/return", **terms)
 
+    def create_join_token(self, node_id: str, *, expires_s: float | None = None, **terms: Unpack[Terms]) -> Outcome:
+        """`data.token` is the line for `holdfast node join --token`, told only here: keep it as secret as a password."""
+        return self.ask(Outcome, "POST", f"/nodes/{part(node_id)}/tokens", body=given(expires_s=expires_s), **terms)
+
+    def get_ha(self) -> HaAnswer:
+        """The management plane: what is wanted, what is there, and whether both agree."""
+        return self.ask(HaAnswer, "GET", "/ha")
+
     def enable_ha(self, *, virtual_ip: str, nodes: Sequence[str], **terms: Unpack[Terms]) -> Outcome:
         """Enable ha."""
         return self.ask(Outcome, "POST", "/ha", body=given(virtual_ip=virtual_ip, nodes=nodes), **terms)
@@ -140,10 +156,6 @@ class ClusterCalls(Calls):
         """Disable ha."""
         return self.ask(Outcome, "DELETE", "/ha", query=given(keep=keep), **terms)
 
-    def get_ha(self) -> HaAnswer:
-        """The management plane: what is wanted, what is there, and whether both agree."""
-        return self.ask(HaAnswer, "GET", "/ha")
-
     def pause_ha(self, *, mode: str | None = None, reason: str | None = None, **terms: Unpack[Terms]) -> Outcome:
         """Nothing is fenced, claimed, placed or moved until it ends."""
         return self.ask(Outcome, "POST", "/ha/pause", body=given(mode=mode, reason=reason), **terms)
@@ -152,32 +164,31 @@ class ClusterCalls(Calls):
         """Resume ha."""
         return self.ask(Outcome, "DELETE", "/ha/pause", **terms)
 
-    def precheck_maintenance(self, node_id: str) -> Precheck:
-        """What a maintenance of the node would do."""
-        return self.ask(Precheck, "GET", f"/nodes/{part(node_id)}/maintenance/precheck")
+    def list_incidents(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Incident]:
+        """Newest first; from memory (recent ones only) while the store is away."""
+        return self.ask(Page[Incident], "GET", "/incidents", query=given(limit=limit, cursor=cursor))
 
-    def list_drills(self) -> Page[DrillShown]:
-        """The last twenty, newest first."""
-        return self.ask(Page[DrillShown], "GET", "/drills")
+    def get_incident(self, incident_id: str) -> Incident:
+        """Get incident."""
+        return self.ask(Incident, "GET", f"/incidents/{part(incident_id)}")
 
-    def begin_drill(
-        self,
-        *,
-        nodes: Sequence[str] | None = None,
-        instance: str | None = None,
-        kill: bool | None = None,
-        **terms: Unpack[Tried],
-    ) -> DrillShown:
-        """Look at everything a failover rests on; follow it at /drills/{id}. One at a time in the whole cluster."""
-        return self.ask(DrillShown, "POST", "/drills", body=given(nodes=nodes, instance=instance, kill=kill), **terms)
+    def list_events(self, *, limit: int | None = None, cursor: str | None = None) -> Page[EventLine]:
+        """Newest first; from memory (recent ones only) while the store is away."""
+        return self.ask(Page[EventLine], "GET", "/events", query=given(limit=limit, cursor=cursor))
 
-    def get_drill(self, drill_id: str) -> DrillShown:
-        """One drill with its checks; `last` is the newest."""
-        return self.ask(DrillShown, "GET", f"/drills/{part(drill_id)}")
+    def list_tasks(
+        self, *, limit: int | None = None, cursor: str | None = None, running: bool | None = None
+    ) -> Page[TaskView]:
+        """Newest first."""
+        return self.ask(Page[TaskView], "GET", "/tasks", query=given(limit=limit, cursor=cursor, running=running))
 
-    def cancel_drill(self, drill_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """It ends soon. A test instance stays where it is then."""
-        return self.ask(Outcome, "POST", f"/drills/{part(drill_id)}/cancel", **terms)
+    def get_task(self, task_id: str) -> TaskView:
+        """One task with its steps; `last` is the newest."""
+        return self.ask(TaskView, "GET", f"/tasks/{part(task_id)}")
+
+    def cancel_task(self, task_id: str, **terms: Unpack[Tried]) -> Outcome:
+        """Withdraw a move that has not begun, end a maintenance, break a copy off. Others are undone by what undoes them."""
+        return self.ask(Outcome, "POST", f"/tasks/{part(task_id)}/cancel", **terms)
 
     def list_alarms(
         self,
@@ -191,6 +202,14 @@ class ClusterCalls(Calls):
         return self.ask(
             Page[Alarm], "GET", "/alarms", query=given(cleared=cleared, severity=severity, limit=limit, cursor=cursor)
         )
+
+    def get_alarm(self, alarm_id: str) -> Alarm:
+        """One alarm, also one that is over."""
+        return self.ask(Alarm, "GET", f"/alarms/{part(alarm_id)}")
+
+    def acknowledge_alarm(self, alarm_id: str, *, note: str | None = None, **terms: Unpack[Tried]) -> Outcome:
+        """Somebody looks after it: it stays, and is told again only when it gets worse."""
+        return self.ask(Outcome, "POST", f"/alarms/{part(alarm_id)}/acknowledge", body=given(note=note), **terms)
 
     def list_receivers(self) -> Page[ReceiverView]:
         """Who is told of alarms, without secrets, and how the deliveries go."""
@@ -223,44 +242,25 @@ class ClusterCalls(Calls):
         """Send a test alarm from this node; answers once the receiver has taken it."""
         return self.ask(Said, "POST", f"/alarms/receivers/{part(name)}/test", **terms)
 
-    def get_alarm(self, alarm_id: str) -> Alarm:
-        """One alarm, also one that is over."""
-        return self.ask(Alarm, "GET", f"/alarms/{part(alarm_id)}")
+    def list_drills(self) -> Page[DrillShown]:
+        """The last twenty, newest first."""
+        return self.ask(Page[DrillShown], "GET", "/drills")
 
-    def acknowledge_alarm(self, alarm_id: str, *, note: str | None = None, **terms: Unpack[Tried]) -> Outcome:
-        """Somebody looks after it: it stays, and is told again only when it gets worse."""
-        return self.ask(Outcome, "POST", f"/alarms/{part(alarm_id)}/acknowledge", body=given(note=note), **terms)
+    def get_drill(self, drill_id: str) -> DrillShown:
+        """One drill with its checks; `last` is the newest."""
+        return self.ask(DrillShown, "GET", f"/drills/{part(drill_id)}")
 
-    def list_tasks(
-        self, *, limit: int | None = None, cursor: str | None = None, running: bool | None = None
-    ) -> Page[TaskView]:
-        """Newest first."""
-        return self.ask(Page[TaskView], "GET", "/tasks", query=given(limit=limit, cursor=cursor, running=running))
+    def begin_drill(
+        self,
+        *,
+        nodes: Sequence[str] | None = None,
+        instance: str | None = None,
+        kill: bool | None = None,
+        **terms: Unpack[Tried],
+    ) -> DrillShown:
+        """Look at everything a failover rests on; follow it at /drills/{id}. One at a time in the whole cluster."""
+        return self.ask(DrillShown, "POST", "/drills", body=given(nodes=nodes, instance=instance, kill=kill), **terms)
 
-    def get_task(self, task_id: str) -> TaskView:
-        """One task with its steps; `last` is the newest."""
-        return self.ask(TaskView, "GET", f"/tasks/{part(task_id)}")
-
-    def cancel_task(self, task_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """Withdraw a move that has not begun, end a maintenance, break a copy off. Others are undone by what undoes them."""
-        return self.ask(Outcome, "POST", f"/tasks/{part(task_id)}/cancel", **terms)
-
-    def create_join_token(self, node_id: str, *, expires_s: float | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """`data.token` is the line for `holdfast node join --token`, told only here: keep it as secret as a password."""
-        return self.ask(Outcome, "POST", f"/nodes/{part(node_id)}/tokens", body=given(expires_s=expires_s), **terms)
-
-    def get_status(self) -> ClusterStatus:
-        """The whole picture (ClusterStatus)."""
-        return self.ask(ClusterStatus, "GET", "/status")
-
-    def list_incidents(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Incident]:
-        """Newest first; from memory (recent ones only) while the store is away."""
-        return self.ask(Page[Incident], "GET", "/incidents", query=given(limit=limit, cursor=cursor))
-
-    def get_incident(self, incident_id: str) -> Incident:
-        """Get incident."""
-        return self.ask(Incident, "GET", f"/incidents/{part(incident_id)}")
-
-    def list_events(self, *, limit: int | None = None, cursor: str | None = None) -> Page[EventLine]:
-        """Newest first; from memory (recent ones only) while the store is away."""
-        return self.ask(Page[EventLine], "GET", "/events", query=given(limit=limit, cursor=cursor))
+    def cancel_drill(self, drill_id: str, **terms: Unpack[Tried]) -> Outcome:
+        """It ends soon. A test instance stays where it is then."""
+        return self.ask(Outcome, "POST", f"/drills/{part(drill_id)}/cancel", **terms)

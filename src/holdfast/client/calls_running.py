@@ -15,6 +15,14 @@ from holdfast.core.explain import Explanation
 class RunningCalls(Calls):
     """What runs, where, and what is planned."""
 
+    def list_services(self) -> tuple[ServiceStatus, ...]:
+        """List services."""
+        return self.ask(tuple[ServiceStatus, ...], "GET", "/services")
+
+    def get_service(self, kind: str, name: str) -> ServiceAnswer:
+        """The service with the views of its instances."""
+        return self.ask(ServiceAnswer, "GET", f"/services/{part(kind)}/{part(name)}")
+
     def start_service(self, kind: str, name: str, *, force: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
         """`force`: also where the cluster would not survive the tolerated failures any more."""
         return self.ask(
@@ -25,6 +33,22 @@ class RunningCalls(Calls):
         """Stop service."""
         return self.ask(Outcome, "POST", f"/services/{part(kind)}/{part(name)}/stop", **terms)
 
+    def set_service_state(
+        self, kind: str, name: str, *, state: str, force: bool | None = None, **terms: Unpack[Terms]
+    ) -> Outcome:
+        """`started`, `stopped`, `disabled` or `ignored`."""
+        return self.ask(
+            Outcome, "PUT", f"/services/{part(kind)}/{part(name)}/state", body=given(state=state, force=force), **terms
+        )
+
+    def list_instances(self) -> tuple[InstanceView, ...]:
+        """List instances."""
+        return self.ask(tuple[InstanceView, ...], "GET", "/instances")
+
+    def get_instance(self, instance_id: str) -> InstanceView:
+        """Get instance."""
+        return self.ask(InstanceView, "GET", f"/instances/{parts(instance_id)}")
+
     def move_instance(
         self, instance_id: str, *, node: str | None = None, live: bool | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
@@ -33,9 +57,109 @@ class RunningCalls(Calls):
             Outcome, "POST", f"/instances/{parts(instance_id)}/move", body=given(node=node, live=live), **terms
         )
 
+    def lock_instance(self, instance_id: str, *, reason: str | None = None, **terms: Unpack[Terms]) -> Outcome:
+        """No planned move until it is unlocked."""
+        return self.ask(Outcome, "POST", f"/instances/{parts(instance_id)}/lock", body=given(reason=reason), **terms)
+
+    def unlock_instance(self, instance_id: str, **terms: Unpack[Terms]) -> Outcome:
+        """Unlock instance."""
+        return self.ask(Outcome, "DELETE", f"/instances/{parts(instance_id)}/lock", **terms)
+
+    def list_rules(self) -> list[RuleAnswer]:
+        """List rules."""
+        return self.ask(list[RuleAnswer], "GET", "/rules")
+
+    def get_rule(self, name: str) -> RuleAnswer:
+        """Get rule."""
+        return self.ask(RuleAnswer, "GET", f"/rules/{part(name)}")
+
+    def create_rule(
+        self,
+        *,
+        name: str,
+        kind: str,
+        instances: Sequence[str],
+        nodes: Mapping[str, int] | None = None,
+        after: Sequence[str] | None = None,
+        strict: bool | None = None,
+        by: str | None = None,
+        force: bool | None = None,
+        **terms: Unpack[Tried],
+    ) -> Outcome:
+        """Refused with the reason where it contradicts the others."""
+        return self.ask(
+            Outcome,
+            "POST",
+            "/rules",
+            body=given(
+                name=name, kind=kind, instances=instances, nodes=nodes, after=after, strict=strict, by=by, force=force
+            ),
+            **terms,
+        )
+
+    def delete_rule(self, name: str, **terms: Unpack[Terms]) -> Outcome:
+        """Delete rule."""
+        return self.ask(Outcome, "DELETE", f"/rules/{part(name)}", **terms)
+
+    def explain(self, instance_id: str) -> Explanation:
+        """Why it is where it is, why it waits, and for each node the reason for or against."""
+        return self.ask(Explanation, "GET", f"/planner/explain/{parts(instance_id)}")
+
+    def what_if(self, *, fail: Sequence[str]) -> WhatIf:
+        """These nodes fail at once: where everything goes, what does not fit and why, what the cluster survives then."""
+        return self.ask(WhatIf, "GET", "/planner/what-if", query=given(fail=fail))
+
+    def get_guarantee(self, *, tolerate: int | None = None) -> Assurance:
+        """What the cluster survives, computed now. `tolerate`: so many failures instead of what it is to survive."""
+        return self.ask(Assurance, "GET", "/planner/guarantee", query=given(tolerate=tolerate))
+
+    def propose_rebalance(self, *, limit: int | None = None, restarts: bool | None = None) -> Evening:
+        """The moves that would even out the load, each with gain and cost. Nothing is done."""
+        return self.ask(Evening, "GET", "/planner/rebalance", query=given(limit=limit, restarts=restarts))
+
+    def rebalance(
+        self,
+        *,
+        limit: int | None = None,
+        restarts: bool | None = None,
+        force: bool | None = None,
+        **terms: Unpack[Tried],
+    ) -> Outcome:
+        """Ask for these moves."""
+        return self.ask(
+            Outcome, "POST", "/planner/rebalance", body=given(limit=limit, restarts=restarts, force=force), **terms
+        )
+
     def get_compute(self) -> ComputeAnswer:
         """The settings (null before `create-cluster`), what its nodes have and may still take, and the guarantee."""
         return self.ask(ComputeAnswer, "GET", "/compute")
+
+    def create_compute(
+        self,
+        *,
+        nodes: Sequence[str],
+        tolerate: int | None = None,
+        ha: bool | None = None,
+        reserve_cpu: float | None = None,
+        reserve_memory_mib: int | None = None,
+        bridges: Mapping[str, str] | None = None,
+        **terms: Unpack[Terms],
+    ) -> Outcome:
+        """Create compute."""
+        return self.ask(
+            Outcome,
+            "POST",
+            "/compute",
+            body=given(
+                nodes=nodes,
+                tolerate=tolerate,
+                ha=ha,
+                reserve_cpu=reserve_cpu,
+                reserve_memory_mib=reserve_memory_mib,
+                bridges=bridges,
+            ),
+            **terms,
+        )
 
     def change_compute(
         self,
@@ -66,33 +190,6 @@ class RunningCalls(Calls):
             **terms,
         )
 
-    def create_compute(
-        self,
-        *,
-        nodes: Sequence[str],
-        tolerate: int | None = None,
-        ha: bool | None = None,
-        reserve_cpu: float | None = None,
-        reserve_memory_mib: int | None = None,
-        bridges: Mapping[str, str] | None = None,
-        **terms: Unpack[Terms],
-    ) -> Outcome:
-        """Create compute."""
-        return self.ask(
-            Outcome,
-            "POST",
-            "/compute",
-            body=given(
-                nodes=nodes,
-                tolerate=tolerate,
-                ha=ha,
-                reserve_cpu=reserve_cpu,
-                reserve_memory_mib=reserve_memory_mib,
-                bridges=bridges,
-            ),
-            **terms,
-        )
-
     def enable_compute_ha(self, **terms: Unpack[Terms]) -> Outcome:
         """Enable compute ha."""
         return self.ask(Outcome, "POST", "/compute/ha", **terms)
@@ -104,6 +201,10 @@ class RunningCalls(Calls):
     def list_vms(self) -> VmsAnswer:
         """The compute cluster's settings (null before `create-cluster`) and its machines."""
         return self.ask(VmsAnswer, "GET", "/vms")
+
+    def get_vm(self, name: str) -> InstanceView:
+        """Get vm."""
+        return self.ask(InstanceView, "GET", f"/vms/{part(name)}")
 
     def create_vm(
         self,
@@ -164,9 +265,46 @@ class RunningCalls(Calls):
             **terms,
         )
 
-    def get_vm(self, name: str) -> InstanceView:
-        """Get vm."""
-        return self.ask(InstanceView, "GET", f"/vms/{part(name)}")
+    def import_vm(
+        self,
+        *,
+        xml: str,
+        on_power_off: str | None = None,
+        heartbeat: str | None = None,
+        hang_s: float | None = None,
+        on_hang: str | None = None,
+        on_storage_loss: str | None = None,
+        storage_loss_s: float | None = None,
+        priority: int | None = None,
+        ha: bool | None = None,
+        preemptible: bool | None = None,
+        started: bool | None = None,
+        node: str | None = None,
+        force: bool | None = None,
+        **terms: Unpack[Tried],
+    ) -> Outcome:
+        """Import vm."""
+        return self.ask(
+            Outcome,
+            "POST",
+            "/vms/import",
+            body=given(
+                on_power_off=on_power_off,
+                heartbeat=heartbeat,
+                hang_s=hang_s,
+                on_hang=on_hang,
+                on_storage_loss=on_storage_loss,
+                storage_loss_s=storage_loss_s,
+                priority=priority,
+                ha=ha,
+                preemptible=preemptible,
+                started=started,
+                node=node,
+                force=force,
+                xml=xml,
+            ),
+            **terms,
+        )
 
     def change_vm(
         self,
@@ -212,47 +350,6 @@ class RunningCalls(Calls):
         """Its disks stay; delete them with POST /vms/disks/delete once it is gone."""
         return self.ask(Outcome, "DELETE", f"/vms/{part(name)}", query=given(force=force), **terms)
 
-    def import_vm(
-        self,
-        *,
-        xml: str,
-        on_power_off: str | None = None,
-        heartbeat: str | None = None,
-        hang_s: float | None = None,
-        on_hang: str | None = None,
-        on_storage_loss: str | None = None,
-        storage_loss_s: float | None = None,
-        priority: int | None = None,
-        ha: bool | None = None,
-        preemptible: bool | None = None,
-        started: bool | None = None,
-        node: str | None = None,
-        force: bool | None = None,
-        **terms: Unpack[Tried],
-    ) -> Outcome:
-        """Import vm."""
-        return self.ask(
-            Outcome,
-            "POST",
-            "/vms/import",
-            body=given(
-                on_power_off=on_power_off,
-                heartbeat=heartbeat,
-                hang_s=hang_s,
-                on_hang=on_hang,
-                on_storage_loss=on_storage_loss,
-                storage_loss_s=storage_loss_s,
-                priority=priority,
-                ha=ha,
-                preemptible=preemptible,
-                started=started,
-                node=node,
-                force=force,
-                xml=xml,
-            ),
-            **terms,
-        )
-
     def delete_vm_disks(self, *, paths: Sequence[str], **terms: Unpack[Tried]) -> Outcome:
         """Delete vm disks."""
         return self.ask(Outcome, "POST", "/vms/disks/delete", body=given(paths=paths), **terms)
@@ -260,100 +357,3 @@ class RunningCalls(Calls):
     def get_vm_console(self, name: str, *, lines: int | None = None) -> ConsoleAnswer:
         """The end of what the guest wrote to its serial console."""
         return self.ask(ConsoleAnswer, "GET", f"/vms/{part(name)}/console", query=given(lines=lines))
-
-    def set_service_state(
-        self, kind: str, name: str, *, state: str, force: bool | None = None, **terms: Unpack[Terms]
-    ) -> Outcome:
-        """`started`, `stopped`, `disabled` or `ignored`."""
-        return self.ask(
-            Outcome, "PUT", f"/services/{part(kind)}/{part(name)}/state", body=given(state=state, force=force), **terms
-        )
-
-    def lock_instance(self, instance_id: str, *, reason: str | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """No planned move until it is unlocked."""
-        return self.ask(Outcome, "POST", f"/instances/{parts(instance_id)}/lock", body=given(reason=reason), **terms)
-
-    def unlock_instance(self, instance_id: str, **terms: Unpack[Terms]) -> Outcome:
-        """Unlock instance."""
-        return self.ask(Outcome, "DELETE", f"/instances/{parts(instance_id)}/lock", **terms)
-
-    def list_rules(self) -> list[RuleAnswer]:
-        """List rules."""
-        return self.ask(list[RuleAnswer], "GET", "/rules")
-
-    def create_rule(
-        self,
-        *,
-        name: str,
-        kind: str,
-        instances: Sequence[str],
-        nodes: Mapping[str, int] | None = None,
-        after: Sequence[str] | None = None,
-        strict: bool | None = None,
-        by: str | None = None,
-        force: bool | None = None,
-        **terms: Unpack[Tried],
-    ) -> Outcome:
-        """Refused with the reason where it contradicts the others."""
-        return self.ask(
-            Outcome,
-            "POST",
-            "/rules",
-            body=given(
-                name=name, kind=kind, instances=instances, nodes=nodes, after=after, strict=strict, by=by, force=force
-            ),
-            **terms,
-        )
-
-    def get_rule(self, name: str) -> RuleAnswer:
-        """Get rule."""
-        return self.ask(RuleAnswer, "GET", f"/rules/{part(name)}")
-
-    def delete_rule(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Delete rule."""
-        return self.ask(Outcome, "DELETE", f"/rules/{part(name)}", **terms)
-
-    def explain(self, instance_id: str) -> Explanation:
-        """Why it is where it is, why it waits, and for each node the reason for or against."""
-        return self.ask(Explanation, "GET", f"/planner/explain/{parts(instance_id)}")
-
-    def what_if(self, *, fail: Sequence[str]) -> WhatIf:
-        """These nodes fail at once: where everything goes, what does not fit and why, what the cluster survives then."""
-        return self.ask(WhatIf, "GET", "/planner/what-if", query=given(fail=fail))
-
-    def get_guarantee(self, *, tolerate: int | None = None) -> Assurance:
-        """What the cluster survives, computed now. `tolerate`: so many failures instead of what it is to survive."""
-        return self.ask(Assurance, "GET", "/planner/guarantee", query=given(tolerate=tolerate))
-
-    def propose_rebalance(self, *, limit: int | None = None, restarts: bool | None = None) -> Evening:
-        """The moves that would even out the load, each with gain and cost. Nothing is done."""
-        return self.ask(Evening, "GET", "/planner/rebalance", query=given(limit=limit, restarts=restarts))
-
-    def rebalance(
-        self,
-        *,
-        limit: int | None = None,
-        restarts: bool | None = None,
-        force: bool | None = None,
-        **terms: Unpack[Tried],
-    ) -> Outcome:
-        """Ask for these moves."""
-        return self.ask(
-            Outcome, "POST", "/planner/rebalance", body=given(limit=limit, restarts=restarts, force=force), **terms
-        )
-
-    def list_services(self) -> tuple[ServiceStatus, ...]:
-        """List services."""
-        return self.ask(tuple[ServiceStatus, ...], "GET", "/services")
-
-    def get_service(self, kind: str, name: str) -> ServiceAnswer:
-        """The service with the views of its instances."""
-        return self.ask(ServiceAnswer, "GET", f"/services/{part(kind)}/{part(name)}")
-
-    def list_instances(self) -> tuple[InstanceView, ...]:
-        """List instances."""
-        return self.ask(tuple[InstanceView, ...], "GET", "/instances")
-
-    def get_instance(self, instance_id: str) -> InstanceView:
-        """Get instance."""
-        return self.ask(InstanceView, "GET", f"/instances/{parts(instance_id)}")

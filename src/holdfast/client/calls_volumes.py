@@ -15,6 +15,14 @@ from holdfast.services.iscsi.client_config import ClientConfig as IscsiClientCon
 class VolumesCalls(Calls):
     """NFS and iSCSI."""
 
+    def get_nfs(self) -> NfsAnswer:
+        """The address pool (null before `create-cluster`) and the volumes."""
+        return self.ask(NfsAnswer, "GET", "/nfs")
+
+    def get_nfs_volume(self, name: str) -> InstanceView:
+        """Get nfs volume."""
+        return self.ask(InstanceView, "GET", f"/nfs/volumes/{part(name)}")
+
     def create_nfs_cluster(
         self, *, nodes: Sequence[str], addresses: Sequence[str], network: str | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
@@ -22,14 +30,6 @@ class VolumesCalls(Calls):
         return self.ask(
             Outcome, "POST", "/nfs/cluster", body=given(nodes=nodes, addresses=addresses, network=network), **terms
         )
-
-    def get_nfs_volume(self, name: str) -> InstanceView:
-        """Get nfs volume."""
-        return self.ask(InstanceView, "GET", f"/nfs/volumes/{part(name)}")
-
-    def delete_nfs_volume(self, name: str, *, force: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """Delete nfs volume."""
-        return self.ask(Outcome, "DELETE", f"/nfs/volumes/{part(name)}", query=given(force=force), **terms)
 
     def create_nfs_volume(
         self,
@@ -48,6 +48,10 @@ class VolumesCalls(Calls):
     def set_nfs_volume_access(self, name: str, *, access: Sequence[str], **terms: Unpack[Terms]) -> Outcome:
         """Set nfs volume access."""
         return self.ask(Outcome, "PUT", f"/nfs/volumes/{part(name)}/access", body=given(access=access), **terms)
+
+    def delete_nfs_volume(self, name: str, *, force: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
+        """Delete nfs volume."""
+        return self.ask(Outcome, "DELETE", f"/nfs/volumes/{part(name)}", query=given(force=force), **terms)
 
     def get_iscsi(self) -> IscsiAnswer:
         """All target groups and volumes; from memory, so it works without the store."""
@@ -86,10 +90,6 @@ class VolumesCalls(Calls):
         """Its nodes, the state of each LUN's path on each of them, and who is logged in."""
         return self.ask(GroupView, "GET", f"/iscsi/target-groups/{part(name)}")
 
-    def delete_target_group(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Delete target group."""
-        return self.ask(Outcome, "DELETE", f"/iscsi/target-groups/{part(name)}", **terms)
-
     def get_target_group_client_config(self, name: str) -> IscsiClientConfig:
         """Settings and commands for a Linux client of the group (ClientConfig)."""
         return self.ask(IscsiClientConfig, "GET", f"/iscsi/target-groups/{part(name)}/client-config")
@@ -118,6 +118,10 @@ class VolumesCalls(Calls):
     def stop_target_group(self, name: str, **terms: Unpack[Terms]) -> Outcome:
         """Stop target group."""
         return self.ask(Outcome, "POST", f"/iscsi/target-groups/{part(name)}/stop", **terms)
+
+    def delete_target_group(self, name: str, **terms: Unpack[Terms]) -> Outcome:
+        """Delete target group."""
+        return self.ask(Outcome, "DELETE", f"/iscsi/target-groups/{part(name)}", **terms)
 
     def change_target_group_acl(
         self,
@@ -156,10 +160,6 @@ class VolumesCalls(Calls):
         """Get iscsi volume."""
         return self.ask(VolumeView, "GET", f"/iscsi/volumes/{part(name)}")
 
-    def delete_iscsi_volume(self, name: str, *, yes: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """With its data. Without `yes` a refusal that says what would be lost."""
-        return self.ask(Outcome, "DELETE", f"/iscsi/volumes/{part(name)}", query=given(yes=yes), **terms)
-
     def attach_iscsi_volume(self, name: str, *, group: str, lun: int | None = None, **terms: Unpack[Terms]) -> Outcome:
         """Attach iscsi volume."""
         return self.ask(
@@ -174,6 +174,6 @@ class VolumesCalls(Calls):
         """Resize iscsi volume."""
         return self.ask(Outcome, "PUT", f"/iscsi/volumes/{part(name)}/size", body=given(size_bytes=size_bytes), **terms)
 
-    def get_nfs(self) -> NfsAnswer:
-        """The address pool (null before `create-cluster`) and the volumes."""
-        return self.ask(NfsAnswer, "GET", "/nfs")
+    def delete_iscsi_volume(self, name: str, *, yes: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
+        """With its data. Without `yes` a refusal that says what would be lost."""
+        return self.ask(Outcome, "DELETE", f"/iscsi/volumes/{part(name)}", query=given(yes=yes), **terms)
