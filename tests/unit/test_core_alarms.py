@@ -161,6 +161,15 @@ def test_instances_that_wait_or_fail() -> None:
     }
 
 
+def test_what_runs_and_does_not_answer_has_failed_after_a_while() -> None:
+    sick = vm("vm/a", status={"healthy": False, "detail": "no heartbeat"}, unhealthy_since=NOW - 31)
+    fresh = vm("vm/b", status={"healthy": False, "detail": "no heartbeat"}, unhealthy_since=NOW - 5)
+    assert found(view(node("n1"), instances=(sick, fresh))) == {"instance-failed:vm:a": Severity.ERROR}
+    assert not found(view(node("n1"), instances=(sick,)), replace(KNOWN, waiting={"vm/a": "x"})).get(
+        "instance-failed:vm:a"
+    )
+
+
 def test_the_cluster() -> None:
     lost = GuaranteeWord(1, False, ("n1",), ("vm/a",), text="if n1 fails vm/a does not fit")
     seen = view(node("n1"), compute=ComputeSpec(("n1",)))

@@ -25,6 +25,8 @@ SKEW_S = 2.0
 PAUSED_S = 3600.0
 SUSPECT_LONG_S = 120.0
 """A node that is suspect for so long has no proof to come by itself."""
+UNWELL_S = 30.0
+"""An instance that runs and does not answer for so long is one that failed: restarts in place did not help."""
 FENCE_FAILURES = 2
 """Tests of a fence device that must fail in a row; one that lies is told of at once."""
 RECEIVER_FAILURES = 4
@@ -266,6 +268,16 @@ def _instances(view: View, facts: Facts, now: float, open_ids: Collection[str]) 
         if name in view.instances and name not in facts.waiting:
             advice = f"Its log on the node says more; then: holdfast explain {name}"
             yield Condition(AlarmKind.INSTANCE_FAILED, name, Severity.ERROR, f"{name} failed: {how}", advice)
+    for name, instance in view.instances.items():
+        since = instance.unhealthy_since
+        if since is not None and now - since > UNWELL_S and name not in facts.failed and name not in facts.waiting:
+            detail = instance.status.detail if instance.status is not None else ""
+            node = instance.placement.node if instance.placement is not None else "its node"
+            text = f"{name} runs on {node} and does not answer: {detail}"
+            advice = (
+                f"It is restarted in place, then moved. Its log on the node says more; then: holdfast explain {name}"
+            )
+            yield Condition(AlarmKind.INSTANCE_FAILED, name, Severity.ERROR, text, advice)
     for service, gateways in _gateways(view).items():
         good = {one.placement.node for one in gateways if one.placement is not None and _answers(view, one, now)}
         if len(gateways) > 1 and len(good) <= 1:

@@ -27,6 +27,7 @@ from holdfast.store import keys
 from holdfast.store.codec import encode
 from holdfast.store.measured import MeasuredStore
 from holdfast.store.mirror import Mirror
+from holdfast.store.view import all_said
 
 log = structlog.get_logger("holdfast.manager")
 
@@ -73,7 +74,7 @@ class AlarmDesk:
         self._apart = apart or _at_once
         self._couriers = Couriers(mirror, clock, election, node, send)
         self._tracker = Tracker()
-        self._seen: tuple[View, ManagerView] | None = None
+        self._seen: tuple[View, ManagerView, float] | None = None
         self._health: ManagerHealth | None = None
         self._health_at = float("-inf")
 
@@ -93,7 +94,7 @@ class AlarmDesk:
 
     def observe(self, view: View, said: ManagerView) -> None:
         """What the manager sees and says now. Costs nothing: it is looked at by `run`."""
-        self._seen = view, said
+        self._seen = view, said, self._clock.now()
 
     async def run(self) -> None:
         """For the length of a term. Raises LostLeadership."""
@@ -113,16 +114,16 @@ class AlarmDesk:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
-    async def _step(self, view: View, said: ManagerView) -> None:
+    async def _step(self, view: View, said: ManagerView, seen_at: float) -> None:
         now = self._clock.now()
         self._couriers.follow()
         if not view.settled:
             return  # before it has heard the observers it would clear what its predecessor has raised
         self._fences.observe(view, now)
-        alarms = self._mirror.all(keys.ALARMS, Alarm)
+        alarms = all_said(self._mirror, keys.ALARMS, Alarm)
         facts = self._facts(view, said)
         raised = frozenset(name for name, alarm in alarms.items() if alarm.open)
-        judged = await self._apart(lambda: judge(view, facts, now, raised))
+        judged = await self._apart(lambda: judge(view, facts, seen_at, raised))
         changed = self._tracker.step(judged, alarms, now, facts.wall)
         for at in range(0, len(changed), AT_ONCE):
             await self._write(changed[at : at + AT_ONCE], alarms)
@@ -139,7 +140,7 @@ class AlarmDesk:
             notes=said.notes,
             hold=said.hold,
             management=self._mirror.read(keys.MANAGEMENT, ManagementSpec) or ManagementSpec(nodes=()),
-            reports=self._mirror.all(keys.REPORTS, NodeReport),
+            reports=all_said(self._mirror, keys.REPORTS, NodeReport),
             offsets_s=self._clocks.offsets_s(view.nodes),
             fence_tests=dict(self._fences.results),
             members=self._members.members,
@@ -148,7 +149,7 @@ class AlarmDesk:
         )
 
     def _deliveries(self) -> dict[str, Delivery]:
-        known = self._mirror.all(keys.DELIVERIES, Delivery)
+        known = all_said(self._mirror, keys.DELIVERIES, Delivery)
         return {name: state for name, state in known.items() if self._mirror.revision_of(keys.receiver(name))}
 
     # --- writing --------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from holdfast.ports import Change, Clock, Compare, Put
 from holdfast.store import keys
 from holdfast.store.codec import encode
 from holdfast.store.mirror import Mirror
+from holdfast.store.view import all_said, said
 
 log = structlog.get_logger("holdfast.manager")
 
@@ -52,7 +53,7 @@ class Couriers:
         """To be called now and then during a term: one courier for each receiver as it is set now."""
         if self._send is None:
             return
-        wanted = self._mirror.all(keys.RECEIVERS, Receiver)
+        wanted = all_said(self._mirror, keys.RECEIVERS, Receiver)
         for name in [name for name, courier in self._couriers.items() if wanted.get(name) != courier.receiver]:
             self._couriers.pop(name).stop()
         for name, receiver in wanted.items():
@@ -84,7 +85,7 @@ class _Courier:
         self._election = election
         self._node = node
         self._send = send
-        self._state = mirror.read(keys.delivery(receiver.name), Delivery) or Delivery()
+        self._state = said(mirror, keys.delivery(receiver.name), Delivery) or Delivery()
         self._repeated_at = clock.now()
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
@@ -126,7 +127,7 @@ class _Courier:
         return self.receiver.type is ReceiverType.ALERTMANAGER
 
     async def _catch_up(self) -> None:
-        alarms = self._mirror.all(keys.ALARMS, Alarm)
+        alarms = all_said(self._mirror, keys.ALARMS, Alarm)
         if self._state.serial != self.receiver.serial:
             await self._say(first_delivery(self.receiver, alarms))
         while pending := due(self.receiver, self._state, alarms)[:AT_ONCE]:
@@ -175,8 +176,8 @@ class _Courier:
             return
         state = replace(state, at=self._clock.wall())
         name = self.receiver.name
-        alive = Compare(keys.receiver(name), self._mirror.revision_of(keys.receiver(name)))
-        result = await self._election.commit([alive], [Put(keys.delivery(name), encode(state))])
-        if not result.succeeded:
-            raise StoreError("the receiver was changed meanwhile")
+        alive = self._mirror.revision_of(keys.receiver(name))
+        ops = [Put(keys.delivery(name), encode(state))]
+        if not alive or not (await self._election.commit([Compare(keys.receiver(name), alive)], ops)).succeeded:
+            raise StoreError("the receiver was changed or removed meanwhile")
         self._state = state

@@ -88,6 +88,12 @@ def said(source: Source, key: str, kind: type[T]) -> T | None:
         return None
 
 
+def all_said(source: Source, prefix: str, kind: type[T]) -> dict[str, T]:
+    """Last part of the key → value, of everything below a prefix that can be read: for what nothing is decided by."""
+    found = {keys.last_part(key): said(source, key, kind) for key in source.keys_below(prefix)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def timing_of(source: Source) -> Timing:
     cluster = source.read(keys.CLUSTER, ClusterSpec)
     return profile(cluster.profile if cluster else "default")
