@@ -28,6 +28,7 @@ from holdfast.store.etcd import EtcdStore
 
 app = typer.Typer(no_args_is_help=True)
 
+_CLOCK = SystemClock()
 GUARD, AGENT = "holdfast-guard", "holdfast-agent"
 POLL_S = 0.5
 _SYSTEMCTL_S = 60.0
@@ -110,7 +111,7 @@ def _older(mine: NodeConfig, now: ClusterStatus) -> str:
 
 def _wait(mine: NodeConfig, missing: Callable[[ClusterStatus], str], timeout: float) -> None:
     """Raises StillWaiting."""
-    end, shown = time.monotonic() + timeout, ""
+    end, shown = _CLOCK.now() + timeout, ""
     while True:
         try:
             text = missing(_look(mine))
@@ -120,7 +121,7 @@ def _wait(mine: NodeConfig, missing: Callable[[ClusterStatus], str], timeout: fl
             show_progress("", shown)
             return
         shown = show_progress(text, shown)
-        if time.monotonic() > end:
+        if _CLOCK.now() > end:
             raise StillWaiting(
                 f"after {timeout:.0f} s still waiting for {text}",
                 f"Look at `holdfast status` and at `journalctl -u {AGENT}`; leave the other nodes as they are.",
@@ -132,7 +133,7 @@ def _look(mine: NodeConfig) -> ClusterStatus:
     """The picture now. Raises StoreError."""
 
     async def read() -> ClusterStatus:
-        store = EtcdStore(config.store_endpoints(mine), mine.tls, clock=SystemClock(), spread=mine.id)
+        store = EtcdStore(config.store_endpoints(mine), mine.tls, clock=_CLOCK, spread=mine.id)
         try:
             everything = await store.list("")
             return build_status(everything.entries, everything.revision)
