@@ -28,8 +28,9 @@ from holdfast.api.server import make_server, tls_context
 from holdfast.bootstrap import certificates, enrol, files, pki, ring, token
 from holdfast.bootstrap.trust import JoinToken, NodeTrust
 from holdfast.config import Tls
-from holdfast.core.model import NodeSpec, Role
+from holdfast.core.model import Exclusivity, InstanceSpec, NodeSpec, Role
 from holdfast.errors import Conflict, HoldfastError, InvalidInput, NotPermitted
+from holdfast.services.admin_panel import PanelProbe
 from holdfast.store import codec, keys
 
 N9 = NodeSpec("n9", (Role.COMPUTE,), {"management": "10.77.0.19"})
@@ -284,3 +285,18 @@ def test_the_audit_and_the_representation_show_no_secret() -> None:
     assert one.secret not in repr(one)
     assert token.parse(one.text) == one
     assert one.secret not in codec.encode(JoinToken("n9", token.digest(one.secret), "x")).decode()
+
+
+async def test_a_removed_management_node_does_not_pass_for_the_panel(served: Served, tmp_path: Path) -> None:
+    """Its certificate names the panel's address, and it may take that too: the agents' health check sees through it."""
+    where = served.world.pki("n1")
+    port = int(served.url.rpartition(":")[2])
+    config = node_config.NodeConfig("n1", "demo", {"management": "127.0.0.1"}, (), tls=Tls(str(where / files.CA_CERT)))
+    probe = PanelProbe(config, port=port)
+    instance = InstanceSpec("panel/admin", "panel", "admin", Exclusivity.ADVISORY, Role.MANAGEMENT)
+    assert await probe.check(instance, timeout=5.0) == ""
+    serial = certificates.facts((tmp_path / "tls/crt").read_bytes()).serial
+    (where / files.CRL).write_bytes(certificates.revocations(served.world.ca, [serial]))
+    assert "revoked" in await probe.check(instance, timeout=5.0)
+    (where / files.CRL).write_bytes(b"damaged")
+    assert await probe.check(instance, timeout=5.0) == "", "the panel is not called ill for a damaged file"

@@ -23,6 +23,13 @@ from holdfast.errors import ConfigError, Conflict, InvalidInput
 from holdfast.store import codec, keys
 
 
+class Hurried(WallClock):
+    """Time that passes counts for waits too."""
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """n1 manages; n2 computes, n3 stores."""
@@ -151,6 +158,23 @@ async def test_who_leaves_is_on_the_list_everywhere_and_learns_no_secret_any_mor
 
     await world.until(relocked, "the authority's key is locked with the new secret")
     await world.until(lambda: not ring.read(world.pki("n1")).cluster_before, "the former one is forgotten")
+
+
+async def test_the_former_beat_key_counts_until_every_member_has_the_new_one(world: World) -> None:
+    """A healthy member that cannot follow (a full disk) must not fall silent: it would be taken for dead."""
+    world.clock = Hurried()
+    await world.start("n1", "n2", "n3")
+    await settled(world)
+    await world.stop()
+    await world.start("n1")  # n2 beats, and does not follow
+    await leaves(world, "n3")
+    await world.until(lambda: ring.read(world.pki("n1")).generation == 2, "the next secrets")
+    world.clock.ahead_s += 2 * ring.HOLD_S
+    await asyncio.sleep(2.5)  # two looks
+    assert ring.read(world.pki("n1")).beat_before == world.ring.beat
+    await world.start("n2")
+    await world.until(lambda: ring.read(world.pki("n2")).generation == 2, "n2 follows")
+    await world.until(lambda: not ring.read(world.pki("n1")).beat_before, "forgotten")
 
 
 async def test_a_node_that_was_off_meanwhile_opens_the_secrets_when_it_is_back(world: World) -> None:

@@ -28,7 +28,7 @@ class World:
     def __init__(self, root: Path, store: Store, clock: Clock | None = None) -> None:
         self.root = root
         self.store = store
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self.ca = pki.create_authority("demo")
         self.ring = ring.Ring(1, secrets.new_secret(), b"", secrets.new_secret())
         self.keepers: dict[str, TrustKeeper] = {}

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from holdfast.bootstrap import files, pki, secrets
-from holdfast.errors import ConfigError
+from holdfast.bootstrap import certificates, files, pki, secrets
+from holdfast.bootstrap.trust import Trust
+from holdfast.clock import SystemClock
+from holdfast.errors import ConfigError, InvalidInput
 from holdfast.services.backup_gateway.cluster import BackupCluster, BackupUser
 from holdfast.services.backup_gateway.records import Records
 from holdfast.services.s3.config import S3Cluster, S3User
@@ -36,16 +38,32 @@ class NodeSecrets:
                 f"the store holds no key of the cluster's authority, so nothing certifies {names[0]}",
                 "Restore the store from a backup, or give certificates of your own.",
             )
+        return pki.issue_server(pki.Authority(self._signing(), self.unlock(locked)), common_name, names)
+
+    def still_good(self, certificate: bytes) -> bool:
+        """Whether the authority that signs at present issued it, and less than two thirds of its life have passed."""
         try:
-            certificate = (self._pki_dir / files.CA_CERT).read_bytes()
+            issuer = certificates.facts(certificate).authority
+            return issuer == certificates.authority_id(self._signing()) and not certificates.renewal_due(
+                certificate, SystemClock().wall()
+            )
+        except (InvalidInput, ConfigError):
+            return False
+
+    def _signing(self) -> bytes:
+        """Certificate of the authority whose key keys.CA_KEY is, from the same copy of the store. Raises ConfigError."""
+        trust = self._mirror.read(keys.TRUST, Trust)
+        if trust is not None:
+            return trust.signing.encode()
+        try:
+            return (self._pki_dir / files.CA_CERT).read_bytes()
         except OSError as error:
             raise ConfigError(
                 f"{error.filename} cannot be read: {error.strerror}", "Copy it from another member."
             ) from error
-        return pki.issue_server(pki.Authority(certificate, self.unlock(locked)), common_name, names)
 
     def backup_records(self) -> Records:
-        return Records(self._backup_clusters, self._backup_users, self.unlock, self.certify)
+        return Records(self._backup_clusters, self._backup_users, self.unlock, self.certify, self.still_good)
 
     def _backup_clusters(self) -> Mapping[str, BackupCluster]:
         return self._mirror.all(keys.BACKUP_CLUSTERS, BackupCluster)

@@ -18,7 +18,8 @@ from holdfast.bootstrap import certificates, files, pki, renew, ring, secrets
 from holdfast.bootstrap.bundle import certificate_names
 from holdfast.bootstrap.trust import Issued, NodeTrust, Sealed, Trust, needs_secret, with_issued
 from holdfast.config import NodeConfig
-from holdfast.core.model import ManagementSpec, NodeSpec
+from holdfast.core.model import Beat, Fence, ManagementSpec, NodeSpec
+from holdfast.core.view import is_member
 from holdfast.errors import ConfigError, HoldfastError, InvalidInput
 from holdfast.ports import Clock, Compare, Put, Store
 from holdfast.store import keys
@@ -175,12 +176,22 @@ class TrustKeeper:
         sealed = self._mirror.read(keys.sealed(self._config.id), Sealed)
         if sealed is not None:
             await self._open(sealed, spec)
-        previous = self._pki / files.BEAT_PREVIOUS
-        if self._hold_until is None:
-            self._hold_until = self._clock.now() + ring.HOLD_S if previous.exists() else None
-        elif self._clock.now() >= self._hold_until:
-            ring.forget_beat_key(self._pki)
+        if not (self._pki / files.BEAT_PREVIOUS).exists():
             self._hold_until = None
+        elif self._hold_until is None:
+            self._hold_until = self._clock.now() + ring.HOLD_S
+        elif self._clock.now() >= self._hold_until and self._all_know(ring.read(self._pki).generation):
+            ring.forget_beat_key(self._pki)
+
+    def _all_know(self, generation: int) -> bool:
+        """Whether every member has said that it has these shared secrets. One that has not (its disk is full, its version is
+        older) would fall silent to those who forget the former beat key, and a node that is silent may be switched off."""
+        for node in self._mirror.all(keys.NODE_SPECS, NodeSpec):
+            known = self._mirror.read(keys.trust_node(node), NodeTrust)
+            member = is_member(self._mirror.read(keys.beat(node), Beat), self._mirror.read(keys.fence(node), Fence))
+            if member and (known is None or known.generation < generation):
+                return False
+        return True
 
     async def _open(self, sealed: Sealed, spec: NodeSpec) -> None:
         mine, key = ring.read(self._pki), self._sealing_key()

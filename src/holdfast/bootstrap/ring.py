@@ -4,9 +4,9 @@ A *ring* holds the beat key and the cluster secret, and of each the one before. 
 node is removed the operation makes the next ring and *seals* it for each node that stays, with the public key that the node
 has put into the store; the node that leaves finds none for itself, and what it knows opens none of the others.
 
-Who got a new ring believes datagrams under both beat keys, and sends each under both, for HOLD_S seconds; then it forgets
-the key before. What is locked in the store is locked anew with the new secret by the management nodes; then rings without
-the secret before are sealed.
+Who got a new ring believes datagrams under both beat keys, and sends each under both, for HOLD_S seconds and until every
+member has said that it has the new ring; then it forgets the key before. What is locked in the store is locked anew with the
+new secret by the management nodes; then rings without the secret before are sealed.
 
 Sealing: X25519 with a key of the moment, HKDF-SHA256, ChaCha20-Poly1305, the node's id as associated data. The key is used
 once, so that the nonce may be constant.
@@ -29,8 +29,8 @@ from holdfast.errors import ConfigError
 from holdfast.locks import SECRET_BYTES
 
 HOLD_S = 30.0
-"""How long the beat key before is used beside the new one. Who has not heard of the new one by then has not reached the
-store for longer than a deadline lasts."""
+"""How long the beat key before is used beside the new one at least. A member that could not follow would fall silent, and be
+taken for dead: therefore it is waited for."""
 _RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 _NONCE = bytes(12)
 

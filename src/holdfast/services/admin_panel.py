@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cryptography import x509
+
 from holdfast.config import PANEL_PORT, NodeConfig
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError
@@ -177,6 +179,7 @@ class PanelProbe:
         """The answer's status code. Raises OSError (ssl's errors among them), ValueError."""
         reader, writer = await asyncio.open_connection(host, self._port, ssl=self._context())
         try:
+            self._refuse_revoked(writer)
             target = _url(host, self._port).removeprefix("https://").removesuffix("/healthz")
             request = f"GET /healthz HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n"
             writer.write(request.encode())
@@ -188,6 +191,16 @@ class PanelProbe:
         finally:
             # Not closed politely: the other side may hang, and the verdict is known.
             writer.transport.abort()
+
+    def _refuse_revoked(self, writer: asyncio.StreamWriter) -> None:
+        """A former management node may still hold a certificate that names the panel's address. Raises ValueError."""
+        shown = writer.get_extra_info("peercert") or {}
+        try:
+            revoked = x509.load_pem_x509_crl(Path(self._ca).with_name("crl.pem").read_bytes())
+        except (OSError, ValueError):  # none, or damaged: then the panel is not to be called ill for it
+            return
+        if revoked.get_revoked_certificate_by_serial_number(int(shown.get("serialNumber", "0"), 16)) is not None:
+            raise ValueError("it shows a certificate that was revoked")
 
     def _context(self) -> ssl.SSLContext:
         """Trusts the cluster's CA only. Read anew each time, so that a rotated CA counts at once.

@@ -148,12 +148,14 @@ class BackupDriver(ColdDriver, NothingWarm):
         return _write_if_changed(directory / "gateway.json", to_bytes(config))
 
     def _certificate(self, cluster: BackupCluster, directory: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
-        """The operator's own, else one for this gateway, made once."""
+        """The operator's own, else one for this gateway, made once per authority."""
         if cluster.certificate:
             return cluster.certificate.encode(), self._records.unlock(cluster.certificate_key)
         try:
-            if json.loads((directory / "names.json").read_bytes()) == list(names):
-                return (directory / "cert.pem").read_bytes(), (directory / "key.pem").read_bytes()
+            present = (directory / "cert.pem").read_bytes()
+            named = json.loads((directory / "names.json").read_bytes()) == list(names)
+            if named and self._records.still_good(present):
+                return present, (directory / "key.pem").read_bytes()
         except (FileNotFoundError, ValueError):
             log.info("a certificate is made", names=names)
         return self._records.certify(f"backup {cluster.name}", names)

@@ -17,3 +17,5 @@ class Records:
     """What is stored encrypted with the cluster secret. Raises ConfigError."""
     certify: Callable[[str, Sequence[str]], tuple[bytes, bytes]]
     """Common name, names and addresses → certificate and key (PEM) by the cluster's authority. Raises ConfigError."""
+    still_good: Callable[[bytes], bool] = lambda _certificate: True
+    """Whether a certificate (PEM) of `certify` can go on: the same authority signs still, and it does not end soon."""
