@@ -10,12 +10,16 @@ from api_world import contents, put
 from test_api_http import World, running
 
 from holdfast.api.operations.draft import Actor, Draft, transact
-from holdfast.api.operations.terms import PreconditionFailed, Terms, fits, tag
+from holdfast.api.operations.terms import Idempotency, KeyReused, Outcome, PreconditionFailed, Terms, fits, tag
+from holdfast.bootstrap.secrets import lock_key, unlock_key
 from holdfast.core.model import NodeSpec, Role
 from holdfast.core.policy import ComputeSpec
+from holdfast.errors import ConfigError
+from holdfast.ports import Entry
 from holdfast.store import codec, keys
 
 KEY = "Idempotency-Key"
+SECRET = b"s" * 32
 POOL = {"nodes": ["n1", "n2"], "addresses": ["10.78.0.101-10.78.0.103"]}
 
 
@@ -126,6 +130,23 @@ async def test_the_tag_is_compared_in_the_transaction_itself(world: World) -> No
         await transact(store, Actor("root", terms=terms), operation)
     assert runs == 1
     assert await store.get("spec/compute") is None
+
+
+def test_a_key_is_its_owners_own_and_the_answer_opens_with_the_clusters_secret_only() -> None:
+    mine, hers = (
+        Idempotency.of(user, "k", b"POST /x", lambda a: lock_key(a, SECRET), lambda t: unlock_key(t, SECRET))
+        for user in ("ada", "eve")
+    )
+    assert mine.key != hers.key
+    record = mine.record(Outcome("made", data={"secret_key": "s3cret"}), "")
+    assert "s3cret" not in record.answer
+    entry = Entry(mine.key, codec.encode(record), 9, 9)
+    assert mine.first_answer(entry) == Outcome("made", 9, data={"secret_key": "s3cret"})
+    stranger = replace(mine, unlock=lambda text: unlock_key(text, b"x" * 32))
+    with pytest.raises(ConfigError):
+        stranger.first_answer(entry)
+    with pytest.raises(KeyReused):
+        replace(mine, fingerprint="another request").first_answer(entry)
 
 
 def test_tags_tell_any_two_states_of_an_object_apart() -> None:
