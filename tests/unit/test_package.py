@@ -64,6 +64,7 @@ def test_what_it_says_of_itself(package: Path, tree: Path) -> None:
     for completion in ("bash-completion/completions/holdfast", "zsh/vendor-completions/_holdfast"):
         assert "_HOLDFAST_COMPLETE" in (tree / "usr/share" / completion).read_text(), completion
     assert list((tree / "usr/share/man/man1").iterdir())
+    assert list((tree / "usr/share/holdfast/monitoring").iterdir())
 
 
 def test_it_was_built_nowhere(tree: Path) -> None:
@@ -78,7 +79,7 @@ def test_its_programs_run_with_debians_python_and_what_it_brings(package: Path, 
     python.unlink()
     python.symlink_to("/usr/bin/python3.11")
     version = run("dpkg-deb", "--field", package, "Version").strip()
-    assert run(python, "-I", tree / LIB / "bin/holdfast", "version") == f"holdfast {version}\n"
+    assert run(python, "-I", tree / LIB / "bin/holdfast", "--version") == f"holdfast {version}\n"
     for program in ("agent", "guard", "manager", "panel"):
         assert "usage" in run(python, "-I", tree / LIB / f"bin/holdfast-{program}", "--help")
     heavy = "holdfast.api.server, holdfast.manager.__main__, holdfast.agent.__main__, holdfast.nameserver.__main__"

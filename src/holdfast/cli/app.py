@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast import __version__
 from holdfast.cli import connection
 
 GROUPS: dict[str, tuple[str, str]] = {
@@ -28,7 +29,10 @@ GROUPS: dict[str, tuple[str, str]] = {
     "alarm": ("holdfast.cli.alarm", "Alarms: what is wrong now, acknowledge it, who is told."),
     "user": ("holdfast.cli.user", "Accounts of API and panel: roles, passwords, sessions."),
     "token": ("holdfast.cli.token", "API tokens for programs."),
-    "upgrade": ("holdfast.cli.upgrade", "Bring another installed version into force, node by node, while services run."),
+    "upgrade": (
+        "holdfast.cli.upgrade",
+        "Bring another installed version into force, node by node, while services run.",
+    ),
     "incident": ("holdfast.cli.incident", "Incidents and events: what happened, step by step."),
     "sim": (
         "holdfast.cli.sim",
@@ -89,11 +93,18 @@ def _stub() -> None:
     raise AssertionError("a group or command was run that the arguments do not name")
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"holdfast {__version__}")
+        raise typer.Exit
+
+
 def _root(
     url: Annotated[
         str, typer.Option(envvar="HOLDFAST_URL", help="API of the cluster, https://ADDRESS:8443.", metavar="URL")
     ] = "",
     ca: Annotated[str, typer.Option(envvar="HOLDFAST_CA", help="The cluster's CA certificate.", metavar="FILE")] = "",
+    version: Annotated[bool, typer.Option("--version", help="Its version.", is_eager=True, callback=_version)] = False,
 ) -> None:
     connection.configure(url=url, ca=ca)
 
