@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from decide_world import NOW, claimed, node
@@ -84,15 +85,8 @@ class World:
         self.tasks = [asyncio.create_task(self.mirror.run())]
 
     def new_desk(self) -> AlarmDesk:
-        return AlarmDesk(
-            self.mirror,
-            self.clock,
-            self,
-            "n1",
-            self.measured,
-            self.devices,
-            send=self.send,  # type: ignore[arg-type]
-        )
+        election: Any = self
+        return AlarmDesk(self.mirror, self.clock, election, "n1", self.measured, self.devices, send=self.send)
 
     async def commit(self, compare: Sequence[Compare], ops: Sequence[Op], *, timeout: float | None = None) -> TxnResult:
         if not self.leads:
