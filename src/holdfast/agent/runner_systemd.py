@@ -54,6 +54,19 @@ _PROPERTIES = (
 )
 
 
+AS_THE_AGENT = (
+    "CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_BOOT CAP_SYSLOG CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_AUDIT_CONTROL"
+    " CAP_AUDIT_READ CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_LEASE CAP_SYS_PACCT CAP_SYS_TTY_CONFIG CAP_LINUX_IMMUTABLE",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_ALG AF_VSOCK",
+    "LockPersonality=yes",
+    "SystemCallArchitectures=native",
+    "SystemCallFilter=~@clock @cpu-emulation @module @obsolete @reboot @swap",
+    "SystemCallErrorNumber=EPERM",
+)
+"""What units have of the agent's service where the agent starts them (packaging/systemd/holdfast-agent.service, with the
+reasons), they are to have of their own here."""
+
+
 def make_runner(config: NodeConfig) -> CgroupRunner:
     """The one that this node is configured for."""
     return SystemdRunner(config) if config.groups.systemd else CgroupRunner(config)
@@ -136,6 +149,7 @@ async def _systemd_run(unit: Unit, what: Launch, log: str, path: Path, group: Cg
     """Raises DriverError where systemd refuses."""
     properties = (
         *_PROPERTIES,
+        *AS_THE_AGENT,
         f"StandardInput=file:{path}",
         f"StandardOutput=file:{path}",  # the same, or systemd would open it for reading only
         f"StandardError=append:{log}",
