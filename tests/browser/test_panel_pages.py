@@ -11,7 +11,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from panel_machines import add_machines, node_returns
 from panel_server import Panel, Panels
-from panel_visitor import PHONE, Visitor, open_window
+from panel_visitor import DESK, PHONE, Visitor, open_window
 from panel_world import Failure, World
 from playwright.async_api import Browser, expect
 
@@ -62,37 +62,30 @@ async def open_page(visitor: Visitor, path: str) -> None:
     await expect(visitor.page.locator("#page .waiting")).to_have_count(0)
 
 
-async def test_every_page_is_accessible_in_light_and_in_dark(visitor: Visitor) -> None:
-    found: dict[str, str] = {}
+async def test_every_page_is_accessible_in_light_and_in_dark_and_fits_a_phone(visitor: Visitor) -> None:
+    page, found = visitor.page, {}
     still = "* { transition: none !important; animation: none !important }"  # colours half way are nobody's
-    await visitor.page.evaluate(
+    await page.evaluate(
         "text => { const s = new CSSStyleSheet(); s.replaceSync(text); document.adoptedStyleSheets = [s] }", still
     )
+    theme = "theme => { document.documentElement.dataset.theme = theme }"
     for path in await paths(visitor):
         await open_page(visitor, path)
-        for theme in ("light", "dark"):
-            await visitor.page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            options = {"resultTypes": ["violations"]}
-            if theme == "dark":
-                options |= {"runOnly": ["color-contrast"]}
-            result = await Axe().run(visitor.page, options=options)
-            if result.violations_count:
-                found[f"{path or 'overview'} ({theme})"] = result.generate_report()
-    await visitor.page.evaluate("() => { delete document.documentElement.dataset.theme }")
-    assert not found, "\n\n".join(f"{page}: {report}" for page, report in found.items())
+        await page.evaluate(theme, "light")
+        result = await Axe().run(page)
+        if result.violations_count:
+            found[path, "light"] = result.generate_report()
+        await page.evaluate(theme, "dark")
+        result = await Axe().run(page, options={"resultTypes": ["violations"], "runOnly": ["color-contrast"]})
+        if result.violations_count:
+            found[path, "dark"] = result.generate_report()
+        await page.set_viewport_size(PHONE)
+        if wide := await visitor.too_wide():
+            found[path, "phone"] = f"too wide: {wide[:5]}"
+        await page.set_viewport_size(DESK)
+    await page.evaluate("() => { delete document.documentElement.dataset.theme }")
+    assert not found, "\n\n".join(f"{where}: {what}" for where, what in found.items())
     assert visitor.faults == []
-
-
-async def test_every_page_fits_a_phone(browser: Browser, panel: Panel) -> None:
-    visitor = await open_window(browser, viewport=PHONE)
-    await visitor.arrive(panel)
-    wide = {}
-    for path in await paths(visitor):
-        await open_page(visitor, path)
-        if found := await visitor.too_wide():
-            wide[path] = found[:5]
-    assert wide == {}
-    await visitor.page.context.close()
 
 
 async def test_what_if_by_keyboard(visitor: Visitor) -> None:

@@ -213,6 +213,7 @@ for (const kind of ["input", "change"]) {
 }
 
 addEventListener("hashchange", () => navigate());
+addEventListener("resize", requestDraw);
 onDraw(draw);
 setInterval(() => link.connected && ages.tick(status), 97);
 drawHead();

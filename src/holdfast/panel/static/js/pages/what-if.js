@@ -74,7 +74,10 @@ function hypothesis(status, failed, answer) {
       return { ...one, node: target, healthy: false, state: answer.moved[one.id] ? "would-make-room" : "would-go" };
     }
     if (stopped.has(one.id)) return { ...one, state: "would-stop" };
-    if (answer?.unplaced[one.id]) return { ...one, node: "", state: "no-room" };
+    if (answer?.unplaced[one.id]) {
+      if (one.node) from.set(one.id, one.node);
+      return { ...one, node: "", healthy: false, state: "no-room" };
+    }
     return down.has(one.node) && answer ? { ...one, state: "would-end" } : one;
   });
   const nodes = status.nodes.map((node) => (down.has(node.id) ? { ...node, state: "would-fail", note: "" } : node));
@@ -82,7 +85,7 @@ function hypothesis(status, failed, answer) {
   const moves = {
     fresh: [],
     from: (id) => from.get(id) ?? "",
-    left: (node) => [...from].filter(([, was]) => was === node).map(([id]) => [id, place.get(id)]),
+    left: (node) => [...from].filter(([, was]) => was === node).map(([id]) => [id, place.get(id) || "no room"]),
   };
   return { status: { ...status, nodes, instances, open_incidents: [] }, moves };
 }
