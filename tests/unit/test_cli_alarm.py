@@ -115,3 +115,7 @@ def test_a_trial_of_a_test_sends_nothing(cluster: Cluster) -> None:
     assert cluster.run("alarm", "receiver", "add", "am", "--alertmanager", "http://127.0.0.1:9").status == 0
     answer = connection.api().call("POST", "/alarms/receivers/am/test", {}, {"dry_run": "true"})
     assert answer["text"] == "am would be sent a test alarm"
+
+
+def test_the_whole_cluster_at_a_glance_names_the_worst(cluster: Cluster) -> None:
+    assert "error: n2 failed (2 in all: holdfast alarm list)" in cluster.run("status").out

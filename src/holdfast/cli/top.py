@@ -42,6 +42,7 @@ def status(as_json: Json = False) -> None:
             ("Manager", f"on {manager['node']}, term {manager['term']}" if manager["node"] else "none elected"),
             ("Hold", picture["hold"]),
             ("Guarantee", guarantee(picture["guarantee"])),
+            ("Alarms", _alarms(picture.get("alarms", []))),
             ("Store", picture["store_problem"]),
             ("Version", _versions(picture["nodes"])),
             *((f"HA of {service}", f"OFF: {why}") for service, why in sorted(picture["ha_off"].items())),
@@ -54,6 +55,14 @@ def status(as_json: Json = False) -> None:
     print()
     instance_table(picture["instances"])
     _incidents(picture)
+
+
+def _alarms(found: list[dict[str, Any]]) -> str:
+    """How many are open, and the worst of them; "" if there is none."""
+    if not found:
+        return ""
+    more = f" ({len(found)} in all: holdfast alarm list)" if len(found) > 1 else " (holdfast alarm list)"
+    return f"{found[0]['severity']}: {found[0]['text']}{more}"
 
 
 def _versions(nodes: list[dict[str, Any]]) -> str:
