@@ -118,4 +118,4 @@ def test_a_trial_of_a_test_sends_nothing(cluster: Cluster) -> None:
 
 
 def test_the_whole_cluster_at_a_glance_names_the_worst(cluster: Cluster) -> None:
-    assert "error: n2 failed (2 in all: holdfast alarm list)" in cluster.run("status").out
+    assert "error: n2 failed and 1 more; see `holdfast alarm list`" in cluster.run("status").out

@@ -61,8 +61,8 @@ def _alarms(found: list[dict[str, Any]]) -> str:
     """How many are open, and the worst of them; "" if there is none."""
     if not found:
         return ""
-    more = f" ({len(found)} in all: holdfast alarm list)" if len(found) > 1 else " (holdfast alarm list)"
-    return f"{found[0]['severity']}: {found[0]['text']}{more}"
+    count = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{found[0]['severity']}: {found[0]['text']}{count}; see `holdfast alarm list`"
 
 
 def _versions(nodes: list[dict[str, Any]]) -> str:
