@@ -128,7 +128,7 @@ def main() -> None:
     try:
         bench.prepare(options.profile)
         made = json.loads(
-            holdfast(lab, "n1", "token", "create", "bench", "--owner", "admin", "--scope", "administer", "--json")
+            holdfast(lab, "n1", "token", "create", "bench", "--owner", "admin", "--scope", "read,administer", "--json")
         )
         lab.exec(CLIENT, ["sh", "-c", f"umask 077; cat > {TOKEN}"], stdin=made["data"]["token"], check=True)
         for _ in range(options.runs):

@@ -69,6 +69,9 @@ class Load:
             try:
                 reader, writer = await self.connect()
                 writer.write(self.request("GET", "/stream", more=f"Last-Event-ID: {last}\r\n" if last else ""))
+                async with asyncio.timeout(PATIENCE_S):
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                self.judge(head)
                 self.seen.open += 1
                 try:
                     last = await self.read_events(reader, last)
@@ -138,7 +141,13 @@ class Load:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = next(int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length:"))
         await reader.readexactly(length)
+        self.judge(head)
         return int(head.split(" ", 2)[1])
+
+    def judge(self, head: str) -> None:
+        """What is refused is told once, and ends it: then nothing is measured. (5xx passes.)"""
+        if head.split(" ", 2)[1].startswith("4"):
+            raise SystemExit(f"refused: {head}")
 
     async def report(self) -> None:
         while True:

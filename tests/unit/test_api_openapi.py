@@ -1,12 +1,13 @@
 """The OpenAPI document is complete, and real answers are what it says."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
-from api_world import place, put
+from api_world import contents, place, put
 from test_api_http import World, running
 
 from holdfast.api.app import PREFIX
@@ -172,6 +173,42 @@ def complete(made: dict[str, Any], schema: dict[str, Any], value: object, where:
         assert set(value) <= set(schema["properties"]), where
         for name, member in value.items():
             complete(made, schema["properties"][name], member, f"{where} {name}")
+
+
+NAMES = {"node_id": "n3", "node": "n3", "kind": "nfs", "name": "vol1", "instance_id": "nfs/vol1", "user": "ada"}
+SIMPLE: dict[str, object] = {"string": "vol1", "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}
+UNTRIED = ("login", "logout", "join")
+"""Not asked by anybody who is known, or about nothing that is stored."""
+
+
+def body_of(made: dict[str, Any], operation: dict[str, Any]) -> object:
+    """The least that fits."""
+    if "requestBody" not in operation:
+        return None
+    reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    shape = made["components"]["schemas"][reference.rsplit("/", 1)[1]]
+    return {name: SIMPLE.get(shape["properties"][name].get("type", ""), {}) for name in shape.get("required", ())}
+
+
+async def test_no_change_that_is_tried_out_changes_anything(world: World) -> None:
+    """Whether it would be refused or not."""
+    made, store, done = await document(world), world.context.store, set()
+    async with world.client(local=True) as client:
+        for path, item in made["paths"].items():
+            for method, operation in item.items():
+                if method == "get" or operation["operationId"] in UNTRIED:
+                    continue
+                before = {
+                    key: value for key, value in (await contents(store)).items() if not key.startswith(keys.AUDIT)
+                }
+                real = path.format(**{name: NAMES.get(name, "vol1") for name in re.findall(r"{(\w+)}", path)})
+                body = body_of(made, operation)
+                answer = await client.request(method, real, params={"dry_run": "true", "yes": "true"}, json=body)
+                after = {key: value for key, value in (await contents(store)).items() if not key.startswith(keys.AUDIT)}
+                assert after == before, (method, real, answer.text)
+                assert answer.status_code < 500 or "this process cannot" in answer.text, (method, real, answer.text)
+                done |= {operation["operationId"]} if answer.status_code == 200 else set()
+    assert done >= {"stop_service", "enter_maintenance", "pause_ha", "lock_instance"}
 
 
 async def test_a_refusal_for_the_guarantee_names_what_would_find_no_room(world: World) -> None:
