@@ -43,7 +43,7 @@ export function drawRoutes(map, status, moves) {
   const found = routes(status, moves, !map.classList.contains("dense"));
   const place = (selector) => {
     const there = map.querySelector(selector);
-    return there && box(there.getBoundingClientRect(), ground);
+    return there && box(atRest(there), ground);
   };
   const lines = [...found].flatMap(([key, route]) => {
     const from = (route.id && place(`[data-left="${CSS.escape(route.id)}"]`)) || place(`[data-node="${CSS.escape(route.from)}"]`);
@@ -53,6 +53,13 @@ export function drawRoutes(map, status, moves) {
   layer.setAttribute("width", ground.width);
   layer.setAttribute("height", ground.height);
   layer.replaceChildren(...lines);
+}
+
+/** Where it is, or will be once it has stopped travelling. */
+function atRest(element) {
+  const rect = element.getBoundingClientRect();
+  const { e, f } = new DOMMatrix(getComputedStyle(element).transform);
+  return { left: rect.left - e, top: rect.top - f, width: rect.width, height: rect.height };
 }
 
 /** One for each instance, or, where there are many, one for each pair of nodes, thicker for more instances. */
