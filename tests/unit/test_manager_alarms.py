@@ -191,6 +191,7 @@ async def test_records_that_cannot_be_read_stop_nothing(world: World) -> None:
     world.put(keys.receiver("sms"), {"name": "sms", "type": "sms"})
     world.put(keys.alarm("future:x"), {"id": "future:x", "state": "snoozed"})
     world.put(keys.report("n1"), {"strange": True})
+    world.put(keys.report("n2"), NodeReport("s", "yesterday", "some day", "2026-01-01T00:00:00"))
     world.put(keys.delivery("hook"), "?")
     world.put(keys.receiver("hook"), HOOK)
     await world.see(well("n1"), claimed("n2"))

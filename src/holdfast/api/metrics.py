@@ -7,13 +7,13 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TypeVar
 
 from prometheus_client.metrics_core import Metric
 
 from holdfast import metrics
 from holdfast.api.status import ClusterStatus
+from holdfast.core.alarm import seconds_between
 from holdfast.core.alarm_model import Alarm, Delivery, ManagerHealth, NodeReport, Receiver
 from holdfast.core.history import Incident, IncidentStep
 from holdfast.core.model import KINDS, InstanceState, NodeState, Proof
@@ -217,7 +217,8 @@ def _health(source: Source) -> Iterator[Metric]:
 
 
 def _moments(name: str, text: str, walls: dict[tuple[str], str]) -> Metric:
-    values = {labels: datetime.fromisoformat(wall).timestamp() for labels, wall in walls.items() if wall}
+    begin = "1970-01-01T00:00:00Z"
+    values = {labels: found for labels, wall in walls.items() if (found := seconds_between(begin, wall)) is not None}
     return metrics.gauge(name, text, ("node",), values)
 
 

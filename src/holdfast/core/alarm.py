@@ -209,7 +209,7 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
     for name, report in facts.reports.items():
         if name not in view.nodes:
             continue
-        left_s = _left_s(facts.wall, report.certificate_ends)
+        left_s = seconds_between(facts.wall, report.certificate_ends)
         if left_s is not None and left_s < CERTIFICATE_S:
             yield Condition(
                 AlarmKind.CERTIFICATE_EXPIRES,
@@ -227,7 +227,7 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
                 "Find that machine by its hardware address and take the address from it, or give the service another one.",
             )
     authority = min((one.authority_ends for one in facts.reports.values() if one.authority_ends), default="")
-    left_s = _left_s(facts.wall, authority)
+    left_s = seconds_between(facts.wall, authority)
     if left_s is not None and left_s < AUTHORITY_S:
         yield Condition(
             AlarmKind.CERTIFICATE_EXPIRES,
@@ -246,11 +246,6 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
                 f"the wall clock of {name} is {'ahead of' if offset > 0 else 'behind'} the others by more than {limit:g} s",
                 "Holdfast decides nothing by it, but logs, certificates and file times need it: see that NTP works there.",
             )
-
-
-def _left_s(wall: str, ends: str) -> float | None:
-    """None: unknown."""
-    return _seconds(wall, ends) if wall and ends else None
 
 
 # --- instances --------------------------------------------------------------------------------------------------------
@@ -314,7 +309,7 @@ def _cluster(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
         advice = "Add room, or stop what may be stopped. See: holdfast what-if"
         yield Condition(AlarmKind.GUARANTEE_LOST, CLUSTER, Severity.WARNING, word.text, advice)
     pause = view.pause
-    if pause is not None and pause.since and facts.wall and _seconds(pause.since, facts.wall) > PAUSED_S:
+    if pause is not None and (seconds_between(pause.since, facts.wall) or 0.0) > PAUSED_S:
         who = f" by {pause.operator}" if pause.operator else ""
         text = f"high availability is paused{who} since {pause.since[:16]}Z: nothing is fenced or recovered"
         yield Condition(
@@ -330,8 +325,12 @@ def _cluster(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
             yield Condition(AlarmKind.RECEIVER_FAILING, name, Severity.WARNING, text, advice)
 
 
-def _seconds(begin: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+def seconds_between(begin: str, end: str) -> float | None:
+    """None if one of them is no moment: agents of other versions may write what they like."""
+    try:
+        return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
+    except (ValueError, TypeError):
+        return None
 
 
 def _store(view: View, facts: Facts, now: float, open_ids: Collection[str]) -> Iterator[Condition]:

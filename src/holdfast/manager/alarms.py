@@ -18,7 +18,7 @@ from holdfast.core.view import View
 from holdfast.errors import StoreError
 from holdfast.manager.commit import EventLog
 from holdfast.manager.delivery import Couriers, Send
-from holdfast.manager.election import Election
+from holdfast.manager.election import Election, LostLeadership
 from holdfast.manager.fence_tests import FenceTester
 from holdfast.manager.store_watch import Look, StoreWatch
 from holdfast.manager.wall_clocks import WallClocks
@@ -108,8 +108,12 @@ class AlarmDesk:
                     continue
                 try:
                     await self._step(*self._seen)
+                except LostLeadership:
+                    raise
                 except StoreError as error:
                     log.info("alarms not written", error=str(error))
+                except Exception as error:  # a mistake here must not end the manager
+                    log.error("alarms could not be looked at", error=repr(error))
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

@@ -42,6 +42,6 @@ class WallClocks:
             report = self._mirror.read(change.key, NodeReport)
             assert report is not None
             ahead = datetime.fromisoformat(report.wall) - datetime.fromisoformat(self._clock.wall())
-        except (StoreError, ValueError):
+        except (StoreError, ValueError, TypeError):  # no time, or one without its zone
             return
         self._seen[keys.last_part(change.key)] = (self._clock.now(), ahead.total_seconds())
