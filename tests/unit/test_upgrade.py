@@ -12,11 +12,13 @@ from holdfast.agent.system import SystemUnits
 from holdfast.api.records import ManagerInfo
 from holdfast.api.status import ClusterStatus, InstanceView, NodeStatus
 from holdfast.api.upgrade import hindrances, not_yet, versions
+from holdfast.cli.upgrade import take_turn
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.core.history import GuaranteeWord, Incident
 from holdfast.core.model import Exclusivity, ManagementMember, ManagementSpec, NodeState, Role
 from holdfast.core.policy import HaPause
+from holdfast.errors import Conflict
 from holdfast.ports import Unit
 from holdfast.software import announce, is_current
 from holdfast.store.memory import Faults, MemoryStore
@@ -117,3 +119,12 @@ def test_a_daemon_says_its_version(tmp_path: Path) -> None:
     announce(str(tmp_path), "manager")
     assert is_current(str(tmp_path), "manager")
     announce(str(tmp_path / "missing"), "manager")
+
+
+async def test_one_node_at_a_time() -> None:
+    store = MemoryStore(MemoryCluster(), SystemClock())
+    lease = await take_turn(store, "n1", 60)
+    with pytest.raises(Conflict, match="n1 is being upgraded"):
+        await take_turn(store, "n2", 60)
+    await store.revoke(lease)
+    await take_turn(store, "n2", 60)

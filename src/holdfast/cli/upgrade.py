@@ -8,9 +8,10 @@ import asyncio
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -23,10 +24,14 @@ from holdfast.cli.wait import TIMEOUT_S, StillWaiting, Timeout, show_progress
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
 from holdfast.errors import Conflict, HoldfastError, NotPermitted
+from holdfast.ports import Compare, Get, Put, Store
 from holdfast.software import is_current
+from holdfast.store import keys
+from holdfast.store.codec import decode, encode
 from holdfast.store.etcd import EtcdStore
 
 app = typer.Typer(no_args_is_help=True)
+T = TypeVar("T")
 
 _CLOCK = SystemClock()
 GUARD, AGENT = "holdfast-guard", "holdfast-agent"
@@ -70,10 +75,15 @@ def node(
         raise NotPermitted(
             f"{mine.id} cannot be upgraded by this", "Run it as root on a node that systemd has started."
         )
-    _replace_guard(mine, here, timeout)
-    output.say("The guard is replaced.")
-    _systemctl("reload", AGENT)
-    _wait(mine, lambda now: not_yet(now, here, __version__) or _older(mine, now), timeout)
+    lease = _in_store(mine, lambda store: take_turn(store, mine.id, int(2 * timeout)))
+    try:
+        _replace_guard(mine, here, timeout)
+        output.say("The guard is replaced.")
+        _systemctl("reload", AGENT)
+        _wait(mine, lambda now: not_yet(now, here, __version__) or _older(mine, now), timeout)
+    finally:
+        with suppress(HoldfastError):  # it ends by itself
+            _in_store(mine, lambda store: store.revoke(lease))
     output.say(f"{mine.id} runs {__version__}; what it carries was not interrupted.")
     behind = sorted(each for text, nodes in versions(_look(mine)).items() if text != __version__ for each in nodes)
     output.say(f"Still with another version: {', '.join(behind)}." if behind else "All nodes run it.")
@@ -131,16 +141,34 @@ def _wait(mine: NodeConfig, missing: Callable[[ClusterStatus], str], timeout: fl
 
 def _look(mine: NodeConfig) -> ClusterStatus:
     """The picture now. Raises StoreError."""
+    everything = _in_store(mine, lambda store: store.list(""))
+    return build_status(everything.entries, everything.revision)
 
-    async def read() -> ClusterStatus:
+
+async def take_turn(store: Store, node: str, seconds: int) -> int:
+    """The lease under which it is this node's turn; it ends by itself if whoever took it dies. It only keeps two operators
+    apart. Raises Conflict, StoreError."""
+    lease = await store.lease(seconds)
+    result = await store.txn(
+        [Compare(keys.UPGRADING, 0)], [Put(keys.UPGRADING, encode(node), lease)], [Get(keys.UPGRADING)]
+    )
+    if not result.succeeded:
+        await store.revoke(lease)
+        entry = result.gets[keys.UPGRADING]
+        other = decode(entry.value, str, entry.key) if entry else "another node"
+        raise Conflict(f"{other} is being upgraded", "One node at a time: wait until that one is done.")
+    return lease
+
+
+def _in_store(mine: NodeConfig, work: Callable[[Store], Awaitable[T]]) -> T:
+    async def do() -> T:
         store = EtcdStore(config.store_endpoints(mine), mine.tls, clock=_CLOCK, spread=mine.id)
         try:
-            everything = await store.list("")
-            return build_status(everything.entries, everything.revision)
+            return await work(store)
         finally:
             await store.close()
 
-    return asyncio.run(read())
+    return asyncio.run(do())
 
 
 def _main_pid(unit: str) -> str:

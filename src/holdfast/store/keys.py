@@ -221,6 +221,10 @@ RESTORED = "spec/restored"
 """When the store was restored from a backup, and the epochs that were used before."""
 
 
+UPGRADING = "upgrading"
+"""The node that is being upgraded, with a lease of the command that does it: one at a time."""
+
+
 DRILLS = "drills/"
 DRILLING = "drilling"
 """The id of the drill that is being made, with a lease of the process that makes it."""
