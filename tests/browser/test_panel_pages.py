@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.base import AxeResults
 from panel_machines import add_machines, node_returns
 from panel_server import Panel, Panels
 from panel_visitor import DESK, PHONE, Visitor, open_window
 from panel_world import Failure, World
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from holdfast.clock import SystemClock
 from holdfast.core.history import GuaranteeWord
@@ -62,23 +63,28 @@ async def open_page(visitor: Visitor, path: str) -> None:
     await expect(visitor.page.locator("#page .waiting")).to_have_count(0)
 
 
+async def checked(page: Page, options: dict[str, list[str]]) -> str:
+    """What axe finds wrong; empty: nothing."""
+    result = AxeResults(await page.evaluate("options => axe.run(options)", options))
+    return str(result.generate_report()) if result.violations_count else ""
+
+
 async def test_every_page_is_accessible_in_light_and_in_dark_and_fits_a_phone(visitor: Visitor) -> None:
     page, found = visitor.page, {}
     still = "* { transition: none !important; animation: none !important }"  # colours half way are nobody's
     await page.evaluate(
         "text => { const s = new CSSStyleSheet(); s.replaceSync(text); document.adoptedStyleSheets = [s] }", still
     )
+    await page.evaluate(Axe().axe_script)  # once: all pages are one document
     theme = "theme => { document.documentElement.dataset.theme = theme }"
     for path in await paths(visitor):
         await open_page(visitor, path)
         await page.evaluate(theme, "light")
-        result = await Axe().run(page)
-        if result.violations_count:
-            found[path, "light"] = result.generate_report()
+        if faults := await checked(page, {"resultTypes": ["violations"]}):
+            found[path, "light"] = faults
         await page.evaluate(theme, "dark")
-        result = await Axe().run(page, options={"resultTypes": ["violations"], "runOnly": ["color-contrast"]})
-        if result.violations_count:
-            found[path, "dark"] = result.generate_report()
+        if faults := await checked(page, {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}):
+            found[path, "dark"] = faults
         await page.set_viewport_size(PHONE)
         if wide := await visitor.too_wide():
             found[path, "phone"] = f"too wide: {wide[:5]}"

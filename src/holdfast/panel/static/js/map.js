@@ -96,7 +96,7 @@ function card(node, ctx, look, incident) {
       left.map(([id, target]) => h("li", { class: "nothing", "data-key": `left-${id}`, "data-left": id }, id, icon("move"), h("b", {}, target))),
       mine.length + left.length === 0 && h("li", { class: "nothing", "data-key": "nothing" }, "nothing placed here")),
     bars && h("div", { class: "loads" }, bars),
-    h("footer", {}, safety(node), confirmButton(node)),
+    h("footer", {}, safety(node), confirmButton(node, ctx)),
   ];
 }
 
@@ -161,9 +161,9 @@ export function safety(node) {
   ];
 }
 
-export function confirmButton(node) {
+export function confirmButton(node, ctx) {
   if (node.state !== "suspect" && node.state !== "claimed") return null;
   if (node.confirmed_dead) return h("span", { class: "proofline" }, icon("check"), "confirmed dead by an operator");
-  if (node.state !== "suspect") return null;
+  if (node.state !== "suspect" || !ctx.may("administer")) return null;
   return h("button", { class: "danger small", type: "button", "data-action": "confirm-dead", "data-id": node.id }, "Confirm dead…");
 }

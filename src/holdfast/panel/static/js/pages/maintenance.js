@@ -13,7 +13,7 @@ import { capital, count, instanceLook, nodeLook } from "../words.js";
 export const page = {
   title: () => "Maintenance",
   lead: () => "Free a node before you work on it. What can move live moves live, and returns when you are done.",
-  tools: (ctx) => (ctx.may("operate") ? [ctx.status.pause
+  tools: (ctx) => (ctx.may("administer") ? [ctx.status.pause
     ? h("button", { type: "button", class: "primary", "data-action": "resume" }, "Resume high availability")
     : h("button", { type: "button", class: "ghost", "data-action": "pause" }, icon("pause"), "Pause high availability…")] : []),
   view: (ctx) => {

@@ -54,8 +54,8 @@ export const page = {
 function tools(node, ctx) {
   const button = (action, words, picture, tone = "ghost") => h("button", { type: "button", class: tone, "data-action": action, "data-id": node.id }, icon(picture), words);
   return [
-    confirmButton(node),
-    ctx.may("administer") && node.health.quarantined && button("return-node", "Return from quarantine", "check", "primary"),
+    confirmButton(node, ctx),
+    ctx.may("operate") && node.health.quarantined && button("return-node", "Return from quarantine", "check", "primary"),
     ctx.may("operate") && (node.maintenance ? button("end-maintenance", "End maintenance…", "wrench", "primary") : ["up", "quarantined"].includes(node.state) && button("maintenance", "Maintenance…", "wrench")),
     ctx.may("administer") && ["released", "claimed", "never-seen"].includes(node.state) && button("remove-node", "Remove…", "trash", "danger"),
   ].filter(Boolean);
@@ -91,7 +91,7 @@ function proofs(node, ctx) {
   const devices = node.fence_devices;
   return h("section", { "aria-labelledby": "proofs-title", "data-key": "proofs" },
     h("div", { class: "section-head" }, h("h2", { id: "proofs-title" }, "What could prove its death"),
-      devices.length > 0 && ctx.may("administer") && h("button", { type: "button", class: "ghost small", "data-action": "fence-test", "data-id": node.id, disabled: ctx.local.test?.loading }, icon("plug"), "Test devices")),
+      devices.length > 0 && ctx.may("operate") && h("button", { type: "button", class: "ghost small", "data-action": "fence-test", "data-id": node.id, disabled: ctx.local.test?.loading }, icon("plug"), "Test devices")),
     h("ul", { class: "panel-box proof-list" },
       line("P1", devices.length > 0, devices.length ? "Tried in this order until one has verifiably switched it off." : "No device can switch it off.",
         devices.length > 0 && h("ol", { class: "devices" }, devices.map((device) => deviceView(device, ctx.local.test))),
