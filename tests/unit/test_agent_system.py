@@ -120,6 +120,17 @@ async def test_a_certificate_that_cannot_be_renewed_keeps_nothing_from_running(n
     await node.until(lambda: "10.77.0.100" in node.names())
 
 
+async def test_a_bad_record_of_trust_keeps_no_member_from_running(node: Node) -> None:
+    """It would be read on every node at once."""
+    await node.until(lambda: {"etcd", "manager"} <= set(node.host.units))
+    for bad in ({"signing": "garbage"}, {"signing": "garbage", "phase": "x", "crls": {"y": "z"}}, ["no", "record"]):
+        await node.put(keys.TRUST, bad)
+        await node.runner.stop("etcd", grace_s=0.0)
+        await node.until(lambda: "etcd" in node.host.units)
+        assert not [task for task in node.tasks if task.done()]
+    assert node.names(), "its own certificate is left alone"
+
+
 async def test_a_node_that_leaves_keeps_its_panel_until_nobody_needs_it(node: Node) -> None:
     """Its address has moved and the store can do without the node: whoever waits at it sees the change completed."""
     await node.runner.start(Unit("panel", ("holdfast-panel",), strict=False))

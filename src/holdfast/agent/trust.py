@@ -20,7 +20,7 @@ from holdfast.bootstrap.trust import Issued, NodeTrust, Sealed, Trust, needs_sec
 from holdfast.config import NodeConfig
 from holdfast.core.model import Beat, Fence, ManagementSpec, NodeSpec
 from holdfast.core.view import is_member
-from holdfast.errors import ConfigError, HoldfastError, InvalidInput
+from holdfast.errors import ConfigError, InvalidInput
 from holdfast.ports import Clock, Compare, Put, Store
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
@@ -81,7 +81,7 @@ class TrustKeeper:
             renew.finish(self._pki)
             self.ensure_revocations()
             self._revive()
-        except (HoldfastError, OSError) as error:
+        except Exception as error:  # whatever it is, the agent must come up
             log.warning("trust not prepared", error=str(error))
 
     async def run(self) -> None:
@@ -92,7 +92,7 @@ class TrustKeeper:
                 if self._mirror.ready.is_set():
                     await self._look()
                 failure = ""
-            except (HoldfastError, OSError) as error:
+            except Exception as error:  # a bad record must not end the agents, which would be all of them at once
                 if str(error) != failure:
                     log.warning("trust", error=str(error))
                 failure = str(error)

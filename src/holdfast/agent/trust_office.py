@@ -28,7 +28,7 @@ from holdfast.bootstrap.trust import (
     with_issued,
 )
 from holdfast.core.model import Beat, ManagementSpec, NodeSpec
-from holdfast.errors import ConfigError, HoldfastError, InvalidInput
+from holdfast.errors import ConfigError, InvalidInput
 from holdfast.fencing.power.secrets import locked_devices
 from holdfast.ports import Clock, Compare, Delete, Op, Put, Store
 from holdfast.services.iscsi.chap import locked_group
@@ -63,7 +63,7 @@ class TrustOffice:
                 if self._mirror.ready.is_set():
                     await self._look()
                 failure = ""
-            except (HoldfastError, OSError) as error:
+            except Exception as error:  # a bad record must not end the agents, which would be all of them at once
                 if str(error) != failure:
                     log.warning("trust of the cluster", error=str(error))
                 failure = str(error)
