@@ -101,7 +101,10 @@ def _version(asked: bool) -> None:
 
 def _root(
     url: Annotated[
-        str, typer.Option(envvar="HOLDFAST_URL", help="API of the cluster, https://ADDRESS:8443.", metavar="URL")
+        str,
+        typer.Option(
+            envvar="HOLDFAST_URL", help="API of the cluster, https://ADDRESS:8443; several by commas.", metavar="URL"
+        ),
     ] = "",
     ca: Annotated[str, typer.Option(envvar="HOLDFAST_CA", help="The cluster's CA certificate.", metavar="FILE")] = "",
     version: Annotated[bool, typer.Option("--version", help="Its version.", is_eager=True, callback=_version)] = False,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from holdfast.errors import ConfigError, HoldfastError
 
 SOCKET = Path("/run/holdfast/api.sock")
 NODE_TOML = Path("/etc/holdfast/node.toml")
+PATIENCE_S = 10.0
+"""So long a command waits for an answer while the management plane fails over."""
 NODE_CA = Path("/etc/holdfast/pki/ca.crt")
 
 
@@ -33,14 +36,23 @@ def api() -> Api:
     if not url:
         local = Path(os.environ.get("HOLDFAST_SOCKET", str(SOCKET)))
         if local.exists():
-            return Api(socket_path=local)
+            return Api(socket_path=local, patience_s=PATIENCE_S, on_wait=_tell)
         url = str(session.get("url", ""))
     if not url:
         raise _nowhere()
     token = os.environ.get("HOLDFAST_TOKEN", "")
     if not token and session.get("url") == url.rstrip("/"):
         token = str(session.get("token", ""))
-    return Api(url=url, ca=ca_file(session), token=token)
+    return at(url, ca_file(session), token)
+
+
+def at(url: str, ca: str, token: str = "") -> Api:
+    """`url`: one or several, by commas. Raises ConfigError."""
+    return Api(url=url.split(","), ca=ca, token=token, patience_s=PATIENCE_S, on_wait=_tell)
+
+
+def _tell(why: str) -> None:
+    print(f"Waiting: {why} …", file=sys.stderr)
 
 
 def remote() -> tuple[str, str]:

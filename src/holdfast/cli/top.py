@@ -8,7 +8,7 @@ import typer
 from holdfast import __version__
 from holdfast.cli import connection, output
 from holdfast.cli.output import Json
-from holdfast.client import Api, part
+from holdfast.client import part
 from holdfast.errors import InvalidInput
 
 PasswordFile = Annotated[
@@ -139,7 +139,7 @@ def login(
     """Log in at --url from a machine that is no node; later commands of this user use the session."""
     url, ca = connection.remote()
     secret = read_password(f"Password of {name}", password_file)
-    answer = Api(url=url, ca=ca).post("/login", {"name": name, "password": secret})
+    answer = connection.at(url, ca).post("/login", {"name": name, "password": secret})
     connection.save_session(url, ca, answer["token"])
     if as_json:
         output.emit_json({"user": name, "url": url, "expires_s": answer["expires_s"]})

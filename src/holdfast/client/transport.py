@@ -64,12 +64,15 @@ class Api:
         ca: str = "",
         token: str = "",
         patience_s: float = PATIENCE_S,
+        on_wait: Callable[[str], None] = lambda _why: None,
     ) -> None:
-        """`url`: one address or several (the panel's own address, and those of management nodes). Raises ConfigError."""
+        """`url`: one address or several (the panel's own address, and those of management nodes). `on_wait` is told why a
+        call is being repeated, once for each call. Raises ConfigError."""
         self._socket_path = socket_path
         self._ca = ca
         self._token = token
         self._patience_s = patience_s
+        self._on_wait = on_wait
         self._clock = SystemClock()
         self._tls: ssl.SSLContext | None = None
         urls = [url] if isinstance(url, str) else list(url)
@@ -235,6 +238,8 @@ class Api:
             except (ApiUnreachable, ApiRefused) as error:
                 if not self._worth_repeating(error) or self._clock.now() >= end:
                     raise
+                if not number:
+                    self._on_wait(error.message)
             time.sleep(PAUSES_S[min(number, len(PAUSES_S) - 1)])
         raise AssertionError
 
