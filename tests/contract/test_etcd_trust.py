@@ -182,6 +182,18 @@ def test_plain_tcp_and_no_certificate_do_not_enter(etcd: Guarded) -> None:
         handshake(context, host, int(port))
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_tls_before_1_2_is_not_spoken(etcd: Guarded) -> None:
+    host, port = etcd.url.removeprefix("https://").split(":")
+    for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        context = ssl.create_default_context(cafile=etcd.good.ca)
+        context.load_cert_chain(etcd.good.cert, etcd.good.key)
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+        with pytest.raises(OSError, match=r"PROTOCOL_VERSION|protocol version"):
+            handshake(context, host, int(port))
+
+
 async def test_our_client_speaks_to_no_member_of_another_authority_and_never_in_clear(
     etcd: Guarded, tmp_path: Path
 ) -> None:
