@@ -163,6 +163,21 @@ async def test_confirm_dead_warns_first_and_then_confirms_exactly_the_last_beat(
     assert codec.decode(entry.value, DeathConfirmation) == DeathConfirmation("root", beat.mod_revision, "seen dark")
 
 
+async def test_fence_devices_that_are_kept_stay_as_they_are_before_the_others() -> None:
+    store = memory_store()
+    await build(store)
+    bmc, strip = (FenceDeviceSpec(name, "redfish", {"state": "on", "password": name}) for name in ("bmc", "strip"))
+    await nodes.set_fence_devices(store, ROOT, "n2", [bmc], fences=FakeFences())
+    await nodes.set_fence_devices(store, ROOT, "n2", [strip], keep=["bmc"], fences=FakeFences())
+    entry = await store.get(keys.node_spec("n2"))
+    assert entry is not None
+    assert codec.decode(entry.value, NodeSpec).fence_devices == (bmc, strip)
+    with pytest.raises(NotFound, match="nothing"):
+        await nodes.set_fence_devices(store, ROOT, "n2", [], keep=["nothing"], fences=FakeFences())
+    with pytest.raises(InvalidInput, match="to be kept and to be set"):
+        await nodes.set_fence_devices(store, ROOT, "n2", [bmc], keep=["bmc"], fences=FakeFences())
+
+
 async def test_fence_test_finds_the_silent_the_unknown_and_the_wrong_device() -> None:
     store = memory_store()
     await build(store)

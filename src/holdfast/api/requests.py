@@ -50,6 +50,8 @@ class ChangeNode(Body):
 
 class FenceDevices(Body):
     devices: Annotated[list[FenceDevice], Field(max_length=20)]
+    keep: Names = []
+    """Names of present devices that stay as they are, before these."""
 
 
 class ConfirmDead(Body):

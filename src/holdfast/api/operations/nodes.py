@@ -263,18 +263,27 @@ async def set_fence_devices(
     node_id: str,
     devices: Sequence[FenceDeviceSpec],
     *,
+    keep: Sequence[str] = (),
     fences: PowerFences | None = None,
     secret: Secret | None = None,
 ) -> Outcome:
-    """Replace the node's fence devices; they are tried in this order."""
+    """Replace the node's fence devices; they are tried in this order. `keep`: names of present ones that stay as they are,
+    before these: nobody is shown what opens them, so nobody could give them again."""
     check_devices(devices, fences)
 
     async def operation(draft: Draft) -> str:
         spec = checks.node(draft, node_id)
-        draft.put(keys.node_spec(node_id), replace(spec, fence_devices=_locked(devices, secret)))
-        if not devices:
+        present = {device.name: device for device in spec.fence_devices}
+        for name in keep:
+            if name not in present:
+                raise checks.not_found("fence device", name, present)
+            if name in {device.name for device in devices}:
+                raise InvalidInput(f"the fence device `{name}` is to be kept and to be set", "Say one of both.")
+        every = (*(present[name] for name in dict.fromkeys(keep)), *_locked(devices, secret))
+        draft.put(keys.node_spec(node_id), replace(spec, fence_devices=every))
+        if not every:
             draft.warn(f"`{node_id}` cannot be switched off any more when it fails.")
-        names = ", ".join(f"{device.name} ({device.type})" for device in devices) or "none"
+        names = ", ".join(f"{device.name} ({device.type})" for device in every) or "none"
         return f"fence devices of {node_id}: {names}; try them with `holdfast node fence test {node_id}`"
 
     return await transact(store, actor, operation)

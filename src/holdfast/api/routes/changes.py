@@ -72,7 +72,13 @@ async def remove_node(request: Request, caller: Caller, node_id: str, force: For
 async def set_fence_devices(request: Request, caller: Caller, node_id: str, body: requests.FenceDevices) -> Response:
     context = context_of(request)
     outcome = await nodes.set_fence_devices(
-        context.store, caller, node_id, _devices(body.devices), fences=context.fences, secret=context.cluster_secret
+        context.store,
+        caller,
+        node_id,
+        _devices(body.devices),
+        keep=body.keep,
+        fences=context.fences,
+        secret=context.cluster_secret,
     )
     return await done(context, outcome)
 

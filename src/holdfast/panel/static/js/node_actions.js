@@ -111,24 +111,31 @@ export function addDevice(node, ctx) {
   return askAndTell({
     title: `Fence devices of ${node.id}`,
     wide: true,
-    text: [names.length > 0
-      ? h("p", { class: "warning" }, icon("alert"), h("span", {}, `This replaces ${names.join(" and ")}: what opens them is never shown, so it cannot be kept here. Several devices are set with `, h("code", {}, `holdfast node fence set ${node.id}`), "."))
-      : h("p", {}, "It must be able to switch the machine off and to say that it is off; that reading is the proof.")],
-    fields: DEVICE_FIELDS.map((field) => (field.name === "device_type" ? { ...field, value: "redfish", options: field.options.slice(1) } : field)),
-    confirm: names.length ? "Replace" : "Add device",
-    tone: names.length ? "danger" : "primary",
-    submit: (values, terms) => call("PUT", at(node.id, "/fence-devices"), { devices: [deviceOf(values)] }, terms),
+    text: [h("p", {}, "It must be able to switch the machine off and to say that it is off; that reading is the proof.",
+      names.length > 0 && ` It is tried after ${names.join(" and ")}; a device of the same name is replaced.`)],
+    fields: DEVICE_FIELDS.map((field) => {
+      if (field.name === "device_type") return { ...field, value: "redfish", options: field.options.slice(1) };
+      return field.name === "device_name" && names.includes(field.value) ? { ...field, value: `bmc-${names.length + 1}` } : field;
+    }),
+    confirm: "Set device",
+    submit: (values, terms) => {
+      const device = deviceOf(values);
+      return call("PUT", at(node.id, "/fence-devices"), { devices: [device], keep: names.filter((name) => name !== device.name) }, terms);
+    },
   }, "The device is set; test it now").then(() => { ctx.local.test = null; ctx.redraw(); });
 }
 
-export function removeDevices(node, ctx) {
+/** One device, or all of them. */
+export function removeDevices(node, ctx, name = "") {
+  const lost = node.fence_devices.filter((device) => !name || device.name === name);
+  const keep = node.fence_devices.filter((device) => !lost.includes(device)).map((device) => device.name);
   return confirm({
-    title: `Remove the fence devices of ${node.id}`,
-    text: [h("p", {}, `${node.id} cannot be switched off any more when it fails. ${node.watchdog ? "Its watchdog remains: failovers wait for it." : "Without a watchdog nothing strict moves before you confirm its death."}`)],
-    lost: node.fence_devices.map((device) => `${device.name} (${device.type}) with its password`),
+    title: name ? `Remove the fence device ${name} of ${node.id}` : `Remove the fence devices of ${node.id}`,
+    text: [keep.length ? h("p", {}, `${keep.join(" and ")} can still switch it off.`) : h("p", {}, `${node.id} cannot be switched off any more when it fails. ${node.watchdog ? "Its watchdog remains: failovers wait for it." : "Without a watchdog nothing strict moves before you confirm its death."}`)],
+    lost: lost.map((device) => `${device.name} (${device.type}) with its password`),
     confirm: "Remove",
-    submit: (_values, terms) => call("PUT", at(node.id, "/fence-devices"), { devices: [] }, terms),
-    done: "The devices are removed",
+    submit: (_values, terms) => call("PUT", at(node.id, "/fence-devices"), { devices: [], keep }, terms),
+    done: "Removed",
   }).then(() => { ctx.local.test = null; ctx.redraw(); });
 }
 

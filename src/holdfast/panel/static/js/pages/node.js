@@ -41,7 +41,7 @@ export const page = {
         (devices) => { ctx.local.test = { devices }; }, (error) => { ctx.local.test = { error }; }).finally(ctx.redraw);
     },
     "fence-add": (id, ctx) => act.addDevice(found(ctx), ctx),
-    "fence-none": (id, ctx) => act.removeDevices(found(ctx), ctx),
+    "fence-remove": (name, ctx) => act.removeDevices(found(ctx), ctx, name),
     "set-node": (id, ctx) => act.setNode(found(ctx), ctx),
     "remove-node": (id, ctx) => act.removeNode(found(ctx), ctx),
     "return-node": (id) => act.returnNode(id),
@@ -94,20 +94,21 @@ function proofs(node, ctx) {
       devices.length > 0 && ctx.may("operate") && h("button", { type: "button", class: "ghost small", "data-action": "fence-test", "data-id": node.id, disabled: ctx.local.test?.loading }, icon("plug"), "Test devices")),
     h("ul", { class: "panel-box proof-list" },
       line("P1", devices.length > 0, devices.length ? "Tried in this order until one has verifiably switched it off." : "No device can switch it off.",
-        devices.length > 0 && h("ol", { class: "devices" }, devices.map((device) => deviceView(device, ctx.local.test))),
+        devices.length > 0 && h("ol", { class: "devices" }, devices.map((device) => deviceView(device, ctx))),
         testSummary(ctx.local.test),
         ctx.may("administer") && h("div", { class: "device-tools" },
-          h("button", { type: "button", class: "ghost small", "data-action": "fence-add", "data-id": node.id }, icon("plus"), devices.length ? "Add or replace…" : "Add device…"),
-          devices.length > 0 && h("button", { type: "button", class: "ghost small", "data-action": "fence-none", "data-id": node.id }, "Remove all…"))),
+          h("button", { type: "button", class: "ghost small", "data-action": "fence-add", "data-id": node.id }, icon("plus"), devices.length ? "Add or replace…" : "Add device…"))),
       line("P4", Boolean(dog), dog ? `${dog.identity || "watchdog"} at ${dog.device} resets it within ${dog.timeout_s} s; attested with its last beat.` : "No watchdog is attested: it is never claimed on time alone."),
       line("P2", true, "Counts whenever the machine comes back with a new boot."),
       line("P3", true, "Counts whenever it is shut down cleanly."),
       line("P5", true, node.confirmed_dead ? "An operator has confirmed its death." : "Your word, when nothing else can prove it.")));
 }
 
-function deviceView(device, test) {
-  const result = test?.devices?.find((one) => one.name === device.name);
-  return h("li", { "data-key": device.name }, h("span", {}, h("b", {}, device.name), h("span", { class: "dim" }, ` ${device.type}`)),
+function deviceView(device, ctx) {
+  const result = ctx.local.test?.devices?.find((one) => one.name === device.name);
+  return h("li", { "data-key": device.name },
+    h("span", { class: "device-name" }, h("b", {}, device.name), h("span", { class: "dim" }, device.type),
+      ctx.may("administer") && h("button", { type: "button", class: "plain", "data-action": "fence-remove", "data-id": device.name, "aria-label": `Remove ${device.name}` }, icon("trash"))),
     result && h("span", { class: `device-result tone-${result.ok ? "ok" : "bad"}` }, icon(result.ok ? "check" : "cross"), prose([capital(result.text), result.advice].filter(Boolean).join(". "))));
 }
 

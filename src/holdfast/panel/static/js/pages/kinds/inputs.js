@@ -1,7 +1,7 @@
 // The inputs of a form, made from descriptions:
 //   {name, label, hint, type, value, required, must, options, when, blame, placeholder}
 // type: text (default), number, secret, area, lines, switch, select, choice, nodes.
-// `span`: it takes the whole width of a wide form. must(value, values) says what is wrong ("" if nothing); when(values): the field is asked only then; `blame` matches refusals
+// `make()` makes up a secret. `span`: it takes the whole width of a wide form. must(value, values) says what is wrong ("" if nothing); when(values): the field is asked only then; `blame` matches refusals
 // of the server that belong to it. Every field has a `hint`: one sentence that says what it is.
 
 import { h, icon, prose } from "../../dom.js";
@@ -65,13 +65,19 @@ const MAKERS = {
     const made = textual(field, "password");
     made.control.setAttribute("autocomplete", "new-password");
     const show = h("button", { type: "button", class: "ghost small", "aria-pressed": "false", "aria-label": `Show ${field.label}` }, "Show");
-    show.addEventListener("click", () => {
-      const hidden = made.control.type === "password";
-      made.control.type = hidden ? "text" : "password";
-      show.textContent = hidden ? "Hide" : "Show";
-      show.setAttribute("aria-pressed", String(hidden));
+    const reveal = (open) => {
+      made.control.type = open ? "text" : "password";
+      show.textContent = open ? "Hide" : "Show";
+      show.setAttribute("aria-pressed", String(open));
+    };
+    show.addEventListener("click", () => reveal(made.control.type === "password"));
+    const make = field.make && h("button", { type: "button", class: "ghost small", "aria-label": `Make up ${field.label}` }, "Make up");
+    if (make) make.addEventListener("click", () => {
+      made.control.value = field.make();
+      reveal(true);
+      made.control.dispatchEvent(new Event("input", { bubbles: true }));
     });
-    return { control: made.control, value: () => made.control.value, frame: boxed(field, h("div", { class: "with-button" }, made.control, show)) };
+    return { control: made.control, value: () => made.control.value, frame: boxed(field, h("div", { class: "with-button" }, made.control, make, show)) };
   },
   area: (field) => {
     const control = h("textarea", { ...ids(field), ...plain, rows: field.rows ?? 4, required: field.required, placeholder: field.placeholder });

@@ -93,10 +93,10 @@ export const ISCSI_ACTIONS = {
       fields: [
         { name: "ask", label: "Proof", type: "choice", value: one.mutual_user ? "mutual" : one.chap_user ? "on" : "off", options: [["off", "None", "Names of initiators are believed."], ["on", "Initiators prove themselves", "They must know the secret."], ["mutual", "Both prove themselves", "The target must know a second one."]], hint: "What is asked for at a login." },
         { name: "user", label: "User", required: true, value: one.chap_user, when: on, blame: /user/i, hint: "As whom initiators prove themselves. Each target group needs users of its own." },
-        { name: "secret", label: "Secret", type: "secret", required: true, value: "", when: on, must: check.chapSecret, blame: /secret/i, hint: `12 to 64 characters; Windows takes 12 to 16. For example, made up now: \`${madeUp()}\`` },
+        { name: "secret", label: "Secret", type: "secret", required: true, value: "", when: on, must: check.chapSecret, make: madeUp, blame: /secret/i, hint: "12 to 64 characters; Windows takes 12 to 16. Store it where the client is set up: it is not shown again." },
         { name: "mutual_user", label: "User of the target", required: true, value: one.mutual_user, when: mutual, blame: /user/i, hint: "As whom the target proves itself; another one than above." },
         { name: "mutual_secret", label: "Secret of the target", type: "secret", required: true, when: mutual, blame: /secret/i,
-          must: (text, values) => check.chapSecret(text) || (text === values.secret ? "Both directions need different secrets." : ""), hint: `Another one than above. For example: \`${madeUp()}\`` }],
+          must: (text, values) => check.chapSecret(text) || (text === values.secret ? "Both directions need different secrets." : ""), make: madeUp, hint: "Another one than above." }],
       confirm: "Save",
       request: (values) => (on(values)
         ? { method: "PUT", path: at(name, "/chap"), body: { chap: { user: values.user, secret: values.secret }, mutual: mutual(values) ? { user: values.mutual_user, secret: values.mutual_secret } : null } }

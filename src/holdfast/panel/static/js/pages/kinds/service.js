@@ -1,12 +1,13 @@
 // What every service has, of whatever kind: instances on nodes, why they are there, what happened to them, and what can be done
 // with them: start, stop, move, lock.
 
-import { h, icon, pill, prose } from "../../dom.js";
+import { h, icon, prose } from "../../dom.js";
+import { to } from "../../router.js";
 import { whenLoaded } from "../../states.js";
 import { count, clockTime, severityLook } from "../../words.js";
 import { confirmStep } from "./confirm.js";
 import { openForm } from "./form.js";
-import { dim, nodeCell, section, stateCell, table, rowButtons } from "./parts.js";
+import { dim, link, nodeCell, section, stateCell, table, rowButtons } from "./parts.js";
 import { load, segments } from "./requests.js";
 
 export const ROLES = { panel: "management", vm: "compute", nfs: "storage", iscsi: "storage", s3: "s3", backup: "backup" };
@@ -85,7 +86,7 @@ export const ACTIONS = {
 export function instancesSection(ctx, instances, { title = "Instances", note = "", deleting = false, columns = [] } = {}) {
   return section(ctx, "instances", title, { note },
     table("Instances", [
-      ["Instance", (one) => [h("span", { class: "name" }, one.id), h("small", { class: "dim" }, one.exclusivity)]],
+      ["Instance", (one) => [link(to("instances", one.id), one.id), h("small", { class: "dim" }, one.exclusivity)]],
       ["Node", (one) => [nodeCell(one.node), ctx.moves.from(one.id) && h("small", { class: "from" }, `from ${ctx.moves.from(one.id)}`)]],
       ["Address", (one) => (one.address ? [h("span", { class: "address" }, one.address), h("small", { class: "dim" }, one.network)] : dim("none"))],
       ["State", (one) => stateCell(one, deleting)],
@@ -126,5 +127,3 @@ export function eventsSection(ctx, service, instances) {
         return h("li", { class: `tone-${look.tone}` }, h("time", { datetime: event.wall }, clockTime(event.wall)), h("span", { class: "dot" }, icon(look.icon)), h("span", {}, prose(event.text)));
       })));
 }
-
-export const deletedMark = (service) => (service?.deleting ? pill({ tone: "busy", icon: "busy", label: "Being deleted" }) : null);
