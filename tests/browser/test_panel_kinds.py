@@ -204,7 +204,7 @@ async def test_iscsi(person: Person) -> None:
     assert [codec.decode(e.value, TargetGroup) for e in (await world.store.list(keys.ISCSI_GROUPS)).entries] == []
 
 
-async def test_names_and_s3(person: Person) -> None:
+async def test_networks_and_names(person: Person) -> None:
     page, dialog, world = person.page, person.dialog, person.world
     await person.go("networks", "Networks and names")
     await expect(page.get_by_test_id("empty")).to_contain_text("No names are kept yet")
@@ -227,6 +227,9 @@ async def test_names_and_s3(person: Person) -> None:
     assert len(secrets["Secret"]) == 44 and not await world.holds(secrets["Secret"])
     await expect(person.row("office")).to_contain_text("office-key")
 
+
+async def test_s3(person: Person) -> None:
+    page, dialog, world = person.page, person.dialog, person.world
     await person.go("s3", "S3 object storage")
     await expect(page.get_by_test_id("empty")).to_contain_text("No S3 cluster yet")
     await page.get_by_test_id("empty").get_by_role("button", name="New S3 cluster").click()
