@@ -23,6 +23,8 @@ from holdfast.api.permissions import PUBLIC, needed
 
 SAFE = ("get", "head")
 REF = "#/components/schemas/{name}"
+NO_CHANGES = ("login", "logout", "join", "test_receiver", "test_fence_devices")
+"""They change nothing of the cluster's settings, or are asked for by nobody that is known: no terms."""
 ACCEPTED = ("create_vm",)
 """Answer 202 as well: a task goes on."""
 DESCRIPTION = """The API of a Holdfast cluster: what its panel and its command line use.
@@ -68,7 +70,7 @@ def _complete(operation: dict[str, Any], method: str, path: str, name: str) -> N
     operation["x-holdfast-needs"] = needs
     operation["security"] = [] if needs == [PUBLIC] else [{"token": []}, {"session": []}]
     parameters = operation.setdefault("parameters", [])
-    if method in SAFE or name in ("login", "logout"):
+    if method in SAFE or name in NO_CHANGES:
         return
     parameters.append(
         _parameter("query", "dry_run", {"type": "boolean", "default": False}, "Check everything, change nothing.")

@@ -139,10 +139,10 @@ class AccountsCalls(Calls):
         """The certificates of the cluster's authority. Public: who asks compares fingerprints."""
         return self.ask(Authority, "GET", "/join/authority")
 
-    def join(self, *, id: str, secret: str, request: str, sealing_key: str, **terms: Unpack[Tried]) -> Joined:
+    def join(self, *, id: str, secret: str, request: str, sealing_key: str) -> Joined:
         """A machine with a join token becomes the node that it is for. Public: the token is what counts."""
         return self.ask(
-            Joined, "POST", "/join", body=given(id=id, secret=secret, request=request, sealing_key=sealing_key), **terms
+            Joined, "POST", "/join", body=given(id=id, secret=secret, request=request, sealing_key=sealing_key)
         )
 
     def get_certificates(self) -> TrustView:

@@ -91,14 +91,21 @@ class ClusterCalls(Calls):
         return self.ask(Outcome, "DELETE", f"/nodes/{part(node_id)}", query=given(force=force), **terms)
 
     def set_fence_devices(
-        self, node_id: str, *, devices: Sequence[Mapping[str, Any]], **terms: Unpack[Terms]
+        self,
+        node_id: str,
+        *,
+        devices: Sequence[Mapping[str, Any]],
+        keep: Sequence[str] | None = None,
+        **terms: Unpack[Terms],
     ) -> Outcome:
         """Set fence devices."""
-        return self.ask(Outcome, "PUT", f"/nodes/{part(node_id)}/fence-devices", body=given(devices=devices), **terms)
+        return self.ask(
+            Outcome, "PUT", f"/nodes/{part(node_id)}/fence-devices", body=given(devices=devices, keep=keep), **terms
+        )
 
-    def test_fence_devices(self, node_id: str, **terms: Unpack[Terms]) -> list[DeviceTest]:
+    def test_fence_devices(self, node_id: str) -> list[DeviceTest]:
         """Read the power state through each device of the node; switches nothing."""
-        return self.ask(list[DeviceTest], "POST", f"/nodes/{part(node_id)}/fence-test", **terms)
+        return self.ask(list[DeviceTest], "POST", f"/nodes/{part(node_id)}/fence-test")
 
     def confirm_dead(
         self, node_id: str, *, reason: str | None = None, yes: bool | None = None, **terms: Unpack[Terms]
@@ -238,9 +245,9 @@ class ClusterCalls(Calls):
         """Tell it nothing any more."""
         return self.ask(Outcome, "DELETE", f"/alarms/receivers/{part(name)}", **terms)
 
-    def test_receiver(self, name: str, **terms: Unpack[Tried]) -> Said:
+    def test_receiver(self, name: str) -> Said:
         """Send a test alarm from this node; answers once the receiver has taken it."""
-        return self.ask(Said, "POST", f"/alarms/receivers/{part(name)}/test", **terms)
+        return self.ask(Said, "POST", f"/alarms/receivers/{part(name)}/test")
 
     def list_drills(self) -> Page[DrillShown]:
         """The last twenty, newest first."""
