@@ -40,6 +40,8 @@ from holdfast.store.mirror import Mirror
 log = structlog.get_logger("holdfast.agent")
 
 LOOK_S = 1.0
+SWEEP_S = 5.0
+"""How often it is looked for what stands in clear; a cluster has thousands of records."""
 LOCKED_PLACES = ("spec/", "secrets/")
 """Where locked values stand that last. A value is locked if it is, or holds, a Fernet token."""
 
@@ -54,6 +56,7 @@ class TrustOffice:
         self._swept: dict[str, int] = {}
         """Key → revision that was found in order for the present generation."""
         self._swept_for = (0, False)
+        self._sweep_at = 0.0
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
@@ -155,6 +158,8 @@ class TrustOffice:
         relock = bool(mine.cluster_before) and self._all_have(specs, management, mine)
         if self._swept_for != (mine.generation, relock):
             self._swept, self._swept_for = {}, (mine.generation, relock)
+        elif self._clock.now() < self._sweep_at:
+            return
         secret, done = mine.cluster + mine.cluster_before, True
         for place in LOCKED_PLACES:
             for key in list(self._mirror.keys_below(place)):
@@ -168,6 +173,7 @@ class TrustOffice:
                     continue
                 done = False
                 await self._store.txn([Compare(key, revision)], [Put(key, wanted)])
+        self._sweep_at = self._clock.now() + (SWEEP_S if done else 0.0)
         if relock and done:
             log.info("everything is locked with the new secret", generation=mine.generation)
             (self._pki / files.CLUSTER_PREVIOUS).unlink(missing_ok=True)
@@ -220,12 +226,16 @@ def sealed_for(
     if not known.sealing_key:
         return None
     secret, final = needs_secret(spec, management), not mine.cluster_before
-    if present is not None and (present.to, present.generation, present.with_secret, present.final) == (
-        known.sealing_key,
-        mine.generation,
-        secret,
-        final,
-    ):
+    if (
+        present is not None
+        and (present.to, present.generation, present.with_secret)
+        == (
+            known.sealing_key,
+            mine.generation,
+            secret,
+        )
+        and (present.final or not final)
+    ):  # another management node may have come further
         return None
     kept = mine if secret else replace(mine, cluster=b"", cluster_before=b"")
     box = ring.seal(kept, known.sealing_key, spec.id)
