@@ -113,5 +113,6 @@ export function listed(names, most = 6) {
   return shown.length < 2 ? shown.join("") : `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}`;
 }
 
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+/** A sentence begins with a capital letter, unless it begins with an id ("nfs/home is …", "n2 failed"). */
+export const capital = (text) => (/^[a-z]+(?![\w/-])/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
 export const KIND_ORDER = ["panel", "vm", "nfs", "iscsi", "s3", "backup"];
