@@ -226,17 +226,10 @@ def sealed_for(
     if not known.sealing_key:
         return None
     secret, final = needs_secret(spec, management), not mine.cluster_before
-    if (
-        present is not None
-        and (present.to, present.generation, present.with_secret)
-        == (
-            known.sealing_key,
-            mine.generation,
-            secret,
-        )
-        and (present.final or not final)
-    ):  # another management node may have come further
-        return None
+    wanted = (known.sealing_key, mine.generation, secret)
+    same = present is not None and (present.to, present.generation, present.with_secret) == wanted
+    if present is not None and same and (present.final or not final):
+        return None  # a final one is left alone: another management node may have come further
     kept = mine if secret else replace(mine, cluster=b"", cluster_before=b"")
     box = ring.seal(kept, known.sealing_key, spec.id)
     return Sealed(known.sealing_key, mine.generation, box, secret, final)
