@@ -121,7 +121,7 @@ class Fuzzer:
             name: sent[name] for name in ("headers", "params", "json", "data", "cookies") if sent.get(name) is not None
         }
         request.pop("cookies", None)
-        given = {str(name): str(value) for name, value in (request.get("headers") or {}).items()}
+        given = {str(name): str(value).encode() for name, value in (request.get("headers") or {}).items()}
         request["headers"] = {name: value for name, value in given.items() if name.lower() not in WHOSE}
         if isinstance(request.get("data"), bytes | str):
             request["content"] = request.pop("data")

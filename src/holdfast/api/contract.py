@@ -21,7 +21,7 @@ from holdfast.core.alarm_model import Alarm
 from holdfast.core.explain import Explanation
 from holdfast.core.history import Incident
 from holdfast.services.backup_gateway.client_config import ClientConfig as BackupClientConfig
-from holdfast.services.iscsi.client_config import ClientConfig as IscsiClientConfig
+from holdfast.services.iscsi.client_config import InitiatorConfig
 
 STREAM = "stream"
 """Server-sent events."""
@@ -146,7 +146,7 @@ TABLE: dict[str, tuple[str, Any]] = {
     "GET /iscsi": ("get_iscsi", answers.IscsiAnswer),
     "POST /iscsi/target-groups": ("create_target_group", Outcome),
     "GET /iscsi/target-groups/{name}": ("get_target_group", iscsi_picture.GroupView),
-    "GET /iscsi/target-groups/{name}/client-config": ("get_target_group_client_config", IscsiClientConfig),
+    "GET /iscsi/target-groups/{name}/client-config": ("get_target_group_client_config", InitiatorConfig),
     "POST /iscsi/target-groups/{name}/nodes": ("add_target_group_nodes", Outcome),
     "POST /iscsi/target-groups/{name}/start": ("start_target_group", Outcome),
     "POST /iscsi/target-groups/{name}/stop": ("stop_target_group", Outcome),

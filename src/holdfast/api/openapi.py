@@ -17,6 +17,7 @@ from fastapi.openapi.utils import get_openapi
 
 from holdfast.api import objects
 from holdfast.api.answers import Problem
+from holdfast.api.auth import COOKIE
 from holdfast.api.contract import STREAM, TABLE
 from holdfast.api.operations.terms import Outcome
 from holdfast.api.permissions import PUBLIC, needed
@@ -56,7 +57,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             "scheme": "bearer",
             "description": "An API token, or the token that `login` answers.",
         },
-        "session": {"type": "apiKey", "in": "cookie", "name": "holdfast_session"},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
     }
     made["tags"] = [{"name": tag} for tag in sorted({_tag(path) for path in made["paths"]})]
     return _plain_names(made)

@@ -13,7 +13,7 @@ from holdfast.api.operations.terms import Outcome
 from holdfast.api.s3_view import S3UserView
 from holdfast.client.calls import Calls, Terms, Tried, given
 from holdfast.client.paths import part
-from holdfast.services.backup_gateway.client_config import ClientConfig as BackupGatewayClientConfig
+from holdfast.services.backup_gateway.client_config import ClientConfig
 
 
 class GatewaysCalls(Calls):
@@ -261,11 +261,9 @@ class GatewaysCalls(Calls):
         """Delete backup user."""
         return self.ask(Outcome, "DELETE", f"/backup/clusters/{part(name)}/users/{part(user)}", **terms)
 
-    def get_backup_client_config(self, name: str, user: str) -> BackupGatewayClientConfig:
+    def get_backup_client_config(self, name: str, user: str) -> ClientConfig:
         """What a client of this user sets (ClientConfig). The password is not in it: nobody knows it but the user."""
-        return self.ask(
-            BackupGatewayClientConfig, "GET", f"/backup/clusters/{part(name)}/users/{part(user)}/client-config"
-        )
+        return self.ask(ClientConfig, "GET", f"/backup/clusters/{part(name)}/users/{part(user)}/client-config")
 
     def get_dns(self) -> DnsAnswer:
         """What is published, and why each address is in or out; from memory, so it works without the store."""

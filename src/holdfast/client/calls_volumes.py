@@ -9,7 +9,7 @@ from holdfast.api.operations.terms import Outcome
 from holdfast.api.status import InstanceView
 from holdfast.client.calls import Calls, Terms, Tried, given
 from holdfast.client.paths import part
-from holdfast.services.iscsi.client_config import ClientConfig as IscsiClientConfig
+from holdfast.services.iscsi.client_config import InitiatorConfig
 
 
 class VolumesCalls(Calls):
@@ -90,9 +90,9 @@ class VolumesCalls(Calls):
         """Its nodes, the state of each LUN's path on each of them, and who is logged in."""
         return self.ask(GroupView, "GET", f"/iscsi/target-groups/{part(name)}")
 
-    def get_target_group_client_config(self, name: str) -> IscsiClientConfig:
-        """Settings and commands for a Linux client of the group (ClientConfig)."""
-        return self.ask(IscsiClientConfig, "GET", f"/iscsi/target-groups/{part(name)}/client-config")
+    def get_target_group_client_config(self, name: str) -> InitiatorConfig:
+        """Settings and commands for a Linux client of the group (InitiatorConfig)."""
+        return self.ask(InitiatorConfig, "GET", f"/iscsi/target-groups/{part(name)}/client-config")
 
     def add_target_group_nodes(
         self,

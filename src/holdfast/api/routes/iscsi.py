@@ -58,7 +58,7 @@ async def show_group(request: Request, caller: Caller, name: str) -> Response:
 
 @router.get("/target-groups/{name}/client-config")
 async def show_client_config(request: Request, caller: Caller, name: str) -> Response:
-    """Settings and commands for a Linux client of the group (ClientConfig)."""
+    """Settings and commands for a Linux client of the group (InitiatorConfig)."""
     group = iscsi_picture.find(context_of(request).cache.status, name)
     portals = [portal for _, own in sorted(group.portals.items()) for portal in own]
     found = client_config(group.iqn, group.engine, portals, chap_user=group.chap_user, mutual_user=group.mutual_user)

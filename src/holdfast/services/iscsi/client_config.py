@@ -43,7 +43,7 @@ _UNITS = "/etc/systemd/system/holdfast-iscsi-scan"
 
 
 @dataclass(frozen=True, slots=True)
-class ClientConfig:
+class InitiatorConfig:
     """What to write where at the client, and what to run there, in this order."""
 
     multipath: str
@@ -58,11 +58,11 @@ class ClientConfig:
 
 def client_config(
     iqn: str, engine: str, portals: Iterable[str], *, chap_user: str = "", mutual_user: str = ""
-) -> ClientConfig:
+) -> InitiatorConfig:
     """`portals`: of all nodes of the group, as `ADDRESS:PORT`."""
     iscsid = {**iscsid_settings(), **chap_settings(chap_user, mutual_user)}
     units = scan_units(engine)
-    return ClientConfig(multipath_conf(engine), iscsid, _commands(iqn, tuple(portals), scan=bool(units)), units)
+    return InitiatorConfig(multipath_conf(engine), iscsid, _commands(iqn, tuple(portals), scan=bool(units)), units)
 
 
 def multipath_conf(engine: str) -> str:
