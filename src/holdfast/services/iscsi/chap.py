@@ -36,6 +36,8 @@ class OpenGroups:
         self._secret = secret
         self._opened: dict[str, tuple[TargetGroup, TargetGroup]] = {}
         """Name → as stored, and opened."""
+        self._told: dict[str, TargetGroup] = {}
+        """What was said not to open."""
 
     def __call__(self) -> dict[str, TargetGroup]:
         found = {name: self._open(name, group) for name, group in self._stored().items()}
@@ -53,7 +55,9 @@ class OpenGroups:
             secret = self._secret()
             opened = replace(group, chap=_clear(group.chap, secret), mutual=_clear(group.mutual, secret))
         except HoldfastError as error:
-            log.warning("CHAP secrets not opened", group=name, error=str(error))
+            if self._told.get(name) != group:
+                log.warning("CHAP secrets not opened", group=name, error=str(error))
+            self._told[name] = group
             if known is not None:
                 return replace(group, chap=known[1].chap, mutual=known[1].mutual)
             return replace(group, chap=_shut(group.chap), mutual=_shut(group.mutual))
