@@ -1,7 +1,7 @@
 """The panel's routes: `/`, `/login` and `/static/<version>/<file>`.
 
 The pages are nearly empty shells: everything about the cluster comes from the API, live. So a shell can be sent even while
-the store is away, and holds nothing secret.
+the store is away, and holds nothing secret. What every answer says to browsers is added by `holdfast.api.limits`.
 """
 
 from http import HTTPStatus
@@ -15,27 +15,6 @@ from holdfast.api.auth import COOKIE, NotLoggedIn
 from holdfast.api.context import ApiContext
 from holdfast.errors import StoreError
 from holdfast.panel.assets import Assets
-
-SECURITY_HEADERS = {
-    # No inline script or style, nothing from elsewhere, no framing. (`X-Holdfast-Node` and `X-Content-Type-Options` are
-    # set on every answer by the API's application.)
-    "Content-Security-Policy": "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self'",
-            "font-src 'self'",
-            "connect-src 'self'",
-            "form-action 'self'",
-            "base-uri 'none'",
-            "frame-ancestors 'none'",
-        )
-    ),
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 def mount(app: FastAPI, context: ApiContext) -> None:
@@ -59,23 +38,22 @@ class _Pages:
     async def index(self, request: Request) -> Response:
         """The page, or the way to the sign-in form."""
         if await self._signed_out(request):
-            return RedirectResponse("/login", HTTPStatus.SEE_OTHER, headers=SECURITY_HEADERS)
+            return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
         return self._page("index.html")
 
     async def login(self, request: Request) -> Response:
         """The sign-in form, or the way to the page for somebody who is signed in."""
         if request.cookies.get(COOKIE) and not await self._signed_out(request):
-            return RedirectResponse("/", HTTPStatus.SEE_OTHER, headers=SECURITY_HEADERS)
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
         return self._page("login.html", expired="expired" in request.query_params)
 
     async def static(self, request: Request, version: str, name: str) -> Response:
         """A file. The version in the path only makes it cacheable for ever; another version's page gets what is here."""
         asset = self._assets.get(name)
         if asset is None:
-            return Response("There is no such file.\n", HTTPStatus.NOT_FOUND, SECURITY_HEADERS, "text/plain")
+            return Response("There is no such file.\n", HTTPStatus.NOT_FOUND, media_type="text/plain")
         known = version == self._assets.version
         headers = {
-            **SECURITY_HEADERS,
             "Content-Type": asset.content_type,
             "Cache-Control": "public, max-age=31536000, immutable" if known else "no-cache",
             "Vary": "Accept-Encoding",
@@ -107,4 +85,4 @@ class _Pages:
             preload=self._assets.imports("js/app.js", "js/pages/overview.js") if template == "index.html" else (),
             **values,
         )
-        return HTMLResponse(text, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
+        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
