@@ -39,6 +39,48 @@ async def person(
         await visitor.page.context.close()
 
 
+GOOD: dict[str, list[str]] = {
+    "ip": ["10.78.0.1", "fd78::1", "::1", "fd00:1:2:3:4:5:6:7", "::ffff:10.0.0.1"],
+    "range": ["10.78.0.1", "10.78.0.1-10.78.0.9", "fd78::1-fd78::9"],
+    "endpoint": ["10.0.0.1:53", "[fd00::1]:53", "fd00::1"],
+    "prefix": ["10.0.0.0/8", "fd78::/64", "192.0.2.53"],
+    "domain": ["s3.example.lan", "example.lan."],
+    "name": ["vol1", "a", "web-1"],
+    "size": ["100GiB", "1.5T", "500 MB"],
+    "diskSize": ["1GiB", "512"],
+    "initiator": ["iqn.2026-01.com.example:client1", "eui.02004567A425678D"],
+    "chapSecret": ["correct.horse.12"],
+}
+BAD: dict[str, list[str]] = {
+    "ip": ["10.78.0", "10.78.0.256", "010.1.1.1", "fd78", "fd78:::1", "1::2::3", "fd78::12345"],
+    "range": ["10.78.0.1-", "a-b", "10.78.0.1-2-3"],
+    "endpoint": ["10.0.0.1:99999", "host:53"],
+    "prefix": ["10.0.0.0/33", "10.0.0.0/8/9", "*"],
+    "domain": ["lan", "a..b", "-a.b"],
+    "name": ["-a", "Web", "a_b", "a" * 64],
+    "size": ["huge", "0", "1XiB"],
+    "diskSize": ["1000"],
+    "initiator": ["client one", "iqn.2026-13.com.example:c"],
+    "chapSecret": ["short", "has spaces in it"],
+}
+
+
+async def test_what_is_checked_while_typing(person: Person) -> None:
+    page = person.page
+    script = await page.locator("script[type=module]").get_attribute("src") or ""
+    found = await page.evaluate(
+        """async ([url, cases]) => {
+            const checks = await import(url);
+            return cases.map(([check, text]) => [check, text, checks[check](text) === ""]);
+        }""",
+        [
+            script.replace("app.js", "pages/kinds/checks.js"),
+            [[check, text] for cases in (GOOD, BAD) for check, texts in cases.items() for text in texts],
+        ],
+    )
+    assert [case for case in found if case[2] is not (case[1] in GOOD[case[0]])] == []
+
+
 async def test_virtual_machines(person: Person) -> None:
     page, dialog, world = person.page, person.dialog, person.world
     await person.go("vm", "Virtual machines")
@@ -78,6 +120,8 @@ async def test_virtual_machines(person: Person) -> None:
     await person.fill(priority="900")
     await person.confirm("Save")
     await expect(page.locator(".facts-list")).to_contain_text("900")
+    said = page.locator(".toast div", has_text="priority 900")
+    await expect(said).to_have_text("Virtual machine web-1: priority 900")  # what was left as it is is not sent
     assert (await world.spec("vm/web-1")).cpu == 1.0
 
 

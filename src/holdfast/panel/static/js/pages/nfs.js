@@ -11,7 +11,7 @@ import { dim, facts, haBox, link, lookOf, nodeCell, section, stateCell } from ".
 import { segment } from "./kinds/requests.js";
 import { copyBox } from "./kinds/secrets.js";
 import { eventsSection, explainSection, instanceOf, instancesSection, serviceOf, startStop } from "./kinds/service.js";
-import { bytesText, listText } from "./kinds/wording.js";
+import { bytesText, clientNetwork, listText } from "./kinds/wording.js";
 
 const HA = "If its node fails, its server, its locks and its address come back on another storage node. Clients wait for a moment and go on; what they were told is written stays written.";
 const SQUASH = { root: "root_squash", none: "no_root_squash", all: "all_squash" };
@@ -37,16 +37,17 @@ const access = (value) => ({
 });
 
 function prepare(_id, ctx) {
-  const nodes = ctx.status.nodes.filter((node) => node.addresses.public);
+  const network = clientNetwork(ctx);
+  const nodes = ctx.status.nodes.filter((node) => node.addresses[network]);
   return openForm({
     title: "Prepare NFS",
     text: ["Needed once: which nodes may carry volumes, and which addresses volumes may take. Each volume gets one, and keeps it wherever it runs."],
     fields: [
       { name: "nodes", label: "Nodes", type: "nodes", required: true, value: nodes.filter((node) => node.state === "up").map((node) => node.id), must: check.atLeast(2, "with fewer no volume could come back when its node dies."), blame: /node/i,
-        options: nodes.map((node) => [node.id, node.id, `${node.addresses.public}${node.roles.includes("storage") ? ", has the role storage" : ""}`]), hint: "They get the role `storage`, and see the shared storage." },
+        options: nodes.map((node) => [node.id, node.id, `${node.addresses[network]}${node.roles.includes("storage") ? ", has the role storage" : ""}`]), hint: "They get the role `storage`, and see the shared storage." },
       { name: "addresses", label: "Addresses", type: "lines", required: true, placeholder: "10.78.0.101-10.78.0.150", must: check.each(check.range), blame: /address|pool|ends|mixes/i,
         hint: "Free addresses that nobody else uses, single ones or FIRST-LAST. One for each volume you will have." },
-      { name: "network", label: "Network", type: "select", value: "public", options: ctx.status.cluster.networks.map((network) => [network.name, `${network.name} (${network.cidrs.join(", ")})`]), blame: /network/i, hint: "Where the clients are." },
+      { name: "network", label: "Network", type: "select", value: network, options: ctx.status.cluster.networks.map((one) => [one.name, `${one.name} (${one.cidrs.join(", ")})`]), blame: /network/i, hint: "Where the clients are." },
     ],
     confirm: "Prepare",
     request: (body) => ({ method: "POST", path: "/nfs/cluster", body }),

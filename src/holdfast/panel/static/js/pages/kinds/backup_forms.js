@@ -5,7 +5,7 @@ import * as check from "./checks.js";
 import { confirmLoss } from "./confirm.js";
 import { openForm } from "./form.js";
 import { segment } from "./requests.js";
-import { listText } from "./wording.js";
+import { clientNetwork, listText } from "./wording.js";
 
 const HA = "From two nodes on: clients find the gateways by name, and another node takes a dead one's address, so that its clients are told at once and go on elsewhere.";
 const USER = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
@@ -69,7 +69,7 @@ const certificate = [
 
 const nodes = (ctx, but, value, hint) => ({
   name: "nodes", label: "Nodes", type: "nodes", required: true, value, hint, blame: /node/i, none: "All nodes of the cluster are in it.",
-  options: ctx.status.nodes.filter((node) => !but.includes(node.id)).map((node) => [node.id, node.id, node.addresses.public ?? node.state]),
+  options: ctx.status.nodes.filter((node) => !but.includes(node.id)).map((node) => [node.id, node.id, node.addresses[clientNetwork(ctx)] ?? node.state]),
 });
 
 const range = { name: "addresses", label: "Addresses of gateways", type: "lines", placeholder: "10.78.0.171-10.78.0.179", must: check.each(check.range), blame: /address/i, hint: "One is taken for each node, single ones or FIRST-LAST. Empty: the last free ones of the network." };
@@ -80,7 +80,7 @@ const create = (_id, ctx) => openForm({
   fields: [
     { name: "name", label: "Name", required: true, placeholder: "vault", must: check.all(check.name, check.fresh(ctx.status.backup_clusters.map((one) => one.name), "a backup cluster")), blame: /name of a backup cluster|exists already|being deleted/i, hint: "Small letters, digits and hyphens." },
     { name: "domain", label: "Domain", required: true, placeholder: "backup.example.lan", must: check.domain, blame: /domain|is a name of/i, hint: "Clients find the gateways under it. In a zone of Holdfast's it is kept right by itself." },
-    nodes(ctx, [], ctx.status.nodes.filter((node) => node.state === "up" && node.addresses.public).map((node) => node.id), "Two at least for high availability. They get the role `backup`, and a gateway each."),
+    nodes(ctx, [], ctx.status.nodes.filter((node) => node.state === "up" && node.addresses[clientNetwork(ctx)]).map((node) => node.id), "Two at least for high availability. They get the role `backup`, and a gateway each."),
     range,
     { section: "Back-end", note: "Where the backups lie. It is tried out before anything is made: something is written and read there.", fields: [
       { name: "backend", label: "It is", type: "choice", options: [["local", "The shared storage", "A directory that all nodes see."], ["nfs", "An NFS server", "Of yours, outside of the cluster."], ["s3", "A bucket", "Of any S3 storage."], ["sftp", "An SFTP server", "Over SSH."]], hint: "All gateways use the same." },
@@ -88,7 +88,7 @@ const create = (_id, ctx) => openForm({
     appendOnly(false, " Ends with a change of the cluster, for a prune."),
     { section: "More", advanced: true, fields: [
       { name: "port", label: "Port", type: "number", value: "8000", must: check.all(check.whole, check.between(1, 65535)), blame: /port/i, hint: "Where the gateways listen; 8000 is what restic's own server uses." },
-      { name: "network", label: "Network", type: "select", value: "public", options: ctx.status.cluster.networks.map((network) => [network.name, `${network.name} (${network.cidrs.join(", ")})`]), blame: /network/i, hint: "Where the clients are." },
+      { name: "network", label: "Network", type: "select", value: clientNetwork(ctx), options: ctx.status.cluster.networks.map((network) => [network.name, `${network.name} (${network.cidrs.join(", ")})`]), blame: /network/i, hint: "Where the clients are." },
       ...certificate] }],
   confirm: "Create backup cluster", effect: "asked",
   request: (values) => ({ method: "POST", path: "/backup/clusters", body: {

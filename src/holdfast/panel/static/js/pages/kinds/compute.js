@@ -9,7 +9,7 @@ import { lacking } from "./effect.js";
 import { openForm } from "./form.js";
 import { facts, nodeCell, section, table } from "./parts.js";
 import { load } from "./requests.js";
-import { bytesText, listText, memoryText, sizeInput } from "./wording.js";
+import { bytesText, changed, listText, memoryText, sizeInput } from "./wording.js";
 
 export const compute = (ctx) => ctx.status.compute;
 const anyOf = (number) => (number === 1 ? "any one node" : `any ${number} nodes`);
@@ -99,7 +99,7 @@ export const COMPUTE_ACTIONS = {
       { name: "rebalance", label: "Rebalancing", type: "choice", value: compute(ctx).rebalance, options: [["off", "When asked", "An operator evens out the load."], ["auto", "Automatic", "Machines are moved live where that is worth its cost."]], hint: "How the load is evened out." },
       bridges(ctx)],
     confirm: "Save", effect: "typing", force: "body",
-    request: (values) => ({ method: "PUT", path: "/compute", body: { ...bodyOf(ctx, values), rebalance: values.rebalance } }),
+    request: (values) => ({ method: "PUT", path: "/compute", body: changed({ ...bodyOf(ctx, values), rebalance: values.rebalance }, { ...compute(ctx), bridges: {} }) }),
   }, ctx),
   "compute-ha-off": (_id, ctx) => confirmStep({
     title: "Switch high availability of all machines off", tone: "danger", confirm: "Switch off",

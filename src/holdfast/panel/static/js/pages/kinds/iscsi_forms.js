@@ -5,7 +5,7 @@ import * as check from "./checks.js";
 import { confirmLoss, confirmStep } from "./confirm.js";
 import { openForm } from "./form.js";
 import { segment } from "./requests.js";
-import { andText, bytesText, sizeInput } from "./wording.js";
+import { andText, bytesText, clientNetwork, sizeInput } from "./wording.js";
 
 const HA = "The group's nodes all have paths to its volumes. When the node with the active path fails, another node's path becomes active: no login, no new disk.";
 const ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -47,7 +47,7 @@ export const ISCSI_ACTIONS = {
       { ...nodes(ctx, [], "Two at least. They see the shared storage, and get the role `storage`."), value: ctx.status.nodes.filter((node) => node.state === "up" && node.roles.includes("storage")).map((node) => node.id), must: check.atLeast(2, "with fewer no path would be left when its node dies.") },
       initiators([], "Empty: nobody may, until you add one."),
       { section: "More", advanced: true, fields: [
-        { name: "networks", label: "Networks", type: "nodes", value: ["public"], options: ctx.status.cluster.networks.map((network) => [network.name, network.name, network.cidrs.join(", ")]), blame: /network/i, hint: "Where the clients are: each node listens with its address there. Two make two paths per node." },
+        { name: "networks", label: "Networks", type: "nodes", value: [clientNetwork(ctx)], options: ctx.status.cluster.networks.map((network) => [network.name, network.name, network.cidrs.join(", ")]), blame: /network/i, hint: "Where the clients are: each node listens with its address there. Two make two paths per node." },
         portals,
         { name: "engine", label: "Engine", type: "select", options: [["", "The best that all nodes have"], ["lio", "LIO, in the kernel"], ["tgt", "tgt, in user space"]], blame: /engine/i, hint: "What serves the disks. All groups of a node have the same." },
         { name: "iqn", label: "Name of the target", must: check.initiator, blame: /iscsi target|has the name/i, placeholder: "iqn.2026-01.org.holdfast:cluster:disks", hint: "Empty: made from the names of cluster and group." }] }],

@@ -5,7 +5,7 @@ import * as check from "./checks.js";
 import { confirmLoss, confirmStep } from "./confirm.js";
 import { openForm } from "./form.js";
 import { segment } from "./requests.js";
-import { listText } from "./wording.js";
+import { clientNetwork, listText } from "./wording.js";
 
 const HA = "From three nodes on, and with a highly available admin panel: name and object servers of a dead node start on the others with their addresses; gateways are found by name, and a survivor answers at a dead one's address.";
 
@@ -44,7 +44,7 @@ export const S3_ACTIONS = {
       nodes(ctx, [], ctx.status.nodes.filter((node) => node.state === "up").map((node) => node.id), "Three at least for high availability. They get the role `s3`, and a gateway each."),
       ...addresses,
       { section: "More", advanced: true, fields: [
-        { name: "network", label: "Network of clients", type: "select", value: "public", options: servingNetworks(ctx), blame: /--network/i, hint: "Where gateways listen." },
+        { name: "network", label: "Network of clients", type: "select", value: clientNetwork(ctx), options: servingNetworks(ctx), blame: /--network/i, hint: "Where gateways listen." },
         { name: "server_network", label: "Network of servers", type: "select", options: [["", "storage, or management where there is none"], ...servingNetworks(ctx)], blame: /--server-network/i, hint: "Where name and object servers listen. They ask nobody who he is: not where clients are." },
         ...servers("Empty: by the number of nodes, so that the load stays even when one fails."),
         { name: "region", label: "Region", value: "us-east-1", hint: "What clients sign for." }] }],

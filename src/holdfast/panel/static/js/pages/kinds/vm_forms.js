@@ -7,7 +7,7 @@ import { confirmLoss } from "./confirm.js";
 import { openForm } from "./form.js";
 import { load, segment, send } from "./requests.js";
 import { ACTIONS, instanceOf, targets } from "./service.js";
-import { sizeInput } from "./wording.js";
+import { changed, sizeInput } from "./wording.js";
 
 const HA = "If its node fails, it is started on another node from its disks on the shared storage. Planned moves are live.";
 const POLL_MS = 1000;
@@ -112,16 +112,16 @@ const import_ = (_id, ctx) => openForm({
 function change(machineName, ctx) {
   const vm = instanceOf(ctx, `vm/${machineName}`);
   const stopped = vm.desired === "stopped";
-  const before = { cpu: String(vm.cpu), memory: sizeInput(vm.memory_mib * 1024 ** 2) };
+  const before = { hang_s: 20, storage_loss_s: 60, ...vm.config, ...vm };
   return openForm({
     title: `Change ${machineName}`, wide: true,
     text: [stopped ? "" : "Cores, memory and heartbeat belong to the machine that was started: stop it to change them."].filter(Boolean),
     fields: [...(stopped ? size(vm) : []), { section: "High availability", fields: importance(vm) }, policies(vm, stopped)],
     confirm: "Save", effect: "typing", force: "body",
-    request: (values) => ({ method: "PUT", path: `/vms/${segment(machineName)}`, body: {
-      ...wish(values),
-      ...(stopped && values.cpu !== before.cpu ? { cpu: Number(values.cpu) } : {}),
-      ...(stopped && values.memory !== before.memory ? { memory_mib: mib(values.memory) } : {}) } }),
+    request: (values) => {
+      const wanted = { ...wish(values), ...(stopped ? { cpu: Number(values.cpu), memory_mib: mib(values.memory) } : {}) };
+      return { method: "PUT", path: `/vms/${segment(machineName)}`, body: changed(wanted, before) };
+    },
   }, ctx);
 }
 

@@ -12,8 +12,12 @@ export function bytesText(bytes) {
 
 export const memoryText = (mib) => bytesText(mib * 1024 ** 2);
 
-/** "100 GiB" is written "100GiB" in inputs. */
-export const sizeInput = (bytes) => bytesText(bytes).replace(" ", "");
+/** As it is written in inputs, exact to the byte: 107374182400 → "100GiB", 1153433600 → "1100MiB". */
+export function sizeInput(bytes) {
+  let power = 0;
+  while (power < UNITS.length - 1 && bytes > 0 && bytes % 1024 ** (power + 1) === 0) power += 1;
+  return `${bytes / 1024 ** power}${UNITS[power]}`;
+}
 
 export const coresText = (cores) => `${cores} ${cores === 1 ? "core" : "cores"}`;
 
@@ -21,3 +25,10 @@ export const listText = (names, none = "none") => (names.length ? names.join(", 
 
 /** "a", "a and b", "a, b and c" */
 export const andText = (names) => (names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`);
+
+/** What of `wanted` differs from `before`: only that is sent, so that the history tells what was changed. */
+export const changed = (wanted, before) =>
+  Object.fromEntries(Object.entries(wanted).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])));
+
+/** The network where clients usually are, of those that there are. */
+export const clientNetwork = (ctx) => (ctx.status.cluster.networks.find((one) => one.name === "public") ?? ctx.status.cluster.networks[0])?.name ?? "";
