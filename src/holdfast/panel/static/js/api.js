@@ -1,5 +1,7 @@
 // Calls to the HTTP API. Errors arrive as problem details (RFC 9457) and are thrown as Problem.
 
+import { capital } from "./words.js";
+
 export class Problem extends Error {
   constructor(status, text, advice = "", members = {}) {
     super(text);
@@ -51,7 +53,7 @@ async function problemOf(response) {
   const raw = await response.json().catch(() => ({}));
   // `detail` is the sentence for people; `title` only names the sort of error.
   const text = raw.detail || raw.title || `the request failed with HTTP status ${response.status}`;
-  return new Problem(response.status, text.charAt(0).toUpperCase() + text.slice(1), raw.advice ?? "", raw);
+  return new Problem(response.status, capital(text), raw.advice ?? "", raw);
 }
 
 /** An id as part of a path; its slashes stay. */
