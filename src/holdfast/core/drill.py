@@ -17,7 +17,19 @@ class Grade(StrEnum):
 GRADES = (Grade.FAILED, Grade.WARNING, Grade.OK)
 """The worst first."""
 
-SECTIONS = ("nodes", "fencing", "watchdogs", "addresses", "storage", "dns", "room", "store", "failover")
+SECTIONS = (
+    "nodes",
+    "fencing",
+    "watchdogs",
+    "addresses",
+    "storage",
+    "dns",
+    "room",
+    "store",
+    "certificates",
+    "clocks",
+    "failover",
+)
 """In the order in which they are looked at."""
 
 

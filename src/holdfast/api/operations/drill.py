@@ -10,8 +10,9 @@ import structlog
 
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
-from holdfast.api.operations.drill_checks import SECTIONS, Means, Scope
+from holdfast.api.operations.drill_checks import Means, Scope
 from holdfast.api.operations.drill_failover import FailOver, refuse
+from holdfast.api.operations.drill_sections import SECTIONS
 from holdfast.api.operations.terms import ORDINARY
 from holdfast.core.drill import Drill, DrillCheck, DrillState, DrillStep, Grade
 from holdfast.errors import Conflict, HoldfastError, InvalidInput, StoreError

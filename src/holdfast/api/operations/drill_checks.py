@@ -343,16 +343,3 @@ async def _latency(means: Means, scope: Scope) -> DrillCheck:
         advice = "It needs a disk that takes a write for good within 0.1 s, whatever else uses it."
         return DrillCheck("store", "", Grade.WARNING, text, advice, write)
     return DrillCheck("store", "", Grade.OK, text, "", write)
-
-
-SECTIONS: Mapping[str, Callable[[Means, Scope], Awaitable[list[DrillCheck]]]] = {
-    "nodes": nodes,
-    "fencing": fencing,
-    "watchdogs": watchdogs,
-    "addresses": addresses,
-    "storage": storage,
-    "dns": dns,
-    "room": room,
-    "store": store,
-}
-"""In the order in which they are looked at."""

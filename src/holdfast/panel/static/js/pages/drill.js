@@ -17,7 +17,7 @@ const STATE = {
   cancelled: { tone: "idle", icon: "cross", label: "Cancelled" },
   interrupted: { tone: "warn", icon: "alert", label: "Interrupted" },
 };
-const SECTIONS = { nodes: "Nodes", fencing: "Fence devices", watchdogs: "Watchdogs", addresses: "Service addresses", storage: "Shared storage", dns: "DNS", room: "Room", store: "Store", failover: "Fail-over" };
+const SECTIONS = { nodes: "Nodes", fencing: "Fence devices", watchdogs: "Watchdogs", addresses: "Service addresses", storage: "Shared storage", dns: "DNS", room: "Room", store: "Store", certificates: "Certificates", clocks: "Clocks", failover: "Fail-over" };
 const LOOK_MS = 700;
 
 export const page = {
