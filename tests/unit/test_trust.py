@@ -90,6 +90,18 @@ async def test_a_request_gets_what_the_cluster_knows_and_nothing_that_it_asks_fo
     await world.until(refused, "refused")
 
 
+async def test_a_node_whose_clock_is_years_ahead_does_not_ask_for_ever(world: World) -> None:
+    world.clock = Hurried()
+    await world.start("n1")
+    world.clock.ahead_s = timedelta(days=3650).total_seconds()
+    await world.start("n2")
+    before = len((await world.read(keys.trust_node("n2"), NodeTrust)).issued)
+    for _ in range(6):
+        world.clock.ahead_s += 61.0
+        await asyncio.sleep(1.1)  # a look
+    assert len((await world.read(keys.trust_node("n2"), NodeTrust)).issued) <= before + 3
+
+
 @pytest.mark.parametrize("step", ["nothing", "certificate staged", "key in place"])
 def test_a_renewal_that_was_interrupted_is_completed(tmp_path: Path, step: str) -> None:
     """Whatever a crash leaves behind, key and certificate belong together before anybody needs them."""

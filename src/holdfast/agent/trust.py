@@ -30,7 +30,7 @@ log = structlog.get_logger("holdfast.agent")
 
 LOOK_S = 1.0
 """How often the files are compared with the store."""
-ASK_AGAIN_S = 60.0
+ASK_AGAIN_S, ASK_AT_LAST_S = 60.0, 86400.0
 AUTHORITY_COPY = "authority.json"
 """On nodes that hold the cluster secret: the authority with its locked key, for the day on which every certificate has
 expired and the store cannot be asked. The member of the store beside it holds the same."""
@@ -69,7 +69,8 @@ class TrustKeeper:
         self._hold_until: float | None = None
         """When the beat key before is forgotten."""
         self._sealing: X25519PrivateKey | None = None
-        self._asked = ("", 0.0)
+        self._asked = ("", 0.0, ASK_AGAIN_S)
+        """Why a certificate was asked for last, when, and how long to wait before the same is asked again."""
         self._cut_for: set[str] = set()
         """Revoked serials for which open connections were ended."""
 
@@ -241,11 +242,13 @@ class TrustKeeper:
             await self._store.txn([Compare(key, self._mirror.revision_of(key))], [Put(key, encode(wanted))])
 
     def _may_ask(self, reason: str) -> bool:
-        """An answer that does not help must not be asked for again and again."""
+        """An answer that does not help (this node's clock is years ahead) must not be asked for again and again: each is a
+        certificate more that is kept in mind."""
+        known, at, wait = self._asked
         now = self._clock.now()
-        if reason == self._asked[0] and now < self._asked[1] + ASK_AGAIN_S:
+        if reason == known and now < at + wait:
             return False
-        self._asked = (reason, now)
+        self._asked = (reason, now, min(2 * wait, ASK_AT_LAST_S) if reason == known else ASK_AGAIN_S)
         return True
 
     def _said(self, known: NodeTrust, cert_pem: bytes) -> NodeTrust:
