@@ -1,8 +1,8 @@
 """What a certificate says, the list of revoked ones, and fingerprints. Beside `pki`, which makes certificates.
 
-**The list of revoked certificates** (CRL) is a file of PEM blocks, one per trusted authority. etcd (tried with 3.4.23) reads the
-file at each handshake, and of it the first block only; it compares serial numbers, whoever issued them. So the first block,
-by the authority that signs at present, names *all* revoked serials. OpenSSL and GnuTLS want one from each issuer they meet.
+**The list of revoked certificates** (CRL) is a file of PEM blocks, one per trusted authority. etcd (tried: 3.4.23) reads
+the file at each handshake, and of it the first block only; it compares serial numbers, whoever issued them. So the first
+block, by the authority that signs at present, names *all* revoked serials. OpenSSL and GnuTLS want one from each issuer.
 
 **A list never expires before its authority does.** OpenSSL and GnuTLS refuse *every* certificate once the list at hand is
 out of date, so a list that must be refreshed would be a bomb under the whole cluster. Its freshness does not rest on its
