@@ -1,1 +1,1 @@
-"""What somebody who helps needs to see of a node and its cluster, without any secret (docs/operating.md, Asking for help)."""
+"""What somebody who helps needs to see of a node and its cluster, without any secret (docs/operating.md)."""
