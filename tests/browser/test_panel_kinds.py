@@ -345,6 +345,7 @@ async def test_backup_gateways(person: Person) -> None:
     await dialog.get_by_label("Append-only").check()
     await person.confirm("Save")
     await expect(person.row("web-1")).to_contain_text("delete nothing")
+    await expect(page.locator(".kind-events")).to_contain_text("backup cluster vault: append only changed")
     entry = await world.store.get(keys.backup_cluster("vault"))
     assert entry is not None and codec.decode(entry.value, BackupCluster).append_only
     await person.press("Delete…")

@@ -115,11 +115,16 @@ export function explainSection(ctx, instance) {
         h("span", {}, h("b", {}, one.node), " ", prose(one.text))))))));
 }
 
+/** Operators' changes name a service by its name alone. */
+function isAbout(event, { kind, name }, instances) {
+  if (instances.some((one) => one.id === event.instance) || event.text.includes(`${kind}/${name}`)) return true;
+  const done = event.text.slice(event.text.indexOf(": ") + 2);
+  return event.kind === "operator" && kind !== "panel" && done.split(/[^a-z0-9-]+/).includes(name);
+}
+
 /** What the history says of it. */
 export function eventsSection(ctx, service, instances) {
-  const ids = instances.map((one) => one.id);
-  const name = `${service.kind}/${service.name}`;
-  const mine = ctx.status.recent_events.filter((event) => ids.includes(event.instance) || event.text.includes(name));
+  const mine = ctx.status.recent_events.filter((event) => isAbout(event, service, instances));
   return section(ctx, "events", "Events", { note: "The latest; all of them are with the incidents." },
     mine.length === 0 ? h("p", { class: "none" }, "Nothing happened to it lately.")
       : h("ul", { class: "events kind-events" }, mine.slice(0, 20).map((event) => {
