@@ -21,6 +21,8 @@ RETRY_S = 0.3
 ASKERS = 40
 """Connections of programs; each asks RATE / ASKERS times a second."""
 PATIENCE_S = 5.0
+SILENCE_S = 1.7
+"""Until an open page gives its stream up, as the panel's does."""
 PATHS = ("/instances", "/nodes", "/nodes/n1", "/services", "/tasks", "/ha", "/alarms", "/status")
 
 
@@ -87,7 +89,7 @@ class Load:
 
     async def read_events(self, reader: asyncio.StreamReader, last: str) -> str:
         while True:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(SILENCE_S):
                 chunk = await reader.read(1 << 20)
             if not chunk:
                 return last
@@ -179,6 +181,13 @@ class Load:
             group.create_task(self.report())
 
 
+async def until_terminated(load: Load) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await load.run()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("host")
@@ -190,9 +199,8 @@ def main() -> None:
     parser.add_argument("--changed", default="n4", help="node whose failure domain changes")
     parser.add_argument("--plain-socket", default="", help="a Unix socket instead of HOST and PORT")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(Load(options).run())
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(until_terminated(Load(options)))
 
 
 if __name__ == "__main__":
