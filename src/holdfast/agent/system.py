@@ -247,7 +247,8 @@ class SystemUnits:
             if spec is not None and mine is not None:
                 try:
                     await self._follow_authorities(spec)
-                except (HoldfastError, OSError, ValueError) as error:  # a bad record must not keep a member from running
+                except (HoldfastError, OSError, ValueError) as error:
+                    # A bad record must not keep a member from running.
                     log.warning("authorities not followed", error=str(error))
             if "etcd" not in await self._runner.running() and await self._superseded(spec):
                 await self._retire_member()
