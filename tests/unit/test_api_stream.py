@@ -166,3 +166,12 @@ async def test_an_id_of_another_life_of_the_store_is_a_gap() -> None:
         await take(stream, 1, "status")
         await tell(store, "new")
         assert (await take(stream, 1))[0].data["text"] == "new"
+
+
+async def test_a_stream_ends_with_its_process() -> None:
+    store = memory_store()
+    await build(store, nodes=1)
+    async with panel(store, "n1") as one, one.stream() as stream:
+        await take(stream, 1, "status")
+        one.context.cache.close()
+        assert [sent.name async for sent in stream if sent.name != "status"] in ([], ["heartbeat"])

@@ -44,6 +44,8 @@ class StatusCache:
         self._frame: tuple[int, bytes] = (-1, b"")
         self._changed = asyncio.Event()
         self.history = History()
+        self.closing = False
+        """The process ends: streams are to end with it."""
         self.readers = 0
         """Streams that send what changes (routes/stream.py)."""
 
@@ -104,6 +106,11 @@ class StatusCache:
         except TimeoutError:
             return False
         return True
+
+    def close(self) -> None:
+        """The process ends, and with it all streams."""
+        self.closing = True
+        self._wake(changed=True)
 
     async def run(self) -> None:
         """Follow the store for ever."""

@@ -76,6 +76,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
     stopped = asyncio.create_task(stop.wait())
     # None of the tasks ends by itself: if one does, the process ends and the agent starts it anew.
     done, _ = await asyncio.wait([stopped, *tasks, *serving], return_when=asyncio.FIRST_COMPLETED)
+    context.cache.close()
     for server, _ in servers:
         server.should_exit = True
     await asyncio.gather(*serving, return_exceptions=True)

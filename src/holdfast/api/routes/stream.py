@@ -52,7 +52,7 @@ async def updates(context: ApiContext, request: Request, since: int = 0) -> Asyn
     version, allowed = -1, clock.now()
     cache.readers += 1
     try:
-        while True:
+        while not cache.closing:
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     version = await cache.wait_newer(version)
