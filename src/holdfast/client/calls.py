@@ -52,7 +52,9 @@ class Calls:
         **terms: Unpack[Terms],
     ) -> T:
         """Raises ApiRefused, ApiUnreachable, NotPermitted."""
-        asked = {name: str(value).lower() if isinstance(value, bool) else value for name, value in (query or {}).items()}
+        asked = {
+            name: str(value).lower() if isinstance(value, bool) else value for name, value in (query or {}).items()
+        }
         if terms.get("dry_run"):
             asked["dry_run"] = "true"
         sent = {"Idempotency-Key": terms.get("idempotency_key", ""), "If-Match": terms.get("if_match", "")}
@@ -62,5 +64,6 @@ class Calls:
             return msgspec.convert(content, kind)
         except msgspec.ValidationError as error:
             raise ApiUnreachable(
-                f"{self.api.where} answers something else than a {kind}: {error}", "Use a client of the cluster's version."
+                f"{self.api.where} answers something else than a {kind}: {error}",
+                "Use a client of the cluster's version.",
             ) from error
