@@ -28,14 +28,13 @@ FORMER = "safe-6"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", default="guide", choices=["guide", "upgrade"])
-    parser.add_argument("--emulated", action="store_true", help="machines with a kernel of their own, in QEMU; no NFS")
     parser.add_argument("--package", type=Path, help="a finished package; default: build one")
     parser.add_argument("--former", type=Path, help=f"the package to upgrade from; default: build that of {FORMER}")
     arguments = parser.parse_args()
     package = arguments.package or build()
     say(f"package {package.name}, base {base.root()}")
     with LabClient(f"t{os.getpid()}i") as lab:
-        lab.up(options(base.root(), emulated=arguments.emulated))
+        lab.up(options(base.root()))
         machines = Machines(lab)
         try:
             machines.wait_booted()

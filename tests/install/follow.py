@@ -18,18 +18,16 @@ def follow(machines: Machines, blocks: list[Block], topics: tuple[str, ...]) -> 
 
 
 def follow_guide(machines: Machines, blocks: list[Block], package: Path) -> None:
-    """On emulated machines without NFS: their shared storage, 9p, cannot export files by handle."""
-    services = [topic for topic in SERVICES if not (machines.lab.options.emulated and topic == "nfs")]
     machines.copy(package)
-    follow(machines, blocks, ("", JOIN, *services))
+    follow(machines, blocks, ("", JOIN, *SERVICES))
     nothing_of_debians_runs(machines)
-    for topic in services:
-        say(f"{SERVICES[topic]} is healthy on {machines.serves(SERVICES[topic])}")
-    node = machines.serves(SERVICES[services[0]])
+    for instance in SERVICES.values():
+        say(f"{instance} is healthy on {machines.serves(instance)}")
+    node = machines.serves(SERVICES["nfs"])
     say(f"{node} loses its power")
     machines.lab.fail(node, "power")
-    for topic in services:
-        say(f"{SERVICES[topic]} is healthy on {machines.serves(SERVICES[topic], elsewhere_than=node)}")
+    for instance in SERVICES.values():
+        say(f"{instance} is healthy on {machines.serves(instance, elsewhere_than=node)}")
     machines.lab.heal(node)
     machines.until(lambda: "yes" * all_up(machines), "every node to be up")
     follow(machines, blocks, ("remove",))

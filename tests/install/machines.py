@@ -17,8 +17,6 @@ HANG_S = 180.0
 """Bounds a command, and what is waited for."""
 _SCP = re.compile(r"(?m)^(scp .*)$")
 _POLL_S = 0.5
-_EMULATED = 3
-"""So many times slower a machine without hardware support is allowed to be."""
 _LINES = 25
 """Of what a block says, from its end."""
 
@@ -31,15 +29,13 @@ def say(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def options(base: Path, *, emulated: bool) -> LabOptions:
-    nodes = [f"n{number}" for number in (1, 2, 3)] if emulated else []
-    return LabOptions(nodes=3, cluster=False, ha=True, base=str(base), emulated=nodes)
+def options(base: Path) -> LabOptions:
+    return LabOptions(nodes=3, cluster=False, ha=True, base=str(base))
 
 
 class Machines:
     def __init__(self, lab: LabClient) -> None:
         self.lab = lab
-        self.patience_s = HANG_S * (_EMULATED if lab.options.emulated else 1)
 
     def wait_booted(self) -> None:
         """systemd says so. (`degraded` would name a unit that failed.)"""
@@ -58,7 +54,7 @@ class Machines:
             self.text(node, "rm -f /root/holdfast_*.deb")
             with package.open("rb") as file:
                 writer = self.lab.popen(node, ["sh", "-c", 'cat >"$0"', f"/root/{package.name}"], stdin=file)
-                if writer.wait(self.patience_s):
+                if writer.wait(HANG_S):
                     raise Failed(f"{package.name} could not be copied to {node}")
 
     def type_on_each(self, block: Block) -> None:
@@ -86,9 +82,9 @@ class Machines:
     def _carry(self, machine: str, source: str, target: str) -> None:
         other, _, directory = target.partition(":")
         read = self.lab.popen(machine, ["cat", source], stdout=subprocess.PIPE)
-        content = read.communicate(timeout=self.patience_s)[0]
+        content = read.communicate(timeout=HANG_S)[0]
         write = self.lab.popen(other, ["sh", "-c", 'cat >"$0"', directory + Path(source).name], stdin=subprocess.PIPE)
-        write.communicate(content, timeout=self.patience_s)
+        write.communicate(content, timeout=HANG_S)
         if read.returncode or write.returncode:
             raise Failed(f"{source} could not be carried from {machine} to {target}")
 
@@ -103,9 +99,7 @@ class Machines:
             "COLUMNS=160",
         )
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return self.lab.exec(
-            machine, [*login, path, "bash", "-euo", "pipefail", "-c", commands], timeout=self.patience_s
-        )
+        return self.lab.exec(machine, [*login, path, "bash", "-euo", "pipefail", "-c", commands], timeout=HANG_S)
 
     def text(self, machine: str, commands: str) -> str:
         """What the commands say. Raises Failed."""
@@ -139,11 +133,11 @@ class Machines:
 
         return self.until(node, f"{instance} to be healthy")
 
-    def until(self, look: Callable[[], str], what: str) -> str:
-        end = time.monotonic() + self.patience_s
+    def until(self, look: Callable[[], str], what: str, bound_s: float = HANG_S) -> str:
+        end = time.monotonic() + bound_s
         while not (found := look()):
             if time.monotonic() > end:
-                raise Failed(f"after {self.patience_s:.0f} s still waiting for {what}")
+                raise Failed(f"after {bound_s:.0f} s still waiting for {what}")
             time.sleep(_POLL_S)
         return found
 

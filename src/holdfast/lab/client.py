@@ -19,7 +19,6 @@ from typing import Any, Self
 from holdfast.config import PANEL_PORT
 from holdfast.errors import Conflict, HoldfastError, NotFound, NotPermitted
 from holdfast.lab import cgroups, cleanup
-from holdfast.lab.emulated.shell import BESIDE
 from holdfast.lab.eventlog import read_events
 from holdfast.lab.layout import (
     CLIENT,
@@ -256,7 +255,7 @@ class LabClient:
             raise LabError(f"{host} is off", f"Switch it on: holdfast lab heal {host}")
         if port := self.host(host).shell_port:
             shell = [sys.executable, "-m", "holdfast.lab.emulated.shell", self.layout.switch_netns, str(port)]
-            return subprocess.Popen([*shell, "--", *(BESIDE if self.options.base else ()), *argv], **options)
+            return subprocess.Popen([*shell, "--", *argv], **options)
         cpu = cgroups.cpu_group(cgroup_name(self.name))
         offset = "1" if self.options.clock_offsets.get(host) else "0"
         enter = [sys.executable, "-m", "holdfast.lab.enter", str(state["pid"]), state["cgroup"]]

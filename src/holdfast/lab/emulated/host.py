@@ -15,14 +15,11 @@ from holdfast.lab.enter import SEARCH_PATH
 from holdfast.lab.host import BootFailed, Host, hosts_file
 
 MEMORY_MIB = 640
-_BASE_MEMORY_MIB = 2048
-"""Of a machine with a root of its own: what is installed lies in its memory."""
 _KEPT = ("etc/holdfast", "var/lib/holdfast", "var/log/holdfast")
 _QEMU_UP_S = 30.0
 _KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=4 tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on panic=-1"
 )
-_SYSTEMD_ARGUMENTS = "hf.systemd net.ifnames=0 systemd.log_target=console"
 _ENTER = 'echo $$ >"$0/cgroup.procs"; [ -z "$1" ] || echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
 
 
@@ -72,9 +69,6 @@ class EmulatedHost(Host):
         return monitor.reset and not (monitor.watchdog_fired and self._options.watchdog_reset != "reboot")
 
     def shut_down(self) -> None:
-        if self._base:
-            self._run(*shell.BESIDE, "systemctl", "poweroff")
-            return
         self._run("sh", "-c", "kill -TERM $(cat /run/holdfast-lab/init.pid)")
 
     def lose_shared(self, lost: bool) -> None:
@@ -93,18 +87,16 @@ class EmulatedHost(Host):
         lab, boot = self._lab, self._lab.emulated_dir
         words = [
             *("qemu-system-x86_64", "-name", f"holdfast-node-{self.layout.name}", "-M", "q35"),
-            *("-accel", "tcg,tb-size=128", "-cpu", "max", "-m", str(_BASE_MEMORY_MIB if self._base else MEMORY_MIB)),
+            *("-accel", "tcg,tb-size=128", "-cpu", "max", "-m", str(MEMORY_MIB)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd")),
-            *("-append", f"{_KERNEL_ARGUMENTS} {_SYSTEMD_ARGUMENTS if self._base else ''}"),
+            *("-kernel", str(boot / "vmlinuz"), "-initrd", str(boot / "initrd"), "-append", _KERNEL_ARGUMENTS),
             *("-chardev", f"file,id=console,path={self.layout.disk / 'console.log'},append=on"),
             *("-serial", "chardev:console", "-qmp", f"unix:{monitor},server=on,wait=off"),
         ]
         for tag, path, options in (
-            ("root", Path(self._base or "/"), ",readonly=on"),
+            ("root", Path("/"), ",readonly=on"),
             ("node", self.layout.disk, ""),
             ("shared", lab.shared_dir, ""),
-            *([("machine", Path("/"), ",readonly=on")] if self._base else []),
         ):
             words += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap{options}"]
             words += ["-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
@@ -139,10 +131,9 @@ class EmulatedHost(Host):
             "PYTHONPATH": str(lab.emulated_dir / "src"),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        etc = "/mnt" if self._base else "/etc"  # see init.sh
         lines = [f"hostname {layout.name}", "ip link set lo up"]
         for name, text in files.items():
-            lines.append(f"rm -f {etc}/{name}; printf %s {shlex.quote(text)} >{etc}/{name}")
+            lines.append(f"rm -f /etc/{name}; printf %s {shlex.quote(text)} >/etc/{name}")
         for number, port in enumerate(layout.ports):
             lines.append(f"ip link set eth{number} up")
             for address in port.addresses:
@@ -151,8 +142,6 @@ class EmulatedHost(Host):
         lines += [f"ip link set {shell_eth} up", f"ip addr add 10.0.2.15/24 dev {shell_eth}"]
         lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
         lines += ["cd /", f"{sys.executable} -m {shell.__name__} serve &"]
-        if self._base:
-            return "\n".join(lines) + "\n"
         init = Path(__file__).parents[1] / "init.sh"
         lines += ["mkdir -p /run/holdfast-lab", f"sh {init} &", "echo $! >/run/holdfast-lab/init.pid", "wait $!"]
         return "\n".join([*lines, "sync", "echo o >/proc/sysrq-trigger", "sleep 60"]) + "\n"

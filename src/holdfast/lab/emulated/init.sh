@@ -34,13 +34,4 @@ for disk in /new/sys/block/vd*; do # what udev would do
     [ -e "$disk/serial" ] && ln -s "../../${disk##*/}" "/new/dev/disk/by-id/virtio-$(cat "$disk/serial")"
 done
 cp /node/boot.sh /new/run/boot.sh
-if grep -q hf.systemd /new/proc/cmdline; then
-    # Another root than the machine's, which may lack everything that the lab's shell needs: it runs in the machine's.
-    mkdir /new/run/machine
-    mount -t 9p -o "ro,$share,cache=loose" machine /new/run/machine
-    for directory in proc sys dev; do mount --rbind "/new/$directory" "/new/run/machine/$directory"; done
-    mount --bind /new/etc /new/run/machine/mnt
-    chroot /new/run/machine /bin/sh <"/new/run/boot.sh"
-    exec switch_root /new /sbin/init
-fi
 exec switch_root /new /usr/bin/tini -- /bin/sh /run/boot.sh

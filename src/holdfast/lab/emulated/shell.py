@@ -24,8 +24,6 @@ from holdfast.lab import kernel
 
 PORT = 2222
 """In the node."""
-BESIDE = ("/usr/bin/nsenter", "--target=1", "--mount", "--root", "--wd")
-"""Before a command where the shell does not run in the root of process 1."""
 NOT_STARTED = 125
 """Exit status when the node does not answer, or died meanwhile."""
 _ANSWERS_S = 60.0
