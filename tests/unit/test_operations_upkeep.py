@@ -123,10 +123,13 @@ async def test_pause_and_resume() -> None:
     await refused(store, lambda: upkeep.pause(store, ROOT, mode="sleep"), InvalidInput, "sleep")
     outcome = await upkeep.pause(store, ROOT, reason="switch")
     assert "holdfast ha resume" in outcome.warnings[0]
-    assert await read(store, keys.PAUSE, HaPause) == HaPause(PauseMode.FREEZE, "root", "switch")
+    pause = await read(store, keys.PAUSE, HaPause)
+    assert pause == HaPause(PauseMode.FREEZE, "root", "switch", pause.since)
+    assert pause.since
     await refused(store, lambda: upkeep.pause(store, ROOT), Conflict, "paused already, by root")
     await upkeep.pause(store, ROOT, mode="ignore")
-    assert await read(store, keys.PAUSE, HaPause) == HaPause(PauseMode.IGNORE, "root")
+    pause = await read(store, keys.PAUSE, HaPause)
+    assert pause == HaPause(PauseMode.IGNORE, "root", since=pause.since)
     await say(store, {"n3": NodeState.SUSPECT, "n2": NodeState.UP})
     resumed = await upkeep.resume(store, ROOT)
     assert await store.get(keys.PAUSE) is None
