@@ -124,11 +124,13 @@ async def test_pause_and_resume() -> None:
     outcome = await upkeep.pause(store, ROOT, reason="switch")
     assert "holdfast ha resume" in outcome.warnings[0]
     pause = await read(store, keys.PAUSE, HaPause)
+    assert isinstance(pause, HaPause)
     assert pause == HaPause(PauseMode.FREEZE, "root", "switch", pause.since)
     assert pause.since
     await refused(store, lambda: upkeep.pause(store, ROOT), Conflict, "paused already, by root")
     await upkeep.pause(store, ROOT, mode="ignore")
     pause = await read(store, keys.PAUSE, HaPause)
+    assert isinstance(pause, HaPause)
     assert pause == HaPause(PauseMode.IGNORE, "root", since=pause.since)
     await say(store, {"n3": NodeState.SUSPECT, "n2": NodeState.UP})
     resumed = await upkeep.resume(store, ROOT)
