@@ -75,7 +75,8 @@ async def test_join(cluster: Cluster, tmp_path: Path) -> None:
     root = tmp_path / "n2"
     config = bundle.join(await cluster.bundle(), root, local={"watchdog": "/dev/watchdog1"})
     assert files_below(root) == ["etc/holdfast/node.toml"] + [
-        f"{PKI}/{name}" for name in ("beat.key", "ca.crt", "cluster.secret", "crl.pem", "generation", "node.crt", "node.key")
+        f"{PKI}/{name}"
+        for name in ("beat.key", "ca.crt", "cluster.secret", "crl.pem", "generation", "node.crt", "node.key")
     ]
     assert stat.S_IMODE((root / PKI / "node.key").stat().st_mode) == 0o600
     assert node_config.load(root / "etc/holdfast/node.toml") == config
