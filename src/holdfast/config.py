@@ -32,6 +32,8 @@ ETCD_PEER_PORT = 2380
 LOG_FORMATS = ("logfmt", "json")
 
 UNITS = ("cgroups", "systemd")
+RUN_SYSTEMD = "/run/systemd/system"
+"""This directory is there where systemd is process 1 (sd_booted(3))."""
 _ENDPOINT = re.compile(r"https://(\[[0-9a-f:.]+\]|[^\[\]:/\s]+):[0-9]{1,5}", re.IGNORECASE)
 
 
@@ -66,8 +68,8 @@ class NodeConfig:
     """Control group (version 2) below which units run: <cgroup>/strict and <cgroup>/system."""
     etcd: str = "/usr/bin/etcd"
     units: str = "cgroups"
-    """Who starts daemons: `cgroups`, the agent itself; `systemd`, as transient services (where it is process 1). Guard and
-    agent read it when they start, so change it only on a node that is stopped."""
+    """Who starts daemons: `cgroups`, the agent itself; `systemd`, as transient services (where it is process 1: a node that is
+    made there begins so). Guard and agent read it when they start, so change it only on a node that is stopped."""
     log_format: str = "logfmt"
     """How daemons write their logs: `logfmt` (key=value) or `json`."""
 
@@ -78,7 +80,7 @@ class NodeConfig:
     @property
     def groups(self) -> Groups:
         """Where units have their control groups."""
-        return Groups(Path(self.cgroup), self.units == "systemd" and Path("/run/systemd/system").is_dir())
+        return Groups(Path(self.cgroup), self.units == "systemd" and Path(RUN_SYSTEMD).is_dir())
 
     @property
     def guard_socket(self) -> Path:

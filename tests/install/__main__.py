@@ -21,7 +21,7 @@ from machines import Failed, Machines, options, say
 from holdfast.lab import LabClient
 
 ROOT = Path(__file__).parents[2]
-FORMER = "safe-6"
+FORMER = "ba7a9a8"
 """The commit whose package is upgraded from."""
 
 

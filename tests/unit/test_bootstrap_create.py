@@ -181,6 +181,15 @@ def test_bad_input_writes_nothing(tmp_path: Path, change: dict[str, object], sai
     assert files_below(tmp_path) == []
 
 
+def test_systemd_starts_what_a_node_runs_where_it_is_process_1(tmp_path: Path) -> None:
+    with_systemd = tmp_path / "n1"
+    (with_systemd / "run/systemd/system").mkdir(parents=True)
+    assert create_cluster(OPTIONS, with_systemd).units == "systemd"
+    assert create_cluster(OPTIONS, tmp_path / "n2").units == "cgroups"
+    (tmp_path / "n3/run/systemd/system").mkdir(parents=True)
+    assert create_cluster(replace(OPTIONS, local={"units": "cgroups"}), tmp_path / "n3").units == "cgroups"
+
+
 def test_local_settings_and_ipv6(tmp_path: Path) -> None:
     config = create_cluster(
         replace(OPTIONS, addresses={"management": "fd77::11"}, local={"watchdog": "", "state_dir": "/srv/hf"}), tmp_path

@@ -43,6 +43,17 @@ NAME_SERVER_HARDENING = tuple(
     "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" if text.startswith("CapabilityBoundingSet") else text
     for text in HARDENING
 )
+MANAGER_HARDENING = (
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=CAP_NET_RAW",
+    "ProtectSystem=full",
+    "ProtectHome=read-only",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "RestrictNamespaces=yes",
+    "RestrictSUIDSGID=yes",
+)
+"""It needs its certificates and the network. Fence agents are its children: some ping, some read a key below /root."""
 OURS = ("manager", NAME_SERVER, "panel")
 """System units that are Holdfast's own program, and hold nothing that would be missed for a second."""
 
@@ -151,7 +162,7 @@ class SystemUnits:
         running = await self._runner.running()
         if manages and "manager" not in running:
             program = Path(sys.executable).parent / "holdfast-manager"
-            await self._runner.start(Unit("manager", (str(program),), strict=False))
+            await self._runner.start(Unit("manager", (str(program),), strict=False, hardening=MANAGER_HARDENING))
         elif spec is not None and not manages:
             for unit in self._to_retire(spec) & set(running):
                 await self._runner.stop(unit, grace_s=STOP_GRACE_S)

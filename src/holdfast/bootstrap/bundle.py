@@ -124,7 +124,7 @@ def install(
     """Check all that a new node was given, and put it in place: all of it, or nothing. Raises as `join` does. `again`: the
     machine is this node already, and gets its certificate and the secrets anew."""
     present = dict(contents)
-    config = with_local_settings(_config(present.pop(CONFIG)), local or {})
+    config = with_local_settings(_config(present.pop(CONFIG)), local or {}, root)
     pki.check_node(present[files.CA_CERT], present[files.NODE_CERT], present[files.NODE_KEY], config.id)
     for name in (files.BEAT_KEY, files.CLUSTER_SECRET):
         if name in present and len(present[name]) != SECRET_BYTES:

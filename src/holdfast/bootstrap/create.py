@@ -17,7 +17,7 @@ from holdfast import config as node_config
 from holdfast.bootstrap import files, pki, secrets, users, validate
 from holdfast.bootstrap.trust import NodeTrust, first_trust, with_issued
 from holdfast.clock import SystemClock
-from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, NodeConfig
+from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, RUN_SYSTEMD, NodeConfig
 from holdfast.core import timing
 from holdfast.core.model import (
     ClusterSpec,
@@ -86,6 +86,7 @@ def create_cluster(options: CreateOptions, root: Path = Path("/")) -> NodeConfig
             endpoints=(url(address, ETCD_CLIENT_PORT),),
         ),
         options.local,
+        root,
     )
     files.refuse_member(root, config.state_dir)
     cluster_id = uuid.uuid4().hex
@@ -120,8 +121,12 @@ def create_cluster(options: CreateOptions, root: Path = Path("/")) -> NodeConfig
     return config
 
 
-def with_local_settings(config: NodeConfig, local: Mapping[str, str]) -> NodeConfig:
-    """The configuration with one node's own deviations. Raises InvalidInput on a setting that does not exist."""
+def with_local_settings(config: NodeConfig, local: Mapping[str, str], root: Path) -> NodeConfig:
+    """The configuration with one node's own deviations. Raises InvalidInput on a setting that does not exist.
+
+    Where systemd is process 1 it starts the node's units, unless `local` says otherwise: decided once, when the node is
+    made, since guard and agent must always agree on it.
+    """
     for name in local:
         if name not in LOCAL_SETTINGS:
             near = difflib.get_close_matches(name, LOCAL_SETTINGS, n=1)
@@ -129,7 +134,8 @@ def with_local_settings(config: NodeConfig, local: Mapping[str, str]) -> NodeCon
                 f"there is no node setting {name!r}",
                 f"Did you mean `{near[0]}`?" if near else "There are: " + ", ".join(LOCAL_SETTINGS) + ".",
             )
-    changes: dict[str, Any] = dict(local)
+    units = "systemd" if files.below(root, RUN_SYSTEMD).is_dir() else config.units
+    changes: dict[str, Any] = {"units": units, **local}
     return replace(config, **changes)
 
 

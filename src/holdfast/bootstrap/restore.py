@@ -203,7 +203,7 @@ def restore(backup: Backup, options: RestoreOptions, root: Path = Path("/")) -> 
         endpoints=(url(address, ETCD_CLIENT_PORT),),
     )
     settings = {name: getattr(present, name) for name in LOCAL_SETTINGS} if present else {}
-    config = with_local_settings(config, {**settings, **options.local})
+    config = with_local_settings(config, {**settings, **options.local}, root)
     check_machine(backup, node, config, options, root)
     pki_files = _pki(backup, spec, new, present, root, options)
     state = files.below(root, config.state_dir)

@@ -66,7 +66,7 @@ def own_systemd(log: Path) -> Iterator[OwnSystemd]:
 def _when_ready(group: Path, log: Path) -> OwnSystemd:
     end = time.monotonic() + HANG_S
     while time.monotonic() < end:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, IndexError):
             made = OwnSystemd(int((group / "init.scope/cgroup.procs").read_text().split()[-1]))
             if made.run(["systemctl", "is-system-running"]).stdout.strip() in ("running", "degraded"):
                 return made
