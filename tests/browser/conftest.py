@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from kinds_person import Person
+from kinds_world import KindsWorld
 from panel_pki import make_pki
 from panel_server import Panel, Panels
 from panel_visitor import ARGS, CHROMIUM, OpenWindow, Visitor
@@ -76,3 +78,19 @@ async def visitor(open_window: OpenWindow, panel: Panel) -> Visitor:
     made = await open_window()
     await made.arrive(panel)
     return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def person(
+    browser: Browser, pki: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Person]:
+    """One server and one window for all tests of a module."""
+    clock = SystemClock()
+    world = KindsWorld(clock, tmp_path_factory.mktemp("shared"))
+    await world.fill()
+    async with AsyncExitStack() as stack:
+        panel = await Panels(world, clock, *pki, stack, world.tools).start("n1")
+        visitor = await open_browser_window(browser)
+        await visitor.arrive(panel)
+        yield Person(visitor, panel, world)
+        await visitor.page.context.close()

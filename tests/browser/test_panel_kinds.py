@@ -1,18 +1,9 @@
 """Every kind of service through the panel's forms: created, looked at, changed, deleted; wrong input, refusals, secrets."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 from kinds_person import Person
-from kinds_world import KindsWorld
-from panel_server import Panels
-from panel_visitor import open_window
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
-from holdfast.clock import SystemClock
 from holdfast.core.model import ManagementSpec
 from holdfast.core.policy import ComputeSpec
 from holdfast.services.backup_gateway.cluster import BackupCluster
@@ -21,22 +12,6 @@ from holdfast.services.nfs import config as nfs
 from holdfast.store import codec, keys
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def person(
-    browser: Browser, pki: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Person]:
-    """One server and one window for all tests of this module."""
-    clock = SystemClock()
-    world = KindsWorld(clock, tmp_path_factory.mktemp("shared"))
-    await world.fill()
-    async with AsyncExitStack() as stack:
-        panel = await Panels(world, clock, *pki, stack, world.tools).start("n1")
-        visitor = await open_window(browser)
-        await visitor.arrive(panel)
-        yield Person(visitor, panel, world)
-        await visitor.page.context.close()
 
 
 GOOD: dict[str, list[str]] = {
