@@ -126,6 +126,7 @@ async def test_the_command_line_logs_in_over_tls(
         assert (tmp_path / "home/holdfast/session.json").stat().st_mode & 0o777 == 0o600
         status, out, err = holdfast("node", "list")
         assert (status, "n1" in out) == (0, True), err
-        assert holdfast("logout")[0] == 0
+        status, _, err = holdfast("logout")
+        assert status == 0, err
         status, _, err = holdfast("--url", url, "--ca", panel.config.tls.ca, "status")
         assert (status, "holdfast login" in err) == (1, True)

@@ -210,7 +210,8 @@ async def test_a_command_nobody_waits_for_any_more_harms_nobody(one: TgtNode) ->
         write.cancel()
         one.thaw()
         assert isinstance((await asyncio.gather(write, return_exceptions=True))[0], asyncio.CancelledError)
-        assert await path.read(0, BLOCKS, 512) == page(b"late")
+        # It was sent or it was not; what was sent is carried out.
+        assert await path.read(0, BLOCKS, 512) in (page(b"late"), bytes(BLOCKS * 512))
 
 
 async def test_nothing_is_left_behind(one: TgtNode) -> None:

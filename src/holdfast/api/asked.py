@@ -43,8 +43,10 @@ async def _idempotency(request: Request, context: ApiContext, actor: Actor) -> I
         return None
     if context.cluster_secret is None:
         raise ConfigError("this process cannot lock the answers it keeps", "Ask a management node of the cluster.")
-    secret = context.cluster_secret()
+    secret = (
+        context.cluster_secret
+    )  # read when there is an answer to lock: what changes nothing in the store needs none
     asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body()
     return Idempotency.of(
-        actor.name, key, asked, lambda answer: lock_key(answer, secret), lambda locked: unlock_key(locked, secret)
+        actor.name, key, asked, lambda answer: lock_key(answer, secret()), lambda locked: unlock_key(locked, secret())
     )
