@@ -189,6 +189,7 @@ async def test_a_hung_guest_is_found_and_reset(world: Bench, n1: VmNode) -> None
     assert await n1.driver.running() == []
 
 
+@pytest.mark.long  # a guest that hangs is found the same way, in the test above
 async def test_a_guest_whose_agent_falls_silent_is_found_and_reset(world: Bench, n1: VmNode) -> None:
     """Debian's QEMU guest agent. Silence counts only after an answer, so to be found silent proves that it was heard."""
     vm = world.machine("a", heartbeat="agent", hang_s=2.5)
@@ -262,6 +263,7 @@ async def test_a_libvirt_that_hangs_ends_no_machine_and_hides_none(world: Bench,
     assert await n1.driver.running() == []
 
 
+@pytest.mark.long  # in the suite machines migrate live in the lab
 async def test_live_migration_there_and_back(world: Bench, n1: VmNode) -> None:
     n2, vm = world.nodes["n2"], world.machine("a")
     await n1.driver.start(vm, yes, Steps())

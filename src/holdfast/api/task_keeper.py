@@ -44,9 +44,11 @@ class TaskKeeper:
 
     async def look(self) -> None:
         """Raises StoreError."""
-        if self._cache.status.store_problem:
+        running = ids(self._cache.source, running=True)
+        # Without any the picture need not be made, which is the cost of all this.
+        if running and self._cache.status.store_problem:
             return  # what looks undone may be done
-        for task_id in ids(self._cache.source, running=True):
+        for task_id in running:
             task = self._cache.source.read(keys.task(task_id), Task)
             if task is not None:
                 await self._look_at(task_id, task)

@@ -60,6 +60,7 @@ def test_a_campaign_that_is_ended_takes_its_lab_down(make_lab: Callable[[str], L
     assert not lab.leftovers()
 
 
+@pytest.mark.long
 def test_a_campaign_that_is_ended_in_its_midst_tells_what_was_seen(make_lab: Callable[[str], LabClient]) -> None:
     lab = make_lab("n")
     process = campaign(lab, "--faults", "500", "--only", "agent-kill", "--json")
