@@ -68,8 +68,8 @@ class NodeConfig:
     """Control group (version 2) below which units run: <cgroup>/strict and <cgroup>/system."""
     etcd: str = "/usr/bin/etcd"
     units: str = "cgroups"
-    """Who starts daemons: `cgroups`, the agent itself; `systemd`, as transient services (where it is process 1: a node that is
-    made there begins so). Guard and agent read it when they start, so change it only on a node that is stopped."""
+    """Who starts daemons: `cgroups`, the agent itself; `systemd`, as transient services (a node that is made where it is
+    process 1 begins so). Guard and agent read it when they start, so change it only on a node that is stopped."""
     log_format: str = "logfmt"
     """How daemons write their logs: `logfmt` (key=value) or `json`."""
 
