@@ -119,7 +119,9 @@ def test_machines_that_are_off_or_wait_for_their_node(cluster: Machines) -> None
     cluster.do("vm", "stop", off)
     cluster.lab.fail(node, "power")
     cluster.until(lambda: cluster.instance(f"vm/{off}")["node"] not in ("", node), f"{off} has a new home")
-    assert cluster.instance(f"vm/{off}")["state"] == "stopped"
+    cluster.until(
+        lambda: cluster.instance(f"vm/{off}")["state"] == "stopped", f"its new home says of {off} that it is off"
+    )
     assert cluster.qemus(cluster.instance(f"vm/{off}")["node"], off) == []
     solo = cluster.instance("vm/solo")
     assert solo["node"] == node
