@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alarm_receivers import Mailbox, Pki, Webhook, active, alertmanager, free_port
 
-from holdfast.bootstrap.secrets import lock_key, unlock_key
+from holdfast import locks
 from holdfast.clock import SystemClock
 from holdfast.core.alarm_model import (
     Alarm,
@@ -64,11 +64,11 @@ class NoDevices:
 
 
 def unlock(locked: str) -> str:
-    return unlock_key(locked, SECRET).decode()
+    return locks.unlock(locked, SECRET).decode()
 
 
 def lock(text: str) -> str:
-    return lock_key(text.encode(), SECRET)
+    return locks.lock(text.encode(), SECRET)
 
 
 class Cluster:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from test_driver import FakeClock, FakeRunner, Steps, yes
 
+from holdfast import locks
 from holdfast.bootstrap import pki, secrets
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError
@@ -23,7 +24,7 @@ from holdfast.services.backup_gateway.protocol import HEALTH_PATH
 from holdfast.services.backup_gateway.records import Records
 
 SECRET = secrets.new_secret()
-CREDENTIALS = secrets.lock_key(json.dumps({"access_key": "AK", "secret_key": "SK"}).encode(), SECRET)
+CREDENTIALS = locks.lock(json.dumps({"access_key": "AK", "secret_key": "SK"}).encode(), SECRET)
 CLUSTER = BackupCluster(
     "main", "backup.test", {"n1": "127.0.0.1"}, "public", (), "s3:https://objects.test/bucket", CREDENTIALS
 )
@@ -50,7 +51,7 @@ class Rig:
         records = Records(
             lambda: {self.cluster.name: self.cluster} if self.cluster else {},
             lambda _: self.users,
-            lambda locked: secrets.unlock_key(locked, SECRET),
+            lambda locked: locks.unlock(locked, SECRET),
             self._certify,
         )
         directory = self.directory / "run"
@@ -120,7 +121,7 @@ async def test_users_come_and_go_without_a_restart_and_other_settings_with_one(r
 async def test_an_own_certificate_is_taken_over_in_place(rig: Rig) -> None:
     driver = rig.driver()
     await driver.start(rig.instance, yes, Steps())
-    rig.cluster = replace(CLUSTER, certificate="own", certificate_key=secrets.lock_key(b"own key", SECRET))
+    rig.cluster = replace(CLUSTER, certificate="own", certificate_key=locks.lock(b"own key", SECRET))
     await driver.tick(rig.instance)
     assert rig.file("cert.pem").read_bytes() == b"own" and rig.file("key.pem").read_bytes() == b"own key"
     assert rig.runner.starts == [rig.instance.id], "the program follows its certificate"

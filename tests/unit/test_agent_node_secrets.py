@@ -6,6 +6,7 @@ import pytest
 from api_world import memory_store
 from cryptography import x509
 
+from holdfast import locks
 from holdfast.agent.node_secrets import NodeSecrets
 from holdfast.bootstrap import files, pki, secrets
 from holdfast.errors import ConfigError
@@ -28,9 +29,9 @@ def test_servers_are_certified_and_what_is_locked_is_opened(tmp_path: Path) -> N
     ca, secret = pki.create_authority("x"), secrets.new_secret()
     (tmp_path / files.CLUSTER_SECRET).write_bytes(secret)
     (tmp_path / files.CA_CERT).write_bytes(ca.cert_pem)
-    node = NodeSecrets(mirror({keys.CA_KEY: secrets.lock_key(ca.key_pem, secret)}), tmp_path)
+    node = NodeSecrets(mirror({keys.CA_KEY: locks.lock(ca.key_pem, secret)}), tmp_path)
     records = node.backup_records()
-    assert records.unlock(secrets.lock_key(b"what opens it", secret)) == b"what opens it"
+    assert records.unlock(locks.lock(b"what opens it", secret)) == b"what opens it"
     certificate, key = records.certify("backup main", ("backup.test", "10.78.0.171"))
     pki.check_server(certificate, key, "backup.test")
     x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(x509.load_pem_x509_certificate(ca.cert_pem))
@@ -40,7 +41,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     ca, secret = pki.create_authority("x"), secrets.new_secret()
     with pytest.raises(ConfigError, match="holds no key of the cluster's authority"):
         NodeSecrets(mirror({}), tmp_path).certify("x", ("backup.test",))
-    node = NodeSecrets(mirror({keys.CA_KEY: secrets.lock_key(ca.key_pem, secret)}), tmp_path)
+    node = NodeSecrets(mirror({keys.CA_KEY: locks.lock(ca.key_pem, secret)}), tmp_path)
     with pytest.raises(ConfigError, match=files.CA_CERT):
         node.certify("x", ("backup.test",))
     (tmp_path / files.CA_CERT).write_bytes(ca.cert_pem)

@@ -9,9 +9,9 @@ import pytest
 from api_world import contents, put
 from test_api_http import World, running
 
+from holdfast import locks
 from holdfast.api.operations.draft import Actor, Draft, transact
 from holdfast.api.operations.terms import Idempotency, KeyReused, Outcome, PreconditionFailed, Terms, fits, tag
-from holdfast.bootstrap.secrets import lock_key, unlock_key
 from holdfast.core.model import NodeSpec, Role
 from holdfast.core.policy import ComputeSpec
 from holdfast.errors import ConfigError
@@ -134,7 +134,7 @@ async def test_the_tag_is_compared_in_the_transaction_itself(world: World) -> No
 
 def test_a_key_is_its_owners_own_and_the_answer_opens_with_the_clusters_secret_only() -> None:
     mine, hers = (
-        Idempotency.of(user, "k", b"POST /x", lambda a: lock_key(a, SECRET), lambda t: unlock_key(t, SECRET))
+        Idempotency.of(user, "k", b"POST /x", lambda a: locks.lock(a, SECRET), lambda t: locks.unlock(t, SECRET))
         for user in ("ada", "eve")
     )
     assert mine.key != hers.key
@@ -142,7 +142,7 @@ def test_a_key_is_its_owners_own_and_the_answer_opens_with_the_clusters_secret_o
     assert "s3cret" not in record.answer
     entry = Entry(mine.key, codec.encode(record), 9, 9)
     assert mine.first_answer(entry) == Outcome("made", 9, data={"secret_key": "s3cret"})
-    stranger = replace(mine, unlock=lambda text: unlock_key(text, b"x" * 32))
+    stranger = replace(mine, unlock=lambda text: locks.unlock(text, b"x" * 32))
     with pytest.raises(ConfigError):
         stranger.first_answer(entry)
     with pytest.raises(KeyReused):

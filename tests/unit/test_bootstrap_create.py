@@ -9,6 +9,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from holdfast import config as node_config
+from holdfast import locks
 from holdfast.bootstrap import secrets
 from holdfast.bootstrap.create import CreateOptions, apply_seed, create_cluster
 from holdfast.bootstrap.trust import NodeTrust, Trust
@@ -101,7 +102,7 @@ async def test_seed_fills_an_empty_store(tmp_path: Path) -> None:
     assert [member.state for member in found["spec/management"].members] == ["voter"]
     assert found["spec/instances/panel/admin"].address is None
     PasswordHasher().verify(found["users/admin"].password_hash, "four random words")
-    key = secrets.unlock_key(found["secrets/ca-key"], secrets.read_secret(tmp_path / "etc/holdfast/pki/cluster.secret"))
+    key = locks.unlock(found["secrets/ca-key"], secrets.read_secret(tmp_path / "etc/holdfast/pki/cluster.secret"))
     assert b"PRIVATE KEY" in key
 
 

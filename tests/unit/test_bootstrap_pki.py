@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from holdfast import locks
 from holdfast.bootstrap import pki, secrets
 from holdfast.errors import ConfigError, InvalidInput
 
@@ -164,12 +165,12 @@ def test_an_operators_own_certificate_is_checked(authority: pki.Authority) -> No
 
 def test_the_authority_key_opens_only_with_its_secret(authority: pki.Authority) -> None:
     secret = secrets.new_secret()
-    locked = secrets.lock_key(authority.key_pem, secret)
+    locked = locks.lock(authority.key_pem, secret)
     assert "PRIVATE" not in locked
-    assert secrets.unlock_key(locked, secret) == authority.key_pem
+    assert locks.unlock(locked, secret) == authority.key_pem
     for wrong in (secrets.new_secret(), b"short"):
         with pytest.raises(ConfigError, match="does not unlock"):
-            secrets.unlock_key(locked, wrong)
+            locks.unlock(locked, wrong)
 
 
 def test_secret_files_are_checked(tmp_path: Path) -> None:

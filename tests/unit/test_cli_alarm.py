@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cli_world import Cluster, served
 
-from holdfast.bootstrap.secrets import unlock_key
+from holdfast import locks
 from holdfast.cli import connection
 from holdfast.core.alarm_model import Alarm, AlarmState, Delivery, Receiver
 from holdfast.core.history import Severity
@@ -81,7 +81,7 @@ def test_receivers(cluster: Cluster, tmp_path: Path) -> None:
     entry = cluster.do(cluster.context.store.get(keys.receiver("hook")))
     assert entry is not None
     kept = decode(entry.value, Receiver)
-    assert unlock_key(kept.secrets["key"], b"s" * 32) == b"signing-key"
+    assert locks.unlock(kept.secrets["key"], b"s" * 32) == b"signing-key"
     cluster.put({keys.delivery("hook"): Delivery(kept.serial, error="hooks.example.com refused it", failures=3)})
     assert "hooks.example.com refused it" in cluster.run("alarm", "receiver", "list").out
     failed = cluster.run("alarm", "receiver", "test", "am")

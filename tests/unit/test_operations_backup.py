@@ -8,10 +8,11 @@ from api_world import ROOT, FakeProbe, build, contents, memory_store, put
 from argon2 import PasswordHasher
 from backup_world import KEYS, RANGE, S3, SECRET, FakeBackends, create
 
+from holdfast import locks
 from holdfast.api.operations import backup_clusters, backup_users, nodes
 from holdfast.api.operations.draft import Draft
 from holdfast.api.status import build_status
-from holdfast.bootstrap import pki, secrets
+from holdfast.bootstrap import pki
 from holdfast.core.dns_model import Zone
 from holdfast.core.model import Beat, BeatPhase, Desired, Exclusivity, InstanceSpec, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput, NotFound
@@ -94,8 +95,8 @@ async def test_secrets_are_locked_in_the_store_and_shown_nowhere() -> None:
         store, backend=S3, credentials=KEYS, certificate=cert.decode(), certificate_key=key.decode(), append_only=True
     )
     stored = await cluster(store)
-    assert json.loads(secrets.unlock_key(stored.credentials, SECRET)) == KEYS
-    assert secrets.unlock_key(stored.certificate_key, SECRET) == key
+    assert json.loads(locks.unlock(stored.credentials, SECRET)) == KEYS
+    assert locks.unlock(stored.certificate_key, SECRET) == key
     everything = b"".join((await contents(store)).values())
     assert b"very-secret" not in everything and b"PRIVATE KEY" not in everything
     await backup_users.create(store, ROOT, "main", "web-1")
@@ -180,7 +181,7 @@ async def test_settings_are_changed_and_new_credentials_tried_first() -> None:
     )
     found = await cluster(store)
     assert backends.asked == [(S3, other)]
-    assert found.append_only and json.loads(secrets.unlock_key(found.credentials, SECRET)) == other
+    assert found.append_only and json.loads(locks.unlock(found.credentials, SECRET)) == other
     with pytest.raises(DriverError):
         await backup_clusters.update(store, ROOT, "main", backends=FakeBackends(S3), secret=SECRET, credentials=KEYS)
     assert await cluster(store) == found

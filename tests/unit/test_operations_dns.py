@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from cli_world import Cluster, served
 
-from holdfast.bootstrap.secrets import new_secret, unlock_key
+from holdfast import locks
+from holdfast.bootstrap.secrets import new_secret
 from holdfast.core.dns_model import DnsRecords, Secondary, ServedZone, UpdateState, UpdateTarget, Zone
 from holdfast.core.model import (
     Exclusivity,
@@ -87,7 +88,7 @@ def test_update_targets_keep_their_secret(cluster: Cluster, tmp_path: Path) -> N
     assert made.status == 0, made.err
     target = stored(cluster, keys.dns_target("office"), UpdateTarget)
     assert isinstance(target, UpdateTarget)
-    assert unlock_key(target.key.secret, CLUSTER_SECRET).decode() == SECRET and SECRET not in target.key.secret
+    assert locks.unlock(target.key.secret, CLUSTER_SECRET).decode() == SECRET and SECRET not in target.key.secret
     cluster.put({keys.dns_state("office"): UpdateState(5, (), "the key is wrong", "")})
     listed = cluster.run("dns", "update-target", "list")
     assert "the key is wrong" in listed.out
@@ -128,7 +129,7 @@ def test_secondaries(cluster: Cluster) -> None:
     office = stored(cluster, keys.dns_secondary("office"), Secondary)
     assert isinstance(office, Secondary) and office.key is not None
     assert office.notify == (("2001:db8::53", 5353),)
-    assert unlock_key(office.key.secret, CLUSTER_SECRET).decode() == made.json["secret"]
+    assert locks.unlock(office.key.secret, CLUSTER_SECRET).decode() == made.json["secret"]
     plain = stored(cluster, keys.dns_secondary("plain"), Secondary)
     assert isinstance(plain, Secondary) and plain.notify == (), "a prefix is not told"
     assert "office" in cluster.run("dns", "secondary", "list").out

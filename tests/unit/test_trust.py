@@ -284,7 +284,7 @@ async def test_the_authority_changes_in_phases_and_each_waits_for_everybody(worl
         with pytest.raises(InvalidInput):
             pki.check_node(world.ca.cert_pem, pem[files.NODE_CERT], pem[files.NODE_KEY], node)
     assert await world.store.get(keys.CA_KEY_OTHER) is None
-    key = secrets.unlock_key(await world.read(keys.CA_KEY, str), world.ring.cluster)
+    key = locks.unlock(await world.read(keys.CA_KEY, str), world.ring.cluster)
     assert key != world.ca.key_pem
 
 

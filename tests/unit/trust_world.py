@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from api_world import put
 
+from holdfast import locks
 from holdfast.agent.trust import TrustKeeper
 from holdfast.agent.trust_office import TrustOffice
 from holdfast.bootstrap import certificates, files, pki, ring, secrets, trust
@@ -41,7 +42,7 @@ class World:
     async def seed(self, *nodes: str) -> None:
         """The store's records, and the files of these nodes, whose specs are in the store already."""
         first = trust.first_trust(self.ca)
-        await put(self.store, {keys.TRUST: first, keys.CA_KEY: secrets.lock_key(self.ca.key_pem, self.ring.cluster)})
+        await put(self.store, {keys.TRUST: first, keys.CA_KEY: locks.lock(self.ca.key_pem, self.ring.cluster)})
         for node in nodes:
             spec = await self.read(keys.node_spec(node), NodeSpec)
             cert, key = pki.issue_node(self.ca, node, spec.addresses.values())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from holdfast import locks
 from holdfast.bootstrap import certificates, files, pki, secrets
 from holdfast.bootstrap.trust import Trust
 from holdfast.clock import SystemClock
@@ -28,7 +29,7 @@ class NodeSecrets:
 
     def unlock(self, locked: str) -> bytes:
         """Raises ConfigError."""
-        return secrets.unlock_key(locked, self.cluster_secret())
+        return locks.unlock(locked, self.cluster_secret())
 
     def certify(self, common_name: str, names: Sequence[str]) -> tuple[bytes, bytes]:
         """Certificate and key of a server, by the cluster's authority. Raises ConfigError."""

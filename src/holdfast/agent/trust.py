@@ -13,7 +13,9 @@ from pathlib import Path
 import structlog
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from holdfast import locks
 from holdfast.agent.connections import cut_strangers
+from holdfast.agent.looking import keep_looking
 from holdfast.bootstrap import certificates, files, pki, renew, ring, secrets
 from holdfast.bootstrap.bundle import certificate_names
 from holdfast.bootstrap.trust import Issued, NodeTrust, Sealed, Trust, needs_secret, with_issued
@@ -28,8 +30,6 @@ from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
 
-LOOK_S = 1.0
-"""How often the files are compared with the store."""
 ASK_AGAIN_S, ASK_AT_LAST_S = 60.0, 86400.0
 AUTHORITY_COPY = "authority.json"
 """On nodes that hold the cluster secret: the authority with its locked key, for the day on which every certificate has
@@ -87,17 +87,7 @@ class TrustKeeper:
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
-        failure = ""
-        while True:
-            try:
-                if self._mirror.ready.is_set():
-                    await self._look()
-                failure = ""
-            except Exception as error:  # a bad record must not end the agents, which would be all of them at once
-                if str(error) != failure:
-                    log.warning("trust", error=str(error))
-                failure = str(error)
-            await self._clock.sleep(LOOK_S)
+        await keep_looking(self._mirror, self._clock, self._look, "trust")
 
     def ensure_revocations(self) -> Path:
         """The list of revoked certificates, there before etcd starts: without it etcd refuses everybody. Where both copies
@@ -129,7 +119,7 @@ class TrustKeeper:
             return
         copy = decode((self._state / AUTHORITY_COPY).read_bytes(), _AuthorityCopy, AUTHORITY_COPY)
         secret = secrets.read_with_previous(self._pki / files.CLUSTER_SECRET)
-        authority = pki.Authority(copy.certificate.encode(), secrets.unlock_key(copy.key, secret))
+        authority = pki.Authority(copy.certificate.encode(), locks.unlock(copy.key, secret))
         names = pki.names_of(content) - {self._config.id, *pki.LOCAL_NAMES}
         request = renew.request(self._pki, self._config.id)
         certificate = pki.answer_request(authority, request.encode(), self._config.id, sorted(names))

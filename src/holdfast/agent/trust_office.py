@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from holdfast import locks
+from holdfast.agent.looking import keep_looking
 from holdfast.bootstrap import certificates, files, pki, ring, secrets
 from holdfast.bootstrap.bundle import certificate_names
 from holdfast.bootstrap.trust import (
@@ -39,7 +40,6 @@ from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
 
-LOOK_S = 1.0
 SWEEP_S = 5.0
 """How often it is looked for what stands in clear; a cluster has thousands of records."""
 LOCKED_PLACES = ("spec/", "secrets/")
@@ -60,17 +60,7 @@ class TrustOffice:
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
-        failure = ""
-        while True:
-            try:
-                if self._mirror.ready.is_set():
-                    await self._look()
-                failure = ""
-            except Exception as error:  # a bad record must not end the agents, which would be all of them at once
-                if str(error) != failure:
-                    log.warning("trust of the cluster", error=str(error))
-                failure = str(error)
-            await self._clock.sleep(LOOK_S)
+        await keep_looking(self._mirror, self._clock, self._look, "trust of the cluster")
 
     async def _look(self) -> None:
         management = self._mirror.read(keys.MANAGEMENT, ManagementSpec)
@@ -112,7 +102,7 @@ class TrustOffice:
         if locked is None:
             return
         secret = secrets.read_with_previous(self._pki / files.CLUSTER_SECRET)
-        authority = pki.Authority((self._pki / files.CA_CERT).read_bytes(), secrets.unlock_key(locked, secret))
+        authority = pki.Authority((self._pki / files.CA_CERT).read_bytes(), locks.unlock(locked, secret))
         if await self._write(keys.TRUST, first_trust(authority)):
             log.info("the store knows the cluster's authority and its revocations from now on")
 

@@ -2,11 +2,11 @@
 
 from fastapi import Request
 
+from holdfast import locks
 from holdfast.api import objects
 from holdfast.api.context import ApiContext
 from holdfast.api.operations.draft import Actor, replay
 from holdfast.api.operations.terms import ORDINARY, Idempotency, Terms
-from holdfast.bootstrap.secrets import lock_key, unlock_key
 from holdfast.errors import ConfigError, InvalidInput
 
 DRY_RUN = "dry_run"
@@ -48,5 +48,9 @@ async def _idempotency(request: Request, context: ApiContext, actor: Actor) -> I
     )  # read when there is an answer to lock: what changes nothing in the store needs none
     asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body()
     return Idempotency.of(
-        actor.name, key, asked, lambda answer: lock_key(answer, secret()), lambda locked: unlock_key(locked, secret())
+        actor.name,
+        key,
+        asked,
+        lambda answer: locks.lock(answer, secret()),
+        lambda locked: locks.unlock(locked, secret()),
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from holdfast import config as node_config
+from holdfast import locks
 from holdfast.bootstrap import certificates, files, pki, ring, secrets
 from holdfast.bootstrap.create import with_local_settings
 from holdfast.bootstrap.trust import Trust, needs_secret
@@ -97,7 +98,7 @@ async def load_authority(store: Store, pki_dir: Path = files.PKI_DIR) -> pki.Aut
     locked = await _read(store, keys.CA_KEY, str)
     entry = await store.get(keys.TRUST)
     certificate = codec.decode(entry.value, Trust, entry.key).signing.encode() if entry else _ca_file(pki_dir)
-    return pki.Authority(certificate, secrets.unlock_key(locked, secret))
+    return pki.Authority(certificate, locks.unlock(locked, secret))
 
 
 def _ca_file(pki_dir: Path) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from holdfast import config as node_config
+from holdfast import locks
 from holdfast.bootstrap import files, pki, secrets, users, validate
 from holdfast.bootstrap.trust import NodeTrust, first_trust, with_issued
 from holdfast.clock import SystemClock
@@ -95,7 +96,7 @@ def create_cluster(options: CreateOptions, root: Path = Path("/")) -> NodeConfig
     cert, key = pki.issue_node(authority, options.node, options.addresses.values())
     secret = secrets.new_secret()
     seed = _seed(options, cluster_id, ManagementMember(options.node, peer, client, "voter"))
-    seed[keys.CA_KEY] = codec.encode(secrets.lock_key(authority.key_pem, secret))
+    seed[keys.CA_KEY] = codec.encode(locks.lock(authority.key_pem, secret))
     trust = first_trust(authority)
     seed[keys.TRUST] = codec.encode(trust)
     issued = with_issued((), cert, SystemClock().wall())

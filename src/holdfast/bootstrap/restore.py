@@ -22,8 +22,8 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from holdfast import config as node_config
+from holdfast import locks
 from holdfast.bootstrap import bundle, files, pki, ring, trust
-from holdfast.bootstrap import secrets as cluster_secrets
 from holdfast.bootstrap.backup import Backup
 from holdfast.bootstrap.create import LOCAL_SETTINGS, MEMBER_FILE, SEED_FILE, seed_text, url, with_local_settings
 from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, NodeConfig
@@ -251,7 +251,7 @@ def _pki(
         locked = codec.decode(new[keys.CA_KEY], str, keys.CA_KEY)
     known = _read(new, keys.TRUST, trust.Trust)
     certificate = known.signing.encode() if known else kept[files.CA_CERT]
-    key_pem = cluster_secrets.unlock_key(locked, secret.cluster + secret.cluster_before)
+    key_pem = locks.unlock(locked, secret.cluster + secret.cluster_before)
     management = _read(new, keys.MANAGEMENT, ManagementSpec)
     assert management is not None
     names = bundle.certificate_names(spec, management)

@@ -1,4 +1,4 @@
-"""Secrets the cluster's nodes share, and the authority's key under lock in the store.
+"""Secrets that the cluster's nodes share, in files of theirs. What is locked with them: `holdfast.locks`.
 
 - *beat key*: authenticates the datagrams between nodes; on every node.
 - *cluster secret*: unlocks what the store keeps locked, the authority's private key among it, so that a copy of the store (a
@@ -10,7 +10,6 @@ Both change when a node leaves; for a while the one before is there as well.
 import secrets
 from pathlib import Path
 
-from holdfast import locks
 from holdfast.errors import ConfigError
 from holdfast.locks import SECRET_BYTES
 
@@ -18,16 +17,6 @@ from holdfast.locks import SECRET_BYTES
 def new_secret() -> bytes:
     """32 random bytes: a cluster secret or a beat key."""
     return secrets.token_bytes(SECRET_BYTES)
-
-
-def lock_key(key_pem: bytes, cluster_secret: bytes) -> str:
-    """The private key (or another secret) encrypted and authenticated, as text for the store."""
-    return locks.lock(key_pem, cluster_secret)
-
-
-def unlock_key(locked: str, cluster_secret: bytes) -> bytes:
-    """What was locked. Raises ConfigError if the secret is not the one it was locked with."""
-    return locks.unlock(locked, cluster_secret)
 
 
 def read_with_previous(path: Path) -> bytes:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from holdfast.bootstrap import certificates, secrets
+from holdfast import locks
+from holdfast.bootstrap import certificates
 from holdfast.bootstrap.pki import Authority
 from holdfast.core.model import ManagementSpec, NodeSpec, Role
 from holdfast.errors import ConfigError
@@ -179,7 +180,7 @@ def authorities(trust: Trust, key: str | None, other: str | None, secret: bytes)
     for certificate, locked in ((trust.signing, key), (trust.other, other)):
         if certificate and locked:
             name = certificates.authority_id(certificate.encode())
-            found[name] = Authority(certificate.encode(), secrets.unlock_key(locked, secret))
+            found[name] = Authority(certificate.encode(), locks.unlock(locked, secret))
     if certificates.authority_id(trust.signing.encode()) not in found:
         raise ConfigError("the store holds no key of the cluster's authority", "Restore the store from a backup.")
     return found

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from holdfast import logs
+from holdfast import locks, logs
 from holdfast.bootstrap import files
-from holdfast.bootstrap.secrets import read_with_previous, unlock_key
+from holdfast.bootstrap.secrets import read_with_previous
 from holdfast.clock import SystemClock
 from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_endpoints
 from holdfast.core.observers import MANAGEMENT, NEVER
@@ -47,7 +47,7 @@ def _cluster_secret() -> bytes:
 
 def _unlock(locked: str) -> str:
     """What the store keeps under the cluster secret."""
-    return unlock_key(locked, _cluster_secret()).decode()
+    return locks.unlock(locked, _cluster_secret()).decode()
 
 
 async def _main(config: NodeConfig) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import structlog
 
-from holdfast import logs
+from holdfast import locks, logs
 from holdfast.bootstrap import files
-from holdfast.bootstrap.secrets import read_with_previous, unlock_key
+from holdfast.bootstrap.secrets import read_with_previous
 from holdfast.clock import SystemClock
 from holdfast.config import DEFAULT_PATH, DNS_PORT, NodeConfig, load, store_endpoints
 from holdfast.errors import HoldfastError
@@ -25,7 +25,7 @@ log = structlog.get_logger("holdfast.dns")
 
 
 def _unlock(locked: str) -> str:
-    return unlock_key(locked, read_with_previous(files.PKI_DIR / files.CLUSTER_SECRET)).decode()
+    return locks.unlock(locked, read_with_previous(files.PKI_DIR / files.CLUSTER_SECRET)).decode()
 
 
 async def _main(config: NodeConfig, port: int) -> None:

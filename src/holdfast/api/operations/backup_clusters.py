@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from holdfast import locks
 from holdfast.api.operations import address_pool, checks, s3_names
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.api.operations.s3_clusters import Resolve
-from holdfast.bootstrap import pki, secrets
+from holdfast.bootstrap import pki
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceAddress, ServiceSpec
 from holdfast.errors import Conflict, InvalidInput
 from holdfast.ports import Store
@@ -89,7 +90,7 @@ async def create(
             wish.append_only,
             wish.port,
             own,
-            secrets.lock_key(wish.certificate_key.encode(), secret) if own else "",
+            locks.lock(wish.certificate_key.encode(), secret) if own else "",
         )
         draft.put(keys.service(KIND, wish.name), ServiceSpec(KIND, wish.name))
         _give_role(draft, specs)
@@ -245,7 +246,7 @@ async def update(
             changed["credentials"] = _locked(credentials, secret)
         if certificate:
             changed["certificate"] = _certificate(certificate, certificate_key, cluster.domain)
-            changed["certificate_key"] = secrets.lock_key(certificate_key.encode(), secret)
+            changed["certificate_key"] = locks.lock(certificate_key.encode(), secret)
         draft.put(keys.backup_cluster(name), replace(cluster, **changed))
         return f"backup cluster {name}: {', '.join(word.replace('_', ' ') for word in sorted(changed))} changed"
 
@@ -336,7 +337,7 @@ def _give_role(draft: Draft, specs: Sequence[NodeSpec]) -> None:
 
 
 def _locked(credentials: Mapping[str, str], secret: bytes) -> str:
-    return secrets.lock_key(json.dumps(dict(credentials), sort_keys=True).encode(), secret) if credentials else ""
+    return locks.lock(json.dumps(dict(credentials), sort_keys=True).encode(), secret) if credentials else ""
 
 
 def _certificate(certificate: str, key: str, domain: str) -> str:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from holdfast import locks
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
-from holdfast.bootstrap.secrets import lock_key
 from holdfast.core.dns_model import DEFAULT_TTL_S, TSIG_ALGORITHMS, Secondary, TsigKey, UpdateTarget, Zone
 from holdfast.core.dns_records import normal, server_name
 from holdfast.errors import Conflict, InvalidInput
@@ -277,4 +277,4 @@ def _lock(key: NewKey, secret: Secret) -> TsigKey:
         raise InvalidInput(
             "the key's secret is not Base64 of 8 to 512 bytes", "Make one with `tsig-keygen` or `keymgr -t`."
         )
-    return TsigKey(name, lock_key(key.secret.encode(), secret()), key.algorithm.lower())
+    return TsigKey(name, locks.lock(key.secret.encode(), secret()), key.algorithm.lower())

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from urllib.parse import SplitResult, urlsplit
 
+from holdfast import locks
 from holdfast.api.operations import checks
 from holdfast.api.operations.alarms import known_severity
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
-from holdfast.bootstrap.secrets import lock_key, unlock_key
 from holdfast.clock import SystemClock
 from holdfast.core.alarm_model import Alarm, AlarmKind, AlarmState, Delivery, Notice, Receiver, ReceiverType
 from holdfast.core.history import Severity
@@ -110,7 +110,7 @@ async def add(store: Store, actor: Actor, secret: Secret, new: NewReceiver) -> O
     """It is told of everything that is open now, and from now on."""
     checks.name(new.name, "receiver")
     severity = known_severity(new.min_severity)
-    locked = {name: lock_key(value.encode(), secret()) for name, value in new.secrets.items()}
+    locked = {name: locks.lock(value.encode(), secret()) for name, value in new.secrets.items()}
 
     async def operation(draft: Draft) -> str:
         known = draft.specs(keys.RECEIVERS, Receiver)
@@ -157,7 +157,7 @@ async def test(source: Source, secret: Secret, name: str, *, node: str, cluster:
         wall,
         cleared_at=wall if receiver.type is ReceiverType.ALERTMANAGER else "",
     )
-    send = notifier(lambda locked: unlock_key(locked, secret()).decode())
+    send = notifier(lambda locked: locks.unlock(locked, secret()).decode())
     await send(Notice(receiver, (alarm,), cluster, node, wall))
     return f"{name} has taken a test alarm"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from holdfast import locks
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.bootstrap import certificates, files, pki, ring, secrets, trust
@@ -281,7 +282,7 @@ async def rotate_authority(store: Store, actor: Actor, *, pki_dir: Path = files.
         draft.put(keys.TRUST, trust.listed(changed, made))
         await draft.fetch(keys.CA_KEY_OTHER)
         secret = secrets.read_with_previous(pki_dir / files.CLUSTER_SECRET)
-        draft.put(keys.CA_KEY_OTHER, secrets.lock_key(new.key_pem, secret))
+        draft.put(keys.CA_KEY_OTHER, locks.lock(new.key_pem, secret))
         draft.warn(
             "The members of the store start anew one after the other, twice. Browsers and commands elsewhere that were "
             "given the CA's certificate need the new one: /etc/holdfast/pki/ca.crt on any node."
