@@ -255,9 +255,14 @@ class Machines(Cluster):
         return self.lab.popen(speaker, words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def heal(self) -> None:
-        """Everything that was done to the nodes is undone; those that were off boot."""
+        """Everything that was done to the nodes is undone, and those that were off boot. A machine that a failed test left
+        off is started: the next test is not to fail for it."""
         for node in self.lab.nodes:
             self.lab.heal(node)
+        desired = {i["id"]: i["desired"] for i in self.status()["instances"]}
+        for name, machine in MACHINES.items():
+            if desired.get(machine.id, "started") != "started":
+                self.do("vm", "start", name, "--no-wait", "--force")
 
     def wait_up(self) -> None:
         """Every node takes machines again."""
