@@ -16,6 +16,8 @@ T = TypeVar("T")
 MARKER = ".holdfast-shared"
 """A file of this name in the shared root says: this is the shared storage, though it is no mount point."""
 
+OWNED = ("clients", "iscsi", "nfs", "s3", "vm")
+"""Directories below the shared root in which services keep their own files, by kind (`clients`: of iSCSI, S3 and backup)."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a storage that is there and has no room."""

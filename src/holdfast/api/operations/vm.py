@@ -10,6 +10,7 @@ from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
 from holdfast.core.model import Desired, InstanceSpec, MoveRequest, ServiceSpec
 from holdfast.errors import Conflict, HoldfastError, InvalidInput
 from holdfast.ports import Store
+from holdfast.services.backup_gateway.cluster import BackupCluster
 from holdfast.services.vm import config as vm
 from holdfast.services.vm.domain import import_domain
 from holdfast.services.vm.images import Image
@@ -24,7 +25,7 @@ POLICIES = ("on_power_off", "heartbeat", "hang_s", "on_hang", "on_storage_loss",
 
 class Images(Protocol):
     """Disk images on the shared storage, as the node that serves the API sees it. `root`: the directory below which a file
-    must lie. Errors: InvalidInput, Conflict, DriverError."""
+    must lie, outside of what other services keep there. Errors: InvalidInput, Conflict, DriverError."""
 
     async def inspect(self, path: str, root: str) -> Image: ...
 
@@ -82,9 +83,7 @@ async def create(
     async def operation(draft: Draft) -> str:
         compute.existing(draft)
         bridges = [_bridge(draft, name) for name in machine.networks]
-        root = draft.cluster.shared_root
-        boot = {name: getattr(machine, name) for name in ("kernel", "initrd") if getattr(machine, name)}
-        boot = {name: await images.locate(path, root) for name, path in boot.items()}
+        boot = await _located(draft, images, {"kernel": machine.kernel, "initrd": machine.initrd})
         config = vm.new_config(
             draft.cluster.cluster_id,
             machine.name,
@@ -139,11 +138,11 @@ class _Plan:
 
 
 async def _disks(store: Store, actor: Actor, images: Images, machine: Machine) -> _Plan:
-    root = (await Draft.open(store)).cluster.shared_root
-    directory = vm.disk_directory(root, machine.name)
+    draft = await Draft.open(store)
+    directory = vm.disk_directory(draft.cluster.shared_root, machine.name)
     # Who is root on a node may copy any of its files; others only what lies on the shared storage.
-    source_root = "/" if machine.copy and actor.via == "socket" else root
-    found = [await images.inspect(path, source_root) for path in machine.disks]
+    anywhere = machine.copy and actor.via == "socket"
+    found = [await _inspect(draft, images, path, anywhere=anywhere) for path in machine.disks]
     if not machine.disks and not machine.sizes and not machine.kernel:
         raise InvalidInput(
             f"{machine.name} would have nothing to start from", "Give --disk IMAGE, --disk-size SIZE or --kernel FILE."
@@ -164,23 +163,26 @@ async def _disks(store: Store, actor: Actor, images: Images, machine: Machine) -
 
 
 async def import_xml(store: Store, actor: Actor, images: Images, xml: str, wish: Wish) -> Outcome:
-    """An existing libvirt domain (`virsh dumpxml --inactive`) whose disks lie on the shared storage already."""
+    """An existing libvirt domain (`virsh dumpxml --inactive`) whose disks lie on the shared storage already. Nothing of one
+    that somebody else than root on a node imports may reach beyond the guest."""
     _check_priority(wish.priority)
-    name, config, cpu, memory_mib = import_domain(xml, **dict(wish.policies))
+    trusted = actor.via == "socket"
+    name, config, cpu, memory_mib = import_domain(xml, contained=not trusted, **dict(wish.policies))
 
     async def operation(draft: Draft) -> str:
         compute.existing(draft)
-        root = draft.cluster.shared_root
-        found = [await images.inspect(disk.path, root) for disk in config.disks]
+        found = [await _inspect(draft, images, disk.path) for disk in config.disks]
         disks = tuple(replace(disk, path=image.path) for disk, image in zip(config.disks, found, strict=True))
+        boot = await _located(draft, images, {"kernel": config.kernel, "initrd": config.initrd})
         known = {network.bridge for network in draft.cluster.networks if network.bridge}
         for nic in config.networks:
             if nic.bridge not in known:
-                draft.warn(
-                    f"`{nic.bridge}` is no bridge of a cluster network: every node must have one of that name "
-                    f"(holdfast compute set --bridge NETWORK={nic.bridge})."
-                )
-        placed = replace(config, disks=disks)
+                text = f"`{nic.bridge}` is no bridge of a cluster network"
+                advice = f"holdfast compute set --bridge NETWORK={nic.bridge}"
+                if not trusted:
+                    raise Conflict(text, f"An administrator says which ones guests may use: {advice}.")
+                draft.warn(f"{text}: every node must have one of that name ({advice}).")
+        placed = replace(config, disks=disks, kernel=boot.get("kernel", ""), initrd=boot.get("initrd", ""))
         spec = vm.instance_spec(name, placed, cpu=cpu, memory_mib=memory_mib, **_settings(wish))
         await _add(draft, actor, spec, wish)
         draft.warn("It must not run anywhere outside of Holdfast any more: undefine it there (virsh undefine).")
@@ -283,6 +285,7 @@ async def delete_disks(store: Store, actor: Actor, images: Images, paths: Sequen
         users = disk_users(draft)
         for path in paths:
             image = await images.locate(path, draft.cluster.shared_root)
+            _refuse_backups(draft, image)
             if image in users:
                 raise Conflict(f"{path} is a disk of `{users[image]}`", "Delete that machine first.")
             if image != path:
@@ -296,6 +299,30 @@ async def delete_disks(store: Store, actor: Actor, images: Images, paths: Sequen
 
 
 # --- small things -------------------------------------------------------------------------------------------------------
+
+
+async def _inspect(draft: Draft, images: Images, path: str, *, anywhere: bool = False) -> Image:
+    """A disk that a machine may have. `anywhere`: it is only copied, by root."""
+    image = await images.inspect(path, "/" if anywhere else draft.cluster.shared_root)
+    if not anywhere:
+        _refuse_backups(draft, image.path)
+    return image
+
+
+async def _located(draft: Draft, images: Images, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Files that a machine starts from; those that are not wanted stay out."""
+    found = {name: await images.locate(path, draft.cluster.shared_root) for name, path in wanted.items() if path}
+    for path in found.values():
+        _refuse_backups(draft, path)
+    return found
+
+
+def _refuse_backups(draft: Draft, path: str) -> None:
+    """What a backup cluster keeps on the shared storage is no disk. (Other kinds' places are known to `Images`.)"""
+    for cluster in draft.specs(keys.BACKUP_CLUSTERS, BackupCluster):
+        kind, _, place = cluster.backend.partition(":")
+        if kind == "local" and path.startswith(f"{place.rstrip('/')}/"):
+            raise InvalidInput(f"{path} belongs to the backup cluster `{cluster.name}`", "Choose another file.")
 
 
 def machines(draft: Draft) -> list[InstanceSpec]:

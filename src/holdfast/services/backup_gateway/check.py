@@ -9,11 +9,10 @@ from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput
 from holdfast.ports import Clock
 from holdfast.services.backup_gateway.backends.open import open_backend
 from holdfast.services.backup_gateway.config import GatewayConfig, Local, Nfs, parse_backend
+from holdfast.services.storage import OWNED
 
 CHECK_S = 20.0
 """Before whoever asked has given up."""
-OWN = ("clients", "iscsi", "nfs", "s3", "vm")
-"""Directories of the shared storage that belong to other kinds."""
 
 
 class BackendCheck:
@@ -68,7 +67,7 @@ def check_local(root: str, path: str) -> None:
             f"Write it like local:{root}/backup.",
         )
     owner = place.relative_to(shared).parts[0]
-    if owner in OWN:
+    if owner in OWNED:
         raise Conflict(
             f"{shared / owner} on the shared storage belongs to another kind of service", f"Take {root}/backup."
         )

@@ -21,11 +21,12 @@ from holdfast.services.vm.config import (
     new_mac,
 )
 from holdfast.services.vm.files import EMULATOR, beat_path, console_path
+from holdfast.services.vm.imported import OURS, check_contained, check_depth, drop_labels
 
 _LIMIT = 1 << 20
 """Bytes; a domain's XML has some thousand."""
-_OURS = ("emulator", "disk", "interface", "serial", "console")
-"""Devices of an imported domain that are replaced by ours."""
+_DIGITS = 5
+"""Of a number of cores."""
 
 
 def domain_xml(instance: InstanceSpec, config: VmConfig, *, kvm: bool) -> str:
@@ -45,7 +46,7 @@ def domain_xml(instance: InstanceSpec, config: VmConfig, *, kvm: bool) -> str:
     devices = root.find("devices")
     if devices is None:
         devices = ET.SubElement(root, "devices")
-    for tag in _OURS:
+    for tag in OURS:
         for element in devices.findall(tag):
             devices.remove(element)
     _devices(devices, instance.service, config)
@@ -139,10 +140,15 @@ def _set(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Eleme
 # --- import ------------------------------------------------------------------------------------------------------------
 
 
-def import_domain(xml: str, **settings: str | float) -> tuple[str, VmConfig, float, int]:
+def import_domain(xml: str, *, contained: bool = False, **settings: str | float) -> tuple[str, VmConfig, float, int]:
     """Name, settings, cores and MiB of an existing domain (`virsh dumpxml --inactive`). `settings` are fields of VmConfig
-    that the XML does not have (heartbeat, on_hang, …). Raises InvalidInput."""
+    that the XML does not have (heartbeat, on_hang, …). `contained`: nothing in it may reach beyond the guest. Raises
+    InvalidInput."""
     root = _imported(xml)
+    if contained:
+        drop_labels(root)
+        check_contained(root)
+        xml = ET.tostring(root, encoding="unicode")
     name, identity = root.findtext("name", ""), root.findtext("uuid", "")
     check_name(name)
     if not identity:
@@ -152,8 +158,14 @@ def import_domain(xml: str, **settings: str | float) -> tuple[str, VmConfig, flo
     kernel, initrd, cmdline = (root.findtext(f"os/{tag}", "").strip() for tag in ("kernel", "initrd", "cmdline"))
     config = VmConfig(identity, disks, nics, kernel, initrd, cmdline, xml)
     config = replace(config, **settings)  # type: ignore[arg-type]  # names and values are the caller's, validated later
-    cores = int((root.findtext("vcpu") or "1").strip())
-    return name, config, float(cores), _memory_mib(root)
+    return name, config, float(_cores(root)), _memory_mib(root)
+
+
+def _cores(root: ET.Element) -> int:
+    text = (root.findtext("vcpu") or "1").strip()
+    if not text.isdecimal() or len(text) > _DIGITS:
+        raise InvalidInput("the domain's XML does not say how many cores it has", "Correct <vcpu>.")
+    return int(text)
 
 
 def _imported(xml: str) -> ET.Element:
@@ -166,6 +178,7 @@ def _imported(xml: str) -> ET.Element:
         raise InvalidInput(f"the domain's XML cannot be read: {error}", "Export it with `virsh dumpxml`.") from None
     if root.tag != "domain" or root.get("type") not in ("kvm", "qemu"):
         raise InvalidInput("this is not the XML of a QEMU domain", "Export it with `virsh dumpxml --inactive NAME`.")
+    check_depth(root)
     return root
 
 
@@ -207,6 +220,7 @@ def _memory_mib(root: ET.Element) -> int:
     element = root.find("memory")
     try:
         assert element is not None
+        assert len(element.text or "") < _DIGITS * 4
         return math.ceil(int((element.text or "").strip()) * _UNITS[element.get("unit", "KiB")] / (1 << 20))
     except (AssertionError, KeyError, ValueError):
         raise InvalidInput("the domain's XML does not say how much memory it has", "Add <memory>.") from None

@@ -11,12 +11,16 @@ from typing import Any
 import msgspec
 
 from holdfast.errors import Conflict, DriverError, InvalidInput
+from holdfast.services.storage import OWNED
+from holdfast.services.vm.config import KIND
 
 FORMATS = ("qcow2", "raw")
 PARTIAL = ".part"
 """In the name of a file that is being made: it gets its own when it is complete."""
 TIMEOUT_S = 60.0
 """For looking at an image and for making an empty one."""
+MACHINERY = ("consoles", "leases")
+"""Directories beside those of machines that hold no disks."""
 _PROGRESS = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 
 
@@ -145,7 +149,20 @@ def _real(path: str, root: str) -> str:
             f"{path} is no file below {root}",
             "Every node must see a machine's disks: put it on the shared storage.",
         )
+    if base != Path("/"):
+        _refuse_owned(real.relative_to(base).parts, path)
     return str(real)
+
+
+def _refuse_owned(parts: tuple[str, ...], path: str) -> None:
+    """Whoever may make machines does not read, overwrite or delete what other services keep on the same storage, nor the
+    mark that says it is there."""
+    owner = parts[0]
+    machinery = owner == KIND and any(part in MACHINERY for part in parts[1:2])
+    if (owner in OWNED and owner != KIND) or owner.startswith(".") or machinery:
+        raise InvalidInput(
+            f"{path} belongs to another service, or to Holdfast itself", "Copy it elsewhere if it is a disk."
+        )
 
 
 def _partial(path: str) -> str:
