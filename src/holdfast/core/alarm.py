@@ -1,13 +1,14 @@
 """What is wrong now, from what the manager sees: conditions with stable ids. `core.alarm_life` makes alarms of them."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
-from holdfast.core.alarm_model import AlarmKind, Condition, Delivery, FenceTest, NodeReport, StoreMember, alarm_id
-from holdfast.core.history import GuaranteeWord, Severity
-from holdfast.core.model import Desired, Exclusivity, ManagementSpec, NodeState, Proof
-from holdfast.core.view import InstanceView, NodeView, View
+from holdfast.core.alarm_instances import instances
+from holdfast.core.alarm_model import MANY, AlarmKind, Condition, Facts, StoreMember, alarm_id
+from holdfast.core.history import Severity
+from holdfast.core.model import NodeState, Proof
+from holdfast.core.view import NodeView, View
 
 SLOW_S = 0.25
 """Median of the manager's transactions from which on the store is slow; half of it ends the alarm."""
@@ -25,44 +26,12 @@ SKEW_S = 2.0
 PAUSED_S = 3600.0
 SUSPECT_LONG_S = 120.0
 """A node that is suspect for so long has no proof to come by itself."""
-UNWELL_S = 30.0
-"""An instance that runs and does not answer for so long is one that failed: restarts in place did not help."""
 FENCE_FAILURES = 2
 """Tests of a fence device that must fail in a row; one that lies is told of at once."""
 RECEIVER_FAILURES = 4
-MANY = 50
-"""So many alarms of one kind; the rest is told of in one."""
 CLUSTER = "cluster"
 REST = "more"
 """Subject of that one."""
-GATEWAYS = ("s3", "backup")
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the manager knows beside the View. A mapping lacks what it does not know."""
-
-    wall: str = ""
-    """The manager's wall clock, ISO 8601 UTC. Only what is about wall clocks depends on it, and only for people."""
-    guarantee: GuaranteeWord | None = None
-    waiting: Mapping[str, str] = field(default_factory=dict)
-    """Instance → why it is not placed or not running."""
-    failed: Mapping[str, str] = field(default_factory=dict)
-    notes: Mapping[str, str] = field(default_factory=dict)
-    """Node → one sentence."""
-    hold: str = ""
-    management: ManagementSpec = field(default_factory=lambda: ManagementSpec(nodes=()))
-    reports: Mapping[str, NodeReport] = field(default_factory=dict)
-    offsets_s: Mapping[str, float] = field(default_factory=dict)
-    """Node → its wall clock's distance from the median of all, as measured in this term."""
-    fence_tests: Mapping[str, tuple[FenceTest, ...]] = field(default_factory=dict)
-    """Node → its devices, as tested in this term."""
-    members: tuple[StoreMember, ...] | None = None
-    """None: nobody has looked yet."""
-    latency_s: float | None = None
-    """Median of the manager's last transactions; None: too few in this term."""
-    deliveries: Mapping[str, Delivery] = field(default_factory=dict)
-    """Receiver → how its deliveries went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +81,8 @@ def _unknown(view: View, facts: Facts) -> Iterator[str]:
     for node in view.nodes.values():
         if node.id not in facts.offsets_s:
             yield alarm_id(AlarmKind.CLOCK_SKEW, node.id)
+        if not node.spec.fence_devices:
+            continue
         tests = {one.device: one for one in facts.fence_tests.get(node.id, ())}
         for device in node.spec.fence_devices:
             test = tests.get(device.name)
@@ -125,9 +96,8 @@ def _unknown(view: View, facts: Facts) -> Iterator[str]:
 def _nodes(view: View, facts: Facts, now: float, open_ids: Collection[str]) -> Iterator[Condition]:
     for node in view.nodes.values():
         state, name = node.state(view.timing, now), node.id
-        note = f": {facts.notes[name]}" if facts.notes.get(name) else ""
         if state is NodeState.SUSPECT:
-            yield _suspect(node, note, now)
+            yield _suspect(node, f": {facts.notes[name]}" if facts.notes.get(name) else "", now)
         elif state is NodeState.CLAIMED and node.maintenance is None:
             proof = node.fence.proof or Proof.OPERATOR
             yield Condition(
@@ -146,7 +116,7 @@ def _nodes(view: View, facts: Facts, now: float, open_ids: Collection[str]) -> I
                 f"{name} carries nothing new: it failed again and again",
                 f"Find out why; once it is sound: holdfast node return {name}",
             )
-        if node.up(view.timing, now) and node.beat is not None and node.beat.watchdog is None:
+        if node.beat is not None and node.beat.watchdog is None and node.up(view.timing, now):
             yield from _watchdog(view, node, facts)
         for network in node.lost_networks:
             yield Condition(
@@ -237,8 +207,10 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
             "Replace it before: `holdfast cluster rotate-authority`. Without it no node can reach the store.",
         )
     for name, offset in facts.offsets_s.items():
+        if name not in view.nodes or abs(offset) <= SKEW_S / 2:
+            continue
         limit = SKEW_S / 2 if alarm_id(AlarmKind.CLOCK_SKEW, name) in open_ids else SKEW_S
-        if name in view.nodes and abs(offset) > limit:
+        if abs(offset) > limit:
             yield Condition(
                 AlarmKind.CLOCK_SKEW,
                 name,
@@ -246,58 +218,6 @@ def _reports(view: View, facts: Facts, now: float, open_ids: Collection[str]) ->
                 f"the wall clock of {name} is {'ahead of' if offset > 0 else 'behind'} the others by more than {limit:g} s",
                 "Holdfast decides nothing by it, but logs, certificates and file times need it: see that NTP works there.",
             )
-
-
-# --- instances --------------------------------------------------------------------------------------------------------
-
-
-def _instances(view: View, facts: Facts, now: float, open_ids: Collection[str]) -> Iterator[Condition]:
-    for name, why in facts.waiting.items():
-        instance = view.instances.get(name)
-        if instance is None or instance.spec.desired is not Desired.STARTED or instance.deleting:
-            continue
-        severity = Severity.WARNING if instance.running() else Severity.ERROR
-        advice = f"See why each node was refused: holdfast explain {name}"
-        yield Condition(AlarmKind.INSTANCE_WAITING, name, severity, f"{name} waits: {why}", advice)
-    for name, how in facts.failed.items():
-        if name in view.instances and name not in facts.waiting:
-            advice = f"Its log on the node says more; then: holdfast explain {name}"
-            yield Condition(AlarmKind.INSTANCE_FAILED, name, Severity.ERROR, f"{name} failed: {how}", advice)
-    for name, instance in view.instances.items():
-        since = instance.unhealthy_since
-        if since is not None and now - since > UNWELL_S and name not in facts.failed and name not in facts.waiting:
-            detail = instance.status.detail if instance.status is not None else ""
-            node = instance.placement.node if instance.placement is not None else "its node"
-            text = f"{name} runs on {node} and does not answer: {detail}"
-            advice = (
-                f"It is restarted in place, then moved. Its log on the node says more; then: holdfast explain {name}"
-            )
-            yield Condition(AlarmKind.INSTANCE_FAILED, name, Severity.ERROR, text, advice)
-    for service, gateways in _gateways(view).items():
-        good = {one.placement.node for one in gateways if one.placement is not None and _answers(view, one, now)}
-        if len(gateways) > 1 and len(good) <= 1:
-            left = f"only the one on {good.pop()} is left" if good else "none is left"
-            severity = Severity.WARNING if left.startswith("only") else Severity.ERROR
-            text = f"of {len(gateways)} gateways of {service} {left}"
-            advice = "Bring the others' nodes back. See: holdfast status"
-            yield Condition(AlarmKind.SINGLE_GATEWAY, service, severity, text, advice)
-
-
-def _gateways(view: View) -> dict[str, list[InstanceView]]:
-    found: dict[str, list[InstanceView]] = {}
-    for instance in view.instances.values():
-        spec = instance.spec
-        wanted = spec.desired is Desired.STARTED and not instance.deleting
-        if wanted and spec.kind in GATEWAYS and spec.exclusivity is Exclusivity.EVERYWHERE:
-            found.setdefault("/".join(spec.id.split("/")[:2]), []).append(instance)
-    return found
-
-
-def _answers(view: View, instance: InstanceView, now: float) -> bool:
-    """It runs healthily, on a node that is there."""
-    placement, word = instance.placement, instance.word
-    node = view.nodes.get(placement.node) if placement is not None else None
-    return bool(node and node.up(view.timing, now) and word and instance.running() and word.healthy)
 
 
 # --- the cluster ------------------------------------------------------------------------------------------------------
@@ -390,4 +310,4 @@ def _management(facts: Facts) -> Iterator[Condition]:
 
 
 Source = Callable[[View, Facts, float, Collection[str]], Iterator[Condition]]
-_SOURCES: tuple[Source, ...] = (_nodes, _fence_devices, _reports, _instances, _cluster, _store)
+_SOURCES: tuple[Source, ...] = (_nodes, _fence_devices, _reports, instances, _cluster, _store)

@@ -4,13 +4,17 @@ An alarm is a condition that an operator should know of: of one kind, about one 
 say what is wrong now. The leading manager raises and clears them, an operator acknowledges them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from holdfast.core.history import Severity
+from holdfast.core.history import GuaranteeWord, Severity
+from holdfast.core.model import ManagementSpec
 
 RANK = {Severity.INFO: 0, Severity.WARNING: 1, Severity.ERROR: 2}
 """Severities in their order."""
+MANY = 50
+"""So many alarms of one kind; the rest is told of in one."""
 
 
 class AlarmKind(StrEnum):
@@ -117,7 +121,7 @@ def alarm_next(state: AlarmState, event: AlarmEvent) -> AlarmState | None:
 
 def alarm_id(kind: AlarmKind, subject: str) -> str:
     """Stable: the same condition about the same subject always has it. Fits into a path as one part."""
-    return ":".join([kind.value, *subject.split("/")])
+    return f"{kind.value}:{subject.replace('/', ':')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +229,7 @@ class Notice:
     """Nothing of it is new: for a receiver that forgets what it is not told again."""
 
 
-# --- facts beside the View ------------------------------------------------------------------------------------------
+# --- what is judged beside the View ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,3 +290,30 @@ class ManagerHealth:
     """Node → its devices, as far as they were tested in this term."""
     clock_offsets_s: dict[str, float] = field(default_factory=dict)
     """Node → its wall clock's distance from the median of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the manager knows beside the View. A mapping lacks what it does not know."""
+
+    wall: str = ""
+    """The manager's wall clock, ISO 8601 UTC. Only what is about wall clocks depends on it, and only for people."""
+    guarantee: GuaranteeWord | None = None
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    """Instance → why it is not placed or not running."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Node → one sentence."""
+    hold: str = ""
+    management: ManagementSpec = field(default_factory=lambda: ManagementSpec(nodes=()))
+    reports: Mapping[str, NodeReport] = field(default_factory=dict)
+    offsets_s: Mapping[str, float] = field(default_factory=dict)
+    """Node → its wall clock's distance from the median of all, as measured in this term."""
+    fence_tests: Mapping[str, tuple[FenceTest, ...]] = field(default_factory=dict)
+    """Node → its devices, as tested in this term."""
+    members: tuple[StoreMember, ...] | None = None
+    """None: nobody has looked yet."""
+    latency_s: float | None = None
+    """Median of the manager's last transactions; None: too few in this term."""
+    deliveries: Mapping[str, Delivery] = field(default_factory=dict)
+    """Receiver → how its deliveries went."""

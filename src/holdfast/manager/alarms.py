@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from holdfast.core.alarm import Facts, Judgement, judge
+from holdfast.core.alarm import Judgement, judge
 from holdfast.core.alarm_life import Tracker, to_forget
-from holdfast.core.alarm_model import Alarm, AlarmKind, AlarmState, Delivery, ManagerHealth, NodeReport
+from holdfast.core.alarm_model import Alarm, AlarmKind, AlarmState, Delivery, Facts, ManagerHealth, NodeReport
 from holdfast.core.history import ManagerView, Severity
 from holdfast.core.model import ManagementSpec
 from holdfast.core.view import View
