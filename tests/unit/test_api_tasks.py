@@ -1,7 +1,7 @@
 """Tasks: written with the change they follow, told from the picture, ended by whichever process sees the end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
@@ -10,7 +10,8 @@ from test_api_http import World, running
 
 from holdfast.api.operations.draft import Actor, Outcome
 from holdfast.api.task_keeper import KEPT, TaskKeeper
-from holdfast.api.task_model import Task, TaskState
+from holdfast.api.task_model import Aim, Goal, Task, TaskState
+from holdfast.api.works import Errand, Job
 from holdfast.core.model import (
     Exclusivity,
     InstanceSpec,
@@ -184,17 +185,22 @@ async def test_tasks_are_listed_page_by_page_newest_first_and_old_ones_are_forgo
         await call(client, "GET", "/tasks/nothing", None, 404)
 
 
+def errand(work: Callable[[Job], Awaitable[Outcome]]) -> Errand:
+    goals = (Goal(Aim.COPIED, "vm/web"),)
+    return Errand("create", "the disks of web are being copied", "vm/web is being created already", work, goals)
+
+
 async def test_a_process_that_does_a_task_tells_how_far_it_is_and_the_task_goes_on_after_it(world: World) -> None:
     context, step = world.context, asyncio.Event()
 
-    async def work(actor: Actor, tell: Callable[[float], None]) -> Outcome:
-        tell(40.0)
+    async def work(job: Job) -> Outcome:
+        job.tell(40.0)
         await step.wait()
         raise DriverError("the disk is full", "Free some room.")
 
-    outcome = await context.works.begin(Actor("root"), "vm/web", "the disks of web are being copied", work)
+    outcome = await context.works.begin(Actor("root"), errand(work))
     async with world.client(local=True) as client:
-        twin = asyncio.create_task(context.works.begin(Actor("root"), "vm/web", "again", work))
+        twin = asyncio.create_task(context.works.begin(Actor("root"), errand(work)))
         with pytest.raises(Exception, match="being created already"):
             await twin
         found = await until(client, outcome.task, "running", "40 %")
@@ -206,7 +212,7 @@ async def test_a_process_that_does_a_task_tells_how_far_it_is_and_the_task_goes_
 async def test_a_task_is_interrupted_with_its_process_and_cancelled_by_its_operator(world: World) -> None:
     context, broken_off = world.context, asyncio.Event()
 
-    async def work(actor: Actor, tell: Callable[[float], None]) -> Outcome:
+    async def work(job: Job) -> Outcome:
         try:
             await asyncio.Event().wait()
         finally:
@@ -214,7 +220,7 @@ async def test_a_task_is_interrupted_with_its_process_and_cancelled_by_its_opera
         raise AssertionError
 
     async with world.client(local=True) as client:
-        outcome = await context.works.begin(Actor("root"), "vm/web", "copied", work)
+        outcome = await context.works.begin(Actor("root"), errand(work))
         await call(client, "POST", f"/tasks/{outcome.task}/cancel")
         async with asyncio.timeout(60):
             await broken_off.wait()

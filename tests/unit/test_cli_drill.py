@@ -1,5 +1,6 @@
 """`holdfast drill` as people see it."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli_world import Cluster, served
 
+from holdfast.api.operations import tasks
+from holdfast.api.operations.draft import Actor
 from holdfast.core.drill import Drill, DrillCheck, DrillState, DrillStep, Grade
 from holdfast.store import keys
 
@@ -44,20 +47,35 @@ def test_a_drill_is_shown_with_the_worst_first_and_what_to_do(cluster: Cluster) 
 def test_one_whose_process_died_is_interrupted_and_one_that_is_over_is_not_cancelled(cluster: Cluster) -> None:
     cluster.put(drill(state=DrillState.RUNNING))
     assert cluster.run("drill", "list", "--json").json[0]["drill"]["state"] == "interrupted"
-    cluster.put(drill())
-    refused = cluster.run("drill", "cancel")
-    assert (refused.status, "over already" in refused.err) == (1, True)
+    assert "has ended" in cluster.run("drill", "show").out
     assert cluster.run("drill", "show", "no-such").status == 1
 
 
 def test_a_drill_is_begun_and_what_cannot_be_is_refused(cluster: Cluster) -> None:
-    begun = cluster.run("drill", "--node", "n1", "--no-wait", "--json")
-    assert begun.json["drill"]["nodes"] == ["n1"]
-    assert begun.json["drill"]["state"] == "running"
+    begun = cluster.run("drill", "--node", "n1", "--no-wait", "--json").json["task"]
+    shown = cluster.run("drill", "show", begun, "--json").json
+    assert (shown["drill"]["nodes"], shown["drill"]["state"], shown["task"]["id"]) == (["n1"], "running", begun)
     again = cluster.run("drill")
-    assert (again.status, "another drill" in again.err) == (1, True)
-    assert cluster.run("drill", "cancel").status == 0
+    assert (again.status, "another drill" in again.err, begun in again.err) == (1, True, True)
+    assert cluster.run("task", "cancel", "last").status == 0
+    assert cluster.run("task", "show", begun, "--json").json["state"] == "cancelled"
+    refused = cluster.run("task", "cancel", begun)
+    assert (refused.status, "is over" in refused.err) == (1, True)
     refused = cluster.run("drill", "--kill")
     assert (refused.status, "--instance" in refused.err) == (1, True)
     unknown = cluster.run("drill", "--instance", "vm/none")
     assert (unknown.status, "does not exist" in unknown.err) == (1, True)
+
+
+def test_what_was_found_until_it_was_cancelled_is_shown(cluster: Cluster) -> None:
+    async def cancel_it() -> None:
+        source, version = cluster.context.cache.source, -1
+        while not (begun := tasks.ids(source, running=True)):
+            version = await cluster.context.cache.wait_newer(version)
+        await tasks.cancel(cluster.context.store, Actor("alice"), begun[0])
+
+    cancelled = asyncio.run_coroutine_threadsafe(cancel_it(), cluster.loop)
+    shown = cluster.run("drill", "--node", "n1")
+    cancelled.result(60)
+    assert (shown.status, "cancelled: alice: the drill ends" in shown.err) == (1, True)
+    assert "Drill 0" in shown.out

@@ -10,9 +10,11 @@ import pytest
 from api_world import ROOT, FakeFences, FakeProbe, build, memory_store, put, say
 
 from holdfast.api.cache import StatusCache
-from holdfast.api.operations import drill, drill_checks, drill_sections
-from holdfast.api.operations.drill import KEPT, Drills
+from holdfast.api.operations import drill, drill_checks, drill_sections, tasks
+from holdfast.api.operations.drill import KEPT
 from holdfast.api.operations.drill_checks import Means, Scope
+from holdfast.api.task_model import Task, TaskState, TaskView
+from holdfast.api.works import Works
 from holdfast.clock import SystemClock
 from holdfast.core.alarm_model import ManagerHealth, NodeReport
 from holdfast.core.drill import Drill, DrillAnswer, DrillCheck, DrillRequest, DrillState, Grade
@@ -51,7 +53,7 @@ class World:
     store: MemoryStore
     cache: StatusCache
     means: Means
-    drills: Drills
+    works: Works
 
     async def seen(self) -> None:
         assert await self.cache.wait_revision((await self.store.list("")).revision, 10)
@@ -69,18 +71,30 @@ class World:
         found = await drill_sections.SECTIONS[section](self.means, Scope("d1", lease, nodes))
         return {check.about: check for check in found}
 
+    async def begin(self, nodes: tuple[str, ...] = (), instance: str = "", *, kill: bool = False) -> str:
+        outcome = await drill.begin(self.works, self.means, ROOT, nodes=nodes, instance=instance, kill=kill)
+        await self.seen()
+        return outcome.task
+
+    def task(self, drill_id: str) -> TaskView:
+        return tasks.show(self.cache.source, self.cache.status, drill_id)
+
     async def ended(self, drill_id: str) -> Drill:
         async with asyncio.timeout(60):
             while True:
                 known = drill.show(self.cache.source, drill_id)
-                if known.state is not DrillState.RUNNING:
+                if known.state is not DrillState.RUNNING and self.task(drill_id).state.over:
                     return known
                 await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
 async def world(
-    probe: FakeProbe | None = None, unreachable: Mapping[str, str] | None = None, *, agents: bool = True
+    probe: FakeProbe | None = None,
+    unreachable: Mapping[str, str] | None = None,
+    *,
+    agents: bool = True,
+    moves: bool = True,
 ) -> AsyncIterator[World]:
     """Five nodes with the role storage, a volume on n2, and agents whose storage works."""
     store, clock = memory_store(), SystemClock()
@@ -105,20 +119,20 @@ async def world(
 
     asked = probe or FakeProbe(MACS)
     means = Means("n1", store, clock, lambda: cache.status, lambda: cache.source, seen, FakeFences(), asked, reach)
-    made = World(store, cache, means, Drills(means))
-    tasks = [asyncio.create_task(cache.run()), asyncio.create_task(_agents(made, answers=agents))]
+    made = World(store, cache, means, Works("p1", store, clock))
+    tasks = [asyncio.create_task(cache.run()), asyncio.create_task(_agents(made, answers=agents, moves=moves))]
     try:
         await made.runs("n2", epoch=7)
         await made.seen()
         yield made
     finally:
-        await made.drills.close()
+        await made.works.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _agents(made: World, *, answers: bool) -> None:
+async def _agents(made: World, *, answers: bool, moves: bool) -> None:
     """Stand-ins for agents and manager: they answer drills and make moves true."""
     version, epoch = -1, 100
     while True:
@@ -133,7 +147,7 @@ async def _agents(made: World, *, answers: bool) -> None:
                     epoch += 1
                     await made.runs("n2", epoch=request.epoch, steps={"server": 0.5})
         wish = await made.store.get(keys.move("nfs/vol1"))
-        if wish is not None:
+        if wish is not None and moves:
             epoch += 1
             await made.store.txn([], [Delete(keys.move("nfs/vol1"))])
             await made.runs(codec.decode(wish.value, MoveRequest).node or "n3", epoch=epoch)
@@ -142,15 +156,16 @@ async def _agents(made: World, *, answers: bool) -> None:
 async def test_a_healthy_cluster_passes_every_section_and_nothing_is_touched() -> None:
     async with world() as made:
         before = await made.store.get(keys.placement("nfs/vol1"))
-        begun = await made.drills.begin(ROOT)
-        found = await made.ended(begun.id)
+        begun = await made.begin()
+        found = await made.ended(begun)
         assert found.state is DrillState.DONE
         assert {check.section for check in found.checks} == set(drill_sections.SECTIONS)
         bad = [check for check in found.checks if check.grade is not Grade.OK and check.section not in REPORTED]
         assert [(check.section, check.grade) for check in bad] == [("store", Grade.WARNING)]  # one member only
-        assert found.done == found.total == len(drill_sections.SECTIONS)
+        task = made.task(begun)
+        assert (task.kind, task.state, task.progress) == ("drill", TaskState.DONE, 1.0)
+        assert task.detail.endswith(" warning, 0 failed")
         assert await made.store.get(keys.placement("nfs/vol1")) == before
-        assert await made.store.get(keys.DRILLING) is None
         async with asyncio.timeout(60):
             while (await made.store.list(keys.DRILL_REQUESTS)).entries:  # noqa: ASYNC110 - they go with its lease
                 await asyncio.sleep(0.02)
@@ -243,8 +258,8 @@ async def test_certificates_and_clocks_are_graded_by_what_nodes_and_manager_repo
 
 async def test_a_test_instance_fails_over_and_returns_with_every_step_timed() -> None:
     async with world() as made:
-        begun = await made.drills.begin(ROOT, instance="nfs/vol1")
-        found = await made.ended(begun.id)
+        begun = await made.begin(instance="nfs/vol1")
+        found = await made.ended(begun)
         assert found.state is DrillState.DONE
         assert [step.name for step in found.steps if step.name != "stopped"] == [
             "begin", "asked", "answers", "asked", "answers",
@@ -258,8 +273,8 @@ async def test_a_test_instance_fails_over_and_returns_with_every_step_timed() ->
 
 async def test_a_test_instance_is_killed_and_its_restart_measured() -> None:
     async with world() as made:
-        begun = await made.drills.begin(ROOT, nodes=("n1",), instance="nfs/vol1", kill=True)
-        found = await made.ended(begun.id)
+        begun = await made.begin(nodes=("n1",), instance="nfs/vol1", kill=True)
+        found = await made.ended(begun)
         check = next(check for check in found.checks if check.section == "failover")
         assert check.grade is Grade.OK
         assert "answers again on n2" in check.text
@@ -271,33 +286,64 @@ async def test_nothing_fails_over_where_it_could_not_be_recovered() -> None:
         await put(made.store, {keys.MANAGER_VIEW: ManagerView("n1", 3, guarantee=word)})
         await made.seen()
         with pytest.raises(Conflict, match="the guarantee does not hold"):
-            await made.drills.begin(ROOT, instance="nfs/vol1")
+            await made.begin(instance="nfs/vol1")
         with pytest.raises(NotFound):
-            await made.drills.begin(ROOT, instance="nfs/other")
+            await made.begin(instance="nfs/other")
         with pytest.raises(InvalidInput):
-            await made.drills.begin(ROOT, kill=True)
+            await made.begin(kill=True)
         with pytest.raises(NotFound):
-            await made.drills.begin(ROOT, nodes=("n9",))
-        assert await made.store.get(keys.DRILLING) is None
+            await made.begin(nodes=("n9",))
+        assert (await made.store.list(keys.WORKING)).entries == (await made.store.list(keys.TASKS)).entries == ()
         assert drill.listed(made.cache.source) == []
         assert (await made.store.get(keys.move("nfs/vol1"))) is None
 
 
 async def test_one_at_a_time_cancel_and_a_process_that_died() -> None:
     async with world(agents=False) as made:
-        begun = await made.drills.begin(ROOT)
-        await made.seen()
+        begun = await made.begin()
         with pytest.raises(Conflict, match="another drill"):
-            await made.drills.begin(ROOT)
-        await drill.cancel(made.store, ROOT, begun.id)
-        assert (await made.ended(begun.id)).state is DrillState.CANCELLED
-        with pytest.raises(Conflict, match="over already"):
-            await drill.cancel(made.store, ROOT, begun.id)
+            await made.begin()
+        async with asyncio.timeout(60):  # the agents say nothing: it waits for them
+            while not (task := made.task(begun)).detail:  # noqa: ASYNC110 - its process tells it once a second
+                await asyncio.sleep(0.02)
+        done = [step.subject for step in task.steps if step.state.over]
+        assert done == list(drill_sections.SECTIONS)[: len(done)]
+        assert task.progress == pytest.approx(len(done) / len(drill_sections.SECTIONS))
+        assert task.cancellable
+        await tasks.cancel(made.store, ROOT, begun)
+        assert (await made.ended(begun)).state is DrillState.CANCELLED
+        assert made.task(begun).state is TaskState.CANCELLED
+        with pytest.raises(Conflict, match="is over"):
+            await tasks.cancel(made.store, ROOT, begun)
         # A process that died wrote nothing more; its lease has gone.
-        dead = Drill("20200101t000000-dead", "2020", "root", "n9")
-        await put(made.store, {keys.drill(dead.id): dead})
+        dead = Drill("00000001", "2020", "root", "n9", instance="nfs/vol1", home="n2")
+        lost = Task("drill", "a drill begins", "root", "2020", process="p9")
+        await put(made.store, {keys.drill(dead.id): dead, keys.task(dead.id): lost})
         await made.seen()
-        assert drill.show(made.cache.source, dead.id).state is DrillState.INTERRUPTED
+        found = drill.show(made.cache.source, dead.id)
+        assert (found.state, "nfs/vol1 is on n2" in found.why) == (DrillState.INTERRUPTED, True)
+        assert made.task(dead.id).state is TaskState.INTERRUPTED
+
+
+@pytest.mark.parametrize("how", ["cancelled", "stopped"])
+async def test_what_was_moved_returns_when_a_drill_is_broken_off(how: str) -> None:
+    async with world(moves=False) as made:
+        begun = await made.begin(instance="nfs/vol1")
+        async with asyncio.timeout(60):
+            while await made.store.get(keys.move("nfs/vol1")) is None:  # noqa: ASYNC110 - the store of a test
+                await asyncio.sleep(0.02)
+        await made.store.txn([], [Delete(keys.move("nfs/vol1"))])
+        await made.runs("n3", epoch=9)  # it is away
+        if how == "cancelled":
+            await tasks.cancel(made.store, ROOT, begun)
+            assert (await made.ended(begun)).state is DrillState.CANCELLED
+        await made.works.close()
+        await made.seen()
+        found = drill.show(made.cache.source, begun)
+        assert (found.state, found.home) == (DrillState(how if how == "cancelled" else "interrupted"), "n2")
+        wish = await made.store.get(keys.move("nfs/vol1"))
+        assert wish is not None
+        assert codec.decode(wish.value, MoveRequest).node == "n2"
 
 
 async def test_only_the_last_drills_are_kept() -> None:
@@ -305,9 +351,9 @@ async def test_only_the_last_drills_are_kept() -> None:
         old = [Drill(f"2020-{k:02}", "2020", "root", "n9", DrillState.DONE) for k in range(KEPT + 3)]
         await put(made.store, {keys.drill(one.id): one for one in old})
         await made.seen()
-        begun = await made.drills.begin(ROOT, nodes=("n1",))
-        await made.ended(begun.id)
+        begun = await made.begin(nodes=("n1",))
+        await made.ended(begun)
         kept = drill.listed(made.cache.source)
         assert len(kept) == KEPT
-        assert kept[0].id == begun.id
-        assert drill.show(made.cache.source, "last").id == begun.id
+        assert kept[0].id == begun
+        assert drill.show(made.cache.source, "last").id == begun

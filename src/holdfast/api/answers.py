@@ -13,6 +13,7 @@ from holdfast.api.operations.iscsi_picture import VolumeView
 from holdfast.api.permissions import Role
 from holdfast.api.records import ManagerInfo
 from holdfast.api.status import InstanceView, ServiceStatus, TargetGroupView
+from holdfast.api.task_model import TaskView
 from holdfast.core.dns_model import UpdateState, Zone
 from holdfast.core.drill import Drill
 from holdfast.core.history import GuaranteeWord
@@ -266,3 +267,5 @@ class AuditLine(AuditEntry):
 class DrillShown:
     drill: Drill
     grade: str
+    task: TaskView | None
+    """How far it is; None: the task was forgotten, which happens before the drill is."""

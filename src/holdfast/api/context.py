@@ -11,7 +11,6 @@ from holdfast.api.cache import StatusCache
 from holdfast.api.join_limit import JoinLimit
 from holdfast.api.operations.backup_clusters import Backends
 from holdfast.api.operations.checks import Probe
-from holdfast.api.operations.drill import Drills
 from holdfast.api.operations.drill_checks import Means
 from holdfast.api.operations.iscsi_volumes import Files
 from holdfast.api.operations.nodes import MakeBundle
@@ -32,8 +31,9 @@ class ApiContext:
     clock: Clock
     cache: StatusCache
     auth: Authenticator
-    drills: Drills
     works: Works
+    means: Means
+    """What drills work with."""
     joins: JoinLimit
     fences: PowerFences | None = None
     probe: Probe | None = None
@@ -82,8 +82,8 @@ def make_context(
         clock,
         cache,
         auth,
-        Drills(_means(node, store, clock, cache, fences, probe)),
         Works(session, store, clock),
+        _means(node, store, clock, cache, fences, probe),
         JoinLimit(clock),
         fences,
         probe,

@@ -119,8 +119,7 @@ TABLE: dict[str, tuple[str, Any]] = {
     "POST /alarms/receivers/{name}/test": ("test_receiver", Said),
     "GET /drills": ("list_drills", Page[answers.DrillShown]),
     "GET /drills/{drill_id}": ("get_drill", answers.DrillShown),
-    "POST /drills": ("begin_drill", answers.DrillShown),
-    "POST /drills/{drill_id}/cancel": ("cancel_drill", Outcome),
+    "POST /drills": ("begin_drill", Outcome),
     # --- virtual machines ---
     "GET /compute": ("get_compute", answers.ComputeAnswer),
     "POST /compute": ("create_compute", Outcome),

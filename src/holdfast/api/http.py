@@ -28,6 +28,8 @@ ACTOR = "holdfast.actor"
 """ASGI scope key: who asks."""
 ASK = "The API is described by /api/v1/openapi.json."
 PROBLEM = "application/problem+json"
+MAX_DIGITS = 20
+"""Of a revision, with room to spare."""
 CATCH_UP_S = 2.0
 """How long an answer waits for this process's picture to include what the operation has written."""
 
@@ -65,6 +67,12 @@ async def done(context: ApiContext, outcome: Outcome, status: int = 200) -> Resp
     """What was committed, once this process's picture shows it (or after CATCH_UP_S)."""
     await context.cache.wait_revision(outcome.revision, CATCH_UP_S)
     return answer(outcome, status)
+
+
+async def task_known(context: ApiContext, task_id: str) -> None:
+    """A task may have been begun at another node a moment ago: its id tells what this process's picture has to include."""
+    if task_id.isdecimal() and len(task_id) < MAX_DIGITS:
+        await context.cache.wait_revision(int(task_id) + 1, CATCH_UP_S)
 
 
 def instance_at(request: Request, kind: str, name: str) -> InstanceView:

@@ -121,7 +121,6 @@ TABLE: dict[str, str] = {
     "GET /drills": READ,
     "GET /drills/{drill_id}": READ,
     "POST /drills": OPERATE,
-    "POST /drills/{drill_id}/cancel": OPERATE,
     # --- planner ---
     "GET /planner/explain/{instance_id:path}": READ,
     "GET /planner/what-if": READ,

@@ -25,11 +25,17 @@ def _void(text: str) -> _Said:
 
 def view(task_id: str, task: Task, picture: ClusterStatus, *, alive: bool = True) -> TaskView:
     """`alive`: the process that does it is there."""
-    steps = () if task.state.over else tuple(step(goal, picture) for goal in task.goals)
-    state, detail = (task.state, task.detail) if task.state.over else _whole(steps)
-    if task.process and not task.state.over:
-        state = TaskState.RUNNING if alive else TaskState.INTERRUPTED
-        detail = f"{task.percent:.0f} %" if alive else "the process that did it has ended"
+    steps: tuple[Step, ...] = ()
+    if task.state.over:
+        state, detail = task.state, task.detail
+    elif not task.process:
+        steps = tuple(step(goal, picture) for goal in task.goals)
+        state, detail = _whole(steps)
+    elif alive:
+        steps, state = _in_turn(task), TaskState.RUNNING
+        detail = task.detail or f"{task.percent:.0f} %"
+    else:
+        state, detail = TaskState.INTERRUPTED, "the process that did it has ended"
     over = sum(one.state.over for one in steps)
     progress = 1.0 if state is TaskState.DONE else over / len(steps) if steps else 0.0
     return TaskView(
@@ -46,6 +52,16 @@ def view(task_id: str, task: Task, picture: ClusterStatus, *, alive: bool = True
         task.ended,
         steps,
         picture.revision,
+    )
+
+
+def _in_turn(task: Task) -> tuple[Step, ...]:
+    """What a process does: its parts, or the one thing that its goal is."""
+    things = [(Aim.CHECKED, part) for part in task.parts] or [(goal.aim, goal.subject) for goal in task.goals]
+    over = int(len(things) * task.percent / 100 + 1e-6)
+    return tuple(
+        Step(aim, name, TaskState.DONE if k < over else TaskState.RUNNING, task.detail if k == over else "")
+        for k, (aim, name) in enumerate(things)
     )
 
 
@@ -180,10 +196,6 @@ def _acknowledged(*, paused: bool) -> Callable[[Goal, ClusterStatus], _Said]:
     return said
 
 
-def _copied(goal: Goal, picture: ClusterStatus) -> _Said:
-    return _wait(f"{goal.subject} to be copied")
-
-
 _STANDING: dict[Aim, Callable[[Goal, ClusterStatus], _Said]] = {
     Aim.RUNS: _runs,
     Aim.STOPPED: _stopped,
@@ -196,5 +208,4 @@ _STANDING: dict[Aim, Callable[[Goal, ClusterStatus], _Said]] = {
     Aim.MANAGED: _managed,
     Aim.PAUSED: _acknowledged(paused=True),
     Aim.RESUMED: _acknowledged(paused=False),
-    Aim.COPIED: _copied,
 }

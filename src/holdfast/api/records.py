@@ -93,7 +93,6 @@ _KINDS: tuple[tuple[str, type[Any]], ...] = (
     (keys.DELIVERIES, Delivery),
     (keys.REPORTS, NodeReport),
     (keys.MANAGER_HEALTH, ManagerHealth),
-    (keys.DRILLING, str),
 )
 _FIGURES = (keys.REPORTS, keys.DELIVERIES, keys.MANAGER_HEALTH)
 """What changes all the time and no picture shows: for metrics, and for whoever asks for it."""

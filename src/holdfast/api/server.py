@@ -80,7 +80,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
     for server, _ in servers:
         server.should_exit = True
     await asyncio.gather(*serving, return_exceptions=True)
-    await context.drills.close()
+    await context.works.close()
     for task in (*tasks, stopped):
         task.cancel()
     await asyncio.gather(*tasks, stopped, return_exceptions=True)

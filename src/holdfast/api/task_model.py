@@ -35,6 +35,8 @@ class Aim(StrEnum):
     """Every node goes on."""
     COPIED = "copied"
     """A panel process does it, and tells how far it is (`Task.percent`)."""
+    CHECKED = "checked"
+    """A drill has looked at it. Only in views: what is stored are `Task.parts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Task:
     """What is stored."""
 
     kind: str
-    """`create`, `delete`, `start`, `stop`, `move`, `maintenance`, `return`, `join`, `ha`, `pause`, `resume`, `confirm`."""
+    """`create`, `delete`, `start`, `stop`, `move`, `maintenance`, `return`, `join`, `ha`, `pause`, `resume`, `confirm`,
+    `drill`."""
     text: str
     """The sentence that the operation answered."""
     by: str
@@ -75,10 +78,12 @@ class Task:
     state: TaskState = TaskState.RUNNING
     """RUNNING until its end was noted."""
     detail: str = ""
-    """Why it ended so."""
+    """Why it ended so; until then, what a process is doing."""
     ended: str = ""
     percent: float = 0.0
     """Of what a process does itself."""
+    parts: tuple[str, ...] = ()
+    """What a process does one after the other, as `percent` grows; empty: it is one thing, the goals'."""
     process: str = ""
     """Session of the process that does it; empty: nobody needs to live for it."""
 

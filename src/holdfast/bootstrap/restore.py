@@ -50,7 +50,7 @@ REACH_S = 2.0
 EPOCH_STEP = 1_000_000_000
 """More than any life of a store uses up."""
 OF_THE_MOMENT = (
-    "manager/", keys.STATUSES, keys.SESSIONS, keys.DRILLING, keys.DRILL_REQUESTS, keys.MOVES, keys.JOIN_TOKENS,
+    "manager/", keys.STATUSES, keys.SESSIONS, keys.DRILL_REQUESTS, keys.MOVES, keys.JOIN_TOKENS,
     keys.TOKEN_USES, keys.LOGIN_FAILURES, keys.PAUSE, keys.REPORTS,
 )  # fmt: skip
 """What was said by processes that are gone, wishes that nobody has any more, and tokens that may have been used since."""

@@ -7,7 +7,7 @@ import typer
 from holdfast.cli import connection, options, output, wait
 from holdfast.cli.output import Json
 from holdfast.cli.wait import Timeout, Wait
-from holdfast.client import Api, part
+from holdfast.client import part
 from holdfast.errors import HoldfastError
 
 app = typer.Typer(invoke_without_command=True)
@@ -41,24 +41,23 @@ def drill(
         return
     api = connection.api()
     body = {"nodes": options.names(node or []), "instance": instance, "kill": kill}
-    found = api.post("/drills", body)
-    if follow:
-        found = _follow(api, found["drill"]["id"], timeout)
+    begun = api.post("/drills", body)
+    if not follow:
+        output.outcome(begun, as_json=as_json)
+        return
+    path = f"/drills/{part(begun['task'])}"
+    try:
+        wait.follow(api, begun, timeout=timeout)
+    except wait.TaskFailed:
+        _print(api.get(path), as_json=as_json)  # what it has found until then
+        raise
+    found = api.get(path)
     _print(found, as_json=as_json)
     if found["grade"] == "failed":
         failed = sum(check["grade"] == "failed" for check in found["drill"]["checks"])
         raise DrillFailed(
             f"{failed} check{'s' if failed > 1 else ''} failed", "Do what stands beside each of them, then drill again."
         )
-
-
-def _follow(api: Api, drill_id: str, timeout: float) -> Any:
-    def missing(found: Any) -> str:
-        now = found["drill"]
-        doing = now["doing"].removeprefix("waiting for ")
-        return f"{doing or 'the next check'} ({now['done']} of {now['total']})" if now["state"] == "running" else ""
-
-    return wait.wait_for(api, f"/drills/{part(drill_id)}", missing, timeout=timeout)
 
 
 @app.command("list")
@@ -84,17 +83,6 @@ def show(
     _print(connection.api().get(f"/drills/{part(drill_id)}"), as_json=as_json)
 
 
-@app.command()
-def cancel(
-    drill_id: Annotated[str, typer.Argument(help="Id of the drill; `last` is the newest.")] = "last",
-    as_json: Json = False,
-) -> None:
-    """End a drill that goes on. A test instance stays where it is then."""
-    api = connection.api()
-    known = api.get(f"/drills/{part(drill_id)}")["drill"]["id"]
-    output.outcome(api.post(f"/drills/{part(known)}/cancel"), as_json=as_json)
-
-
 def _print(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         output.emit_json(found)
@@ -110,8 +98,10 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
     print()
     counts = {grade: sum(check["grade"] == grade for check in checks) for grade in ("ok", "warning", "failed")}
     said = ", ".join(f"{count} {grade}" for grade, count in counts.items())
-    state = drill["state"] if drill["state"] != "running" else f"running ({drill['doing']})"
-    output.say(f"Drill {drill['id']}: {state} after {drill['elapsed_s']:.1f} s: {said}.")
+    why = found["task"]["detail"] if drill["state"] == "running" and found["task"] else drill["why"]
+    state = drill["state"] + (f" ({why})" if why else "")
+    took = f" after {drill['elapsed_s']:.1f} s" if drill["elapsed_s"] else ""
+    output.say(f"Drill {drill['id']}: {state}{took}: {said}.")
     for check in checks:
         if check["advice"]:
             output.say(f"  {check['section']} {check['about']}: {check['advice']}".replace("  :", ":"))

@@ -61,7 +61,7 @@ def show(task: Task = "last", as_json: Json = False) -> None:
 
 @app.command()
 def cancel(task: Task, as_json: Json = False) -> None:
-    """Break it off: a move that has not begun is withdrawn, a maintenance ended, a copy of disks stopped."""
+    """Break it off: a move that has not begun is withdrawn, a maintenance ended, a copy of disks or a drill stopped."""
     output.outcome(connection.api().post(f"/tasks/{part(task)}/cancel"), as_json=as_json)
 
 

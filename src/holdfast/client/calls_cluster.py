@@ -194,7 +194,8 @@ class ClusterCalls(Calls):
         return self.ask(TaskView, "GET", f"/tasks/{part(task_id)}")
 
     def cancel_task(self, task_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """Withdraw a move that has not begun, end a maintenance, break a copy off. Others are undone by what undoes them."""
+        """Withdraw a move that has not begun, end a maintenance, break off a copy or a drill. Others are undone by what
+        undoes them. `last` is the newest."""
         return self.ask(Outcome, "POST", f"/tasks/{part(task_id)}/cancel", **terms)
 
     def list_alarms(
@@ -264,10 +265,7 @@ class ClusterCalls(Calls):
         instance: str | None = None,
         kill: bool | None = None,
         **terms: Unpack[Tried],
-    ) -> DrillShown:
-        """Look at everything a failover rests on; follow it at /drills/{id}. One at a time in the whole cluster."""
-        return self.ask(DrillShown, "POST", "/drills", body=given(nodes=nodes, instance=instance, kill=kill), **terms)
-
-    def cancel_drill(self, drill_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """It ends soon. A test instance stays where it is then."""
-        return self.ask(Outcome, "POST", f"/drills/{part(drill_id)}/cancel", **terms)
+    ) -> Outcome:
+        """Look at everything a failover rests on. The answer names the task that follows it; what it finds stands at
+        /drills/{id}, under the same id. One at a time in the whole cluster."""
+        return self.ask(Outcome, "POST", "/drills", body=given(nodes=nodes, instance=instance, kill=kill), **terms)

@@ -74,10 +74,9 @@ class DrillStep:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One drill from its begin to its end (key drills/<id>)."""
+    """What a drill has found (key drills/<id>). How far it is says the task of the same id, which also ends it."""
 
     id: str
-    """Grows with time, so that the order of the keys is the order of the drills."""
     wall: str
     """When it began, ISO 8601 UTC, for people only."""
     operator: str
@@ -90,15 +89,12 @@ class Drill:
     """The test instance that fails over for real; empty: nothing is touched."""
     kill: bool = False
     """Its process is ended, instead of a move away and back."""
-    doing: str = ""
-    """What is being looked at now."""
-    done: int = 0
-    total: int = 0
-    """Sections that are done, and all."""
+    home: str = ""
+    """Where that instance was when its fail-over began, and is to be afterwards."""
+    why: str = ""
+    """Why it ended before its time; empty: it did not."""
     checks: tuple[DrillCheck, ...] = ()
     steps: tuple[DrillStep, ...] = ()
-    cancel: bool = False
-    """An operator wants it to end."""
     elapsed_s: float = 0.0
 
     @property

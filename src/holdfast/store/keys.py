@@ -226,8 +226,6 @@ UPGRADING = "upgrading"
 
 
 DRILLS = "drills/"
-DRILLING = "drilling"
-"""The id of the drill that is being made, with a lease of the process that makes it."""
 DRILL_REQUESTS = "requests/drill/"
 
 

@@ -1,41 +1,31 @@
-"""Drills: begun by an operator, made by one panel process, told in the store while they go on."""
+"""Drills: a task that one panel process does, and a record of what it finds, under the task's id."""
 
-import asyncio
 import contextlib
-import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-import structlog
-
-from holdfast.api.operations import checks
-from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.api.operations import checks, tasks
+from holdfast.api.operations.draft import Actor, Draft, Outcome, aside
 from holdfast.api.operations.drill_checks import Means, Scope
 from holdfast.api.operations.drill_failover import FailOver, refuse
 from holdfast.api.operations.drill_sections import SECTIONS
-from holdfast.api.operations.terms import ORDINARY
-from holdfast.core.drill import Drill, DrillCheck, DrillState, DrillStep, Grade
-from holdfast.errors import Conflict, HoldfastError, InvalidInput, StoreError
-from holdfast.ports import Compare, Delete, Op, Put, Store
+from holdfast.api.task_model import Task, TaskState
+from holdfast.api.works import Errand, Job, Works
+from holdfast.core.drill import GRADES, Drill, DrillCheck, DrillState, DrillStep, Grade
+from holdfast.errors import HoldfastError, InvalidInput, StoreError
+from holdfast.ports import Put
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
 from holdfast.store.view import Source
 
-_log = structlog.get_logger("holdfast.panel")
-
 KEPT = 20
 """Drills that are remembered."""
-LEASE_S = 15
-"""A process that says nothing for so long has ended, and its drill with it."""
-RENEW_S = 4.0
-CANCEL_LOOK_S = 0.3
 
 
 def listed(source: Source) -> list[Drill]:
     """Newest first. What its process did not bring to an end is called so."""
-    made = source.read(keys.DRILLING, str) or ""
     found = [source.read(key, Drill) for key in source.keys_below(keys.DRILLS)]
-    return [_as_it_is(drill, made) for drill in reversed(found) if drill is not None]
+    return [_as_it_is(drill, source) for drill in _newest_first(drill for drill in found if drill is not None)]
 
 
 def show(source: Source, drill_id: str) -> Drill:
@@ -49,95 +39,58 @@ def show(source: Source, drill_id: str) -> Drill:
     raise checks.not_found("drill", drill_id, [drill.id for drill in drills])
 
 
-def _as_it_is(drill: Drill, made: str) -> Drill:
-    if drill.state is DrillState.RUNNING and made != drill.id:
-        return replace(drill, state=DrillState.INTERRUPTED, doing="")
-    return drill
+def _newest_first(drills: Iterable[Drill]) -> list[Drill]:
+    return sorted(drills, key=lambda drill: (drill.wall, drill.id), reverse=True)
 
 
-async def cancel(store: Store, actor: Actor, drill_id: str) -> Outcome:
-    """The drill ends soon. What it has moved stays where it is then."""
-
-    async def operation(draft: Draft) -> str:
-        drill = await draft.read(keys.drill(drill_id), Drill)
-        if drill is None:
-            raise checks.not_found("drill", drill_id, ())
-        if drill.state.over:
-            raise Conflict(f"the drill {drill_id} is over already", "There is nothing to cancel.")
-        draft.put(keys.drill(drill_id), replace(drill, cancel=True))
-        return f"the drill {drill_id} is cancelled"
-
-    return await transact(store, actor, operation)
-
-
-@dataclass
-class Drills:
-    """What this process makes: at most one, and one in the whole cluster."""
-
-    means: Means
-    _task: asyncio.Task[None] | None = field(default=None, init=False)
-
-    async def begin(self, actor: Actor, *, nodes: Sequence[str] = (), instance: str = "", kill: bool = False) -> Drill:
-        """Raises Conflict (another one is being made, or the instance may not fail over now), NotFound, InvalidInput."""
-        if kill and not instance:
-            raise InvalidInput("no instance is named whose process is to be ended", "Name it with --instance.")
-        status = self.means.status()
-        if instance:
-            view = status.instance(instance)
-            if view is None:
-                raise checks.not_found("instance", instance, [one.id for one in status.instances])
-            refuse(status, view, kill=kill)
-        wall = self.means.clock.wall()
-        drill_id = f"{wall[:19].replace('-', '').replace(':', '')}-{secrets.token_hex(2)}".lower()
-        total = len(SECTIONS) + bool(instance)
-        drill = Drill(
-            drill_id, wall, actor.name, self.means.node, nodes=tuple(nodes), instance=instance, kill=kill, total=total
-        )
-        lease = await self._occupy(drill_id)
-        try:
-            outcome = await self._write_first(actor, drill)
-        except BaseException:
-            await self.means.store.revoke(lease)
-            raise
-        if outcome.revision == 0:  # a trial
-            await self.means.store.revoke(lease)
-            return drill
-        making = _Making(self.means, Scope(drill.id, lease, drill.nodes), replace(actor, terms=ORDINARY), drill)
-        self._task = asyncio.create_task(making.run())
-        await self.means.seen(outcome.revision)
+def _as_it_is(drill: Drill, source: Source) -> Drill:
+    task = source.read(keys.task(drill.id), Task)
+    if drill.state.over or (task is not None and not task.state.over and tasks.alive(source, drill.id)):
         return drill
+    if task is not None and task.state is TaskState.CANCELLED:
+        return replace(drill, state=DrillState.CANCELLED)
+    home = (
+        f"; see that {drill.instance} is on {drill.home}: holdfast service show {drill.instance}" if drill.home else ""
+    )
+    return replace(drill, state=DrillState.INTERRUPTED, why=f"the panel process that made it has ended{home}")
 
-    async def _occupy(self, drill_id: str) -> int:
-        lease = await self.means.store.lease(LEASE_S)
-        put = Put(keys.DRILLING, encode(drill_id), lease)
-        result = await self.means.store.txn([Compare(keys.DRILLING, 0)], [put])
-        if not result.succeeded:
-            await self.means.store.revoke(lease)
-            raise Conflict("another drill is being made", "Wait for it, or cancel it: holdfast drill show last.")
-        return lease
 
-    async def _write_first(self, actor: Actor, drill: Drill) -> Outcome:
-        async def operation(draft: Draft) -> str:
-            checks.nodes(draft, drill.nodes)
-            old = [(e.key, decode(e.value, Drill, e.key)) for e in (await draft.store.list(keys.DRILLS)).entries]
-            for number, (key, former) in enumerate(sorted(old, reverse=True)):
-                await draft.fetch(key)
-                if number >= KEPT - 1:
-                    draft.delete(key)
-                elif not former.state.over:
-                    draft.put(key, _as_it_is(former, ""))
-            await draft.fetch(keys.drill(drill.id))
-            draft.put(keys.drill(drill.id), drill)
-            what = f" with a fail-over of {drill.instance}" if drill.instance else ""
-            return f"a drill{what} begins"
+async def begin(
+    works: Works, means: Means, actor: Actor, *, nodes: Sequence[str] = (), instance: str = "", kill: bool = False
+) -> Outcome:
+    """Raises Conflict (another one is being made, or the instance may not fail over now), NotFound, InvalidInput."""
+    if kill and not instance:
+        raise InvalidInput("no instance is named whose process is to be ended", "Name it with --instance.")
+    if instance:
+        _refuse(means, instance, kill=kill)
+    drill = Drill("", means.clock.wall(), actor.name, means.node, nodes=tuple(nodes), instance=instance, kill=kill)
+    what = f" with a fail-over of {instance}" if instance else ""
 
-        return await transact(self.means.store, actor, operation)
+    async def first(draft: Draft, task_id: str) -> None:
+        checks.nodes(draft, nodes)
+        old = [decode(e.value, Drill, e.key) for e in (await draft.store.list(keys.DRILLS)).entries]
+        for former in _newest_first(old)[KEPT - 1 :]:
+            await draft.fetch(keys.drill(former.id))
+            draft.delete(keys.drill(former.id))
+        draft.put(keys.drill(task_id), replace(drill, id=task_id))
 
-    async def close(self) -> None:
-        """The process ends: so does its drill, and says so if it still can."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def work(job: Job) -> Outcome:
+        return await _Making(means, job, replace(drill, id=job.task)).run()
+
+    parts = (*SECTIONS, "failover") if instance else tuple(SECTIONS)
+    return await works.begin(
+        actor, Errand("drill", f"a drill{what} begins", "another drill is being made", work, parts=parts, first=first)
+    )
+
+
+def _refuse(means: Means, instance: str, *, kill: bool) -> str:
+    """The node it is on. Raises Conflict, NotFound."""
+    status = means.status()
+    view = status.instance(instance)
+    if view is None:
+        raise checks.not_found("instance", instance, [one.id for one in status.instances])
+    refuse(status, view, kill=kill)
+    return view.node
 
 
 @dataclass
@@ -145,99 +98,76 @@ class _Making:
     """One drill while it is made."""
 
     means: Means
-    scope: Scope
-    actor: Actor
+    job: Job
     drill: Drill
-    _told_last: Drill | None = field(default=None, init=False)
 
-    async def run(self) -> None:
+    async def run(self) -> Outcome:
         began = self.means.clock.now()
-        keeping = asyncio.create_task(self._keep())
-        state, why = DrillState.INTERRUPTED, ""
         try:
-            state = await self._look()
-        except asyncio.CancelledError:
-            why = "the panel process that made it was stopped"
+            await self._look()
+        except BaseException as error:
+            stopped = not isinstance(error, HoldfastError)
+            why = (
+                ""
+                if await self._cancelled()
+                else "the panel process that made it was stopped"
+                if stopped
+                else str(error)
+            )
+            self.drill = replace(self.drill, state=DrillState.INTERRUPTED if why else DrillState.CANCELLED, why=why)
             raise
-        except HoldfastError as error:
-            why = f"{error.message}. {error.advice}".strip()
-            _log.warning("drill-interrupted", drill=self.drill.id, error=str(error))
-        except Exception:
-            why = "Holdfast made a mistake; see panel.log"
-            _log.exception("drill-failed", drill=self.drill.id)
+        else:
+            self.drill = replace(self.drill, state=DrillState.DONE)
         finally:
-            keeping.cancel()
-            self.drill = replace(self.drill, state=state, doing=why, elapsed_s=self.means.clock.now() - began)
-            with contextlib.suppress(StoreError):
-                await self._write(Delete(keys.DRILLING))
-                await self.means.store.revoke(self.scope.lease)
+            self.drill = replace(self.drill, elapsed_s=self.means.clock.now() - began)
+            with contextlib.suppress(StoreError):  # then the task says how it ended
+                await self._write()
+        found = [check.grade for check in self.drill.checks]
+        return Outcome(", ".join(f"{found.count(grade)} {grade}" for grade in reversed(GRADES)))
 
-    async def _keep(self) -> None:
-        """The lease is what tells others that this process lives."""
-        while True:
-            await self.means.clock.sleep(RENEW_S)
-            with contextlib.suppress(StoreError):
-                await self.means.store.keep_alive(self.scope.lease)
+    async def _look(self) -> None:
+        scope = Scope(self.drill.id, self.job.lease, self.drill.nodes)
+        for number, (section, look) in enumerate(SECTIONS.items()):
+            self._tell(number, section)
+            await self._note(section, look(self.means, scope))
+        if self.drill.instance:
+            self._tell(len(SECTIONS), "failover")
+            await self._note("failover", self._fail_over(scope))
 
-    async def _look(self) -> DrillState:
-        for section, look in SECTIONS.items():
-            if not await self._part(section, lambda look=look: look(self.means, self.scope)):  # type: ignore[misc]
-                return DrillState.CANCELLED
-        if self.drill.instance and not await self._part("failover", self._fail_over):
-            return DrillState.CANCELLED
-        return DrillState.DONE
-
-    async def _part(self, section: str, look: Callable[[], Awaitable[list[DrillCheck]]]) -> bool:
-        """False: it was cancelled meanwhile."""
-        self.drill = replace(self.drill, doing=section)
-        await self._write()
-        working = asyncio.ensure_future(look())
+    async def _note(self, section: str, looking: Awaitable[list[DrillCheck]]) -> None:
         try:
-            while not working.done():
-                await asyncio.wait([working], timeout=CANCEL_LOOK_S)
-                if self._cancelled():
-                    return False
-                if self.drill != self._told_last:
-                    await self._write()
-        finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-        try:
-            found = working.result()
+            found = await looking
         except StoreError:
             raise
         except HoldfastError as error:
             found = [DrillCheck(section, "", Grade.FAILED, error.message, error.advice)]
-        self.drill = replace(self.drill, checks=(*self.drill.checks, *found), done=self.drill.done + 1)
-        return True
+        self.drill = replace(self.drill, checks=(*self.drill.checks, *found))
+        await self._write()
 
-    async def _fail_over(self) -> list[DrillCheck]:
-        status = self.means.status()
-        view = status.instance(self.drill.instance)
-        if view is None:
-            raise Conflict(f"`{self.drill.instance}` was deleted meanwhile", "Choose another one.")
-        refuse(status, view, kill=self.drill.kill)  # again: it is later now
-        failing = FailOver(self.means, self.scope, self.actor, self.drill.instance, self._told)
-        found = await (failing.kill() if self.drill.kill else failing.move_away_and_back())
-        self._told("", tuple(failing.steps))
+    async def _fail_over(self, scope: Scope) -> list[DrillCheck]:
+        home = _refuse(self.means, self.drill.instance, kill=self.drill.kill)  # again: it is later now
+        failing = FailOver(self.means, scope, aside(self.job.actor), self.drill.instance, self._told)
+        if self.drill.kill:
+            found = await failing.kill()
+        else:
+            self.drill = replace(self.drill, home=home)
+            found = await failing.move_away_and_back()
+        self.drill = replace(self.drill, steps=tuple(failing.steps))
         return found
 
-    def _told(self, doing: str, steps: tuple[DrillStep, ...]) -> None:
-        self.drill = replace(self.drill, doing=f"waiting for {doing}" if doing else "", steps=steps)
+    async def _told(self, doing: str, steps: tuple[DrillStep, ...]) -> None:
+        self.drill = replace(self.drill, steps=steps)
+        self._tell(len(SECTIONS), doing)
+        await self._write()
 
-    def _cancelled(self) -> bool:
-        known = self.means.source().read(keys.drill(self.drill.id), Drill)
-        return known is not None and known.cancel
+    def _tell(self, number: int, doing: str) -> None:
+        self.job.tell(100 * number / (len(SECTIONS) + bool(self.drill.instance)), doing)
 
-    async def _write(self, *besides: Op) -> None:
-        """How far it is. An operator's wish to cancel it is never overwritten."""
-        key, self._told_last = keys.drill(self.drill.id), self.drill
-        for _ in range(5):
-            entry = await self.means.store.get(key)
-            if entry is None:
-                return
-            known = decode(entry.value, Drill, key)
-            new = replace(self.drill, cancel=known.cancel)
-            result = await self.means.store.txn([Compare(key, entry.mod_revision)], [Put(key, encode(new)), *besides])
-            if result.succeeded:
-                return
+    async def _cancelled(self) -> bool:
+        with contextlib.suppress(StoreError):
+            entry = await self.means.store.get(keys.task(self.drill.id))
+            return entry is not None and decode(entry.value, Task, entry.key).state is TaskState.CANCELLED
+        return False
+
+    async def _write(self) -> None:
+        await self.means.store.txn([], [Put(keys.drill(self.drill.id), encode(self.drill))])

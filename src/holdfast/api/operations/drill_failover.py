@@ -1,15 +1,16 @@
 """The real part of a drill: a test instance that an operator has named fails over, and each step is timed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from holdfast.api.operations import services
-from holdfast.api.operations.draft import Actor
+from holdfast.api.operations.draft import Actor, Draft, transact
 from holdfast.api.operations.drill_checks import Means, Scope, ask
 from holdfast.api.status import ClusterStatus, InstanceView
 from holdfast.core.drill import DrillCheck, DrillRequest, DrillStep, Grade
-from holdfast.core.model import InstanceState, InstanceStatus
+from holdfast.core.model import InstanceState, InstanceStatus, MoveRequest
 from holdfast.errors import Conflict
+from holdfast.ports import Store
 from holdfast.store import keys
 
 LIMIT_S = 180.0
@@ -49,6 +50,21 @@ def _hindrances(status: ClusterStatus, instance: InstanceView, *, kill: bool) ->
         yield "it is locked", f"Unlock it: holdfast service unlock {name}."
 
 
+async def send_home(store: Store, actor: Actor, task: str, instance_id: str, home: str) -> None:
+    """Whatever its last move has come to: the manager takes it home, and forgets the wish where it is there. Raises
+    StoreError."""
+
+    async def operation(draft: Draft) -> str:
+        draft.task = task  # nobody waits for it
+        if instance_id not in draft.instances:
+            return f"{instance_id} was deleted while a drill let it fail over"
+        await draft.fetch(keys.move(instance_id))
+        draft.put(keys.move(instance_id), MoveRequest(home, actor.name))
+        return f"the drill of {instance_id} was broken off: it returns to {home}"
+
+    await transact(store, actor, operation)
+
+
 @dataclass
 class FailOver:
     """One fail-over. `steps` grows while `run` goes on."""
@@ -57,7 +73,7 @@ class FailOver:
     scope: Scope
     actor: Actor
     instance: str
-    told: Callable[[str, tuple[DrillStep, ...]], None]
+    told: Callable[[str, tuple[DrillStep, ...]], Awaitable[None]]
     """(what is being waited for, the steps so far)"""
 
     def __post_init__(self) -> None:
@@ -65,9 +81,18 @@ class FailOver:
         self._began = self.means.clock.now()
 
     async def move_away_and_back(self) -> list[DrillCheck]:
-        """A planned move, and the way home."""
+        """A planned move, and the way home: also where the drill is broken off, or a move takes too long."""
         home = self._view().node
         self._step("begin", f"{self.instance} is on {home}")
+        found: list[DrillCheck] = []
+        try:
+            found = await self._there_and_back(home)
+        finally:
+            if not found or found[0].grade is not Grade.OK:
+                await send_home(self.means.store, self.actor, self.scope.drill, self.instance, home)
+        return found
+
+    async def _there_and_back(self, home: str) -> list[DrillCheck]:
         away = await self._move("", lambda view: view.node != home)
         if away is None:
             return [self._late("to leave its node")]
@@ -128,7 +153,7 @@ class FailOver:
         return view.state == "running" and view.healthy
 
     async def _until(self, come: Callable[[], bool], what: str, began: float) -> float | None:
-        self.told(f"{self.instance} {what}", tuple(self.steps))
+        await self.told(f"{self.instance} {what}", tuple(self.steps))
         while not come():
             if self.means.clock.now() - began > LIMIT_S:
                 return None

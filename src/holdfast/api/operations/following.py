@@ -18,7 +18,6 @@ from holdfast.store import codec, keys
 from holdfast.store.view import Listing, to_be_removed
 
 _KINDS: tuple[tuple[Aim, str], ...] = (
-    (Aim.COPIED, "create"),
     (Aim.FREED, "maintenance"),
     (Aim.RETURNED, "return"),
     (Aim.JOINED, "join"),

@@ -25,13 +25,18 @@ def _runs(task: Task | None) -> bool:
     return task is not None and not task.state.over
 
 
+def named(source: Source, task_id: str) -> str:
+    """The id that is meant: `last` is the newest."""
+    known = ids(source) if task_id == "last" else []
+    return known[0] if known else task_id
+
+
 def show(source: Source, picture: ClusterStatus, task_id: str) -> TaskView:
     """`last` is the newest. Raises NotFound."""
-    known = ids(source)
-    found = known[0] if task_id == "last" and known else task_id
-    task = source.read(keys.task(found), Task) if found in known else None
+    found = named(source, task_id)
+    task = source.read(keys.task(found), Task)
     if task is None:
-        raise checks.not_found("task", task_id, known[:20])
+        raise checks.not_found("task", task_id, ids(source)[:20])
     return view(found, task, picture, alive=alive(source, found))
 
 
@@ -41,8 +46,8 @@ def alive(source: Source, task_id: str) -> bool:
 
 
 async def cancel(store: Store, actor: Actor, task_id: str) -> Outcome:
-    """A move that has not begun is withdrawn, a maintenance ended (what has moved returns), a copy broken off. Raises
-    Conflict, NotFound."""
+    """A move that has not begun is withdrawn, a maintenance ended (what has moved returns), a copy or a drill broken off.
+    Raises Conflict, NotFound."""
 
     async def operation(draft: Draft) -> str:
         task = await draft.read(keys.task(task_id), Task)
@@ -55,7 +60,7 @@ async def cancel(store: Store, actor: Actor, task_id: str) -> Outcome:
                 f"the task {task_id} cannot be cancelled: {task.text}",
                 "What it waits for was committed. Undo that by its own command, e.g. delete what was created.",
             )
-        said = ["the copy is broken off"] if task.process else []
+        said = [_BROKEN_OFF.get(task.kind, "the copy is broken off")] if task.process else []
         said += [await _break_off(draft, goal.aim, goal.subject) for goal in task.goals]
         text = "; ".join(word for word in said if word) or "there was nothing left to break off"
         over = replace(task, state=TaskState.CANCELLED, detail=f"{actor.name}: {text}", ended=SystemClock().wall())
@@ -63,6 +68,10 @@ async def cancel(store: Store, actor: Actor, task_id: str) -> Outcome:
         return f"task {task_id} is cancelled: {text}"
 
     return await transact(store, actor, operation)
+
+
+_BROKEN_OFF = {"drill": "the drill ends, and what it has moved returns"}
+"""What a process does about it, by the task's kind."""
 
 
 async def _break_off(draft: Draft, aim: Aim, subject: str) -> str:

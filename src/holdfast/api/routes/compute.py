@@ -1,7 +1,6 @@
 """The compute cluster, its virtual machines, placement rules, and what else is wanted of instances."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,6 +12,8 @@ from holdfast.api.http import actor_of, answer, context_of, done, instance_at
 from holdfast.api.operations import checks, compute, console, rules, services, vm
 from holdfast.api.operations.draft import Actor, Outcome
 from holdfast.api.operations.terms import Terms
+from holdfast.api.task_model import Aim, Goal
+from holdfast.api.works import Errand, Job
 from holdfast.errors import DriverError
 
 router = APIRouter()
@@ -124,11 +125,13 @@ async def create_machine(request: Request, caller: Caller, body: requests.Create
         context.store, tried, images, machine, wish, lambda _percent: None
     )  # or a refusal would come too late
 
-    async def make(actor: Actor, tell: Callable[[float], None]) -> Outcome:
-        return await vm.create(context.store, actor, images, machine, wish, tell)
+    async def make(job: Job) -> Outcome:
+        return await vm.create(context.store, job.actor, images, machine, wish, job.tell)
 
-    text = f"the disks of the virtual machine {body.name} are being copied"
-    return await done(context, await context.works.begin(caller, f"vm/{body.name}", text, make), 202)
+    name = f"vm/{body.name}"
+    text, twin = f"the disks of the virtual machine {body.name} are being copied", f"`{name}` is being created already"
+    errand = Errand("create", text, twin, make, goals=(Goal(Aim.COPIED, name),))
+    return await done(context, await context.works.begin(caller, errand), 202)
 
 
 @router.post("/vms/import")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from holdfast.api.http import CATCH_UP_S, actor_of, answer, context_of, done
+from holdfast.api.http import actor_of, answer, context_of, done, task_known
 from holdfast.api.operations import tasks
 from holdfast.api.operations.draft import Actor
 from holdfast.api.paging import Cursor, Limit, Page, page
@@ -31,13 +31,13 @@ async def list_tasks(
 async def show_task(request: Request, caller: Caller, task_id: str) -> Response:
     """One task with its steps; `last` is the newest."""
     cache = context_of(request).cache
-    if task_id.isdecimal() and len(task_id) < 20:
-        await cache.wait_revision(int(task_id) + 1, CATCH_UP_S)  # it may have been begun at another node a moment ago
+    await task_known(context_of(request), task_id)
     return answer(tasks.show(cache.source, cache.status, task_id))
 
 
 @router.post("/{task_id}/cancel")
 async def cancel_task(request: Request, caller: Caller, task_id: str) -> Response:
-    """Withdraw a move that has not begun, end a maintenance, break a copy off. Others are undone by what undoes them."""
+    """Withdraw a move that has not begun, end a maintenance, break off a copy or a drill. Others are undone by what
+    undoes them. `last` is the newest."""
     context = context_of(request)
-    return await done(context, await tasks.cancel(context.store, caller, task_id))
+    return await done(context, await tasks.cancel(context.store, caller, tasks.named(context.cache.source, task_id)))
