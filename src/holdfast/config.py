@@ -22,6 +22,8 @@ KERNEL_PORT = 7412
 """UDP: nobody may listen here. The kernel's refusal tells observers that a silent node still lives."""
 METRICS_PORT = 7413
 """TCP: HTTPS of the agent's figures for Prometheus, on the management address."""
+MANAGER_METRICS_PORT = 7414
+"""TCP: the same of the manager's, on management nodes."""
 PANEL_PORT = 8443
 """TCP: HTTPS of API and panel."""
 DNS_PORT = 53

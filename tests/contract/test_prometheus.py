@@ -1,4 +1,4 @@
-"""Debian's Prometheus scrapes a panel and an agent, evaluates the rules that are packaged, and an alert fires."""
+"""Debian's Prometheus scrapes a panel, an agent and a manager, evaluates the rules that are packaged, and an alert fires."""
 
 import asyncio
 import json
@@ -13,7 +13,6 @@ import pytest
 import yaml
 from alarm_receivers import free_port
 
-from holdfast.agent.scrape import ScrapeServer
 from holdfast.api.app import create_app
 from holdfast.api.context import make_context
 from holdfast.api.people import Token, digest
@@ -23,22 +22,43 @@ from holdfast.bootstrap.users import User
 from holdfast.clock import SystemClock
 from holdfast.config import Tls
 from holdfast.core.history import ManagerView
-from holdfast.core.model import Beat, BeatPhase, ClusterSpec, Fence, ManagementSpec, NodeSpec, NodeState, Role
+from holdfast.core.model import (
+    Beat,
+    BeatPhase,
+    ClusterSpec,
+    Fence,
+    FenceDeviceSpec,
+    ManagementSpec,
+    NodeSpec,
+    NodeState,
+    Role,
+)
+from holdfast.manager.loop import Manager
+from holdfast.manager.metrics import families as manager_families
 from holdfast.metrics import build_info, render, single
-from holdfast.ports import Put
+from holdfast.net.scrape import ScrapeServer
+from holdfast.ports import PowerFence, Put
 from holdfast.store import keys
 from holdfast.store.codec import encode
 from holdfast.store.measured import MeasuredStore
 from holdfast.store.memory import MemoryStore
 from holdfast.store.memory_cluster import MemoryCluster
 from holdfast.store.mirror import Mirror
+from holdfast.store.scrapers import may_scrape
 
 MONITORING = Path(__file__).resolve().parents[2] / "packaging" / "monitoring"
 TOKEN = "holdfast_token-of-prometheus"
 
 
+class NoDevices:
+    """Port PowerFences."""
+
+    def open(self, device: FenceDeviceSpec) -> PowerFence:
+        raise AssertionError("there is no fence device")
+
+
 class Scraped:
-    """A panel and an agent's endpoint over one store, on loopback."""
+    """A panel, an agent's endpoint and that of a manager that leads, on loopback."""
 
     def __init__(self, directory: Path) -> None:
         authority = create_authority("c")
@@ -51,7 +71,11 @@ class Scraped:
         self.store = MemoryStore(self.cluster, self.clock)
         self.mirror = Mirror(self.store)
         self.panel_port = free_port()
-        self.agent = ScrapeServer("127.0.0.1", 0, self.files, self.mirror, self.clock, self._figures)
+        self.agent = self._server(self._figures)
+        # Of a store of its own: what the panel is to show is written by the test.
+        own = MemoryStore(MemoryCluster(self.clock), self.clock)
+        self.manager = Manager(own, self.clock, "n1", "m1", NoDevices(), {})
+        self.managers = self._server(lambda: render(lambda: manager_families(self.manager)))
         self.put(keys.CLUSTER, ClusterSpec("c", "c"))
         self.put(keys.MANAGEMENT, ManagementSpec(("n1",)))
         self.put(keys.node_spec("n1"), NodeSpec("n1", (Role.MANAGEMENT,), {"management": "127.0.0.1"}))
@@ -61,6 +85,12 @@ class Scraped:
         self.see(NodeState.UP)
         self.put(keys.user("prometheus"), User("prometheus", "x", "viewer"))
         self.put(keys.token(digest(TOKEN)), Token("t", "prometheus", "prometheus", ("metrics",), "2026"))
+
+    def _server(self, figures: Callable[[], bytes]) -> ScrapeServer:
+        def allows(authorization: str) -> bool:
+            return may_scrape(self.mirror, authorization, self.clock.wall())
+
+        return ScrapeServer("127.0.0.1", 0, self.files, self.clock, allows, figures)
 
     def _figures(self) -> bytes:
         return render(lambda: [build_info("agent"), single("agent_guard_connected", "…", 1)])
@@ -76,12 +106,10 @@ class Scraped:
         context = make_context("n1", MeasuredStore(self.store, self.clock), self.clock, session="s")
         server = make_server(create_app(context), tls_context(self.files))
         server.config.host, server.config.port = "127.0.0.1", self.panel_port
-        tasks = [
-            asyncio.create_task(part)
-            for part in (context.cache.run(), self.mirror.run(), self.agent.run(), server.serve())
-        ]
+        parts = (context.cache.run(), self.mirror.run(), self.agent.run(), self.manager.run(), self.managers.run())
+        tasks = [asyncio.create_task(part) for part in (*parts, server.serve())]
         try:
-            await until(lambda: server.started and self.agent.port)
+            await until(lambda: server.started and self.agent.port and self.managers.port)
             yield
         finally:
             server.should_exit = True
@@ -109,7 +137,11 @@ class Prometheus:
         # Nobody waits here for what is to hold for a minute.
         (directory / "holdfast.rules.yml").write_text(rules.replace("        for: 1m\n", "        for: 1s\n"))
         (directory / "token").write_text(TOKEN)
-        ports = {"holdfast": scraped.panel_port, "holdfast-agent": scraped.agent.port}
+        ports = {
+            "holdfast": scraped.panel_port,
+            "holdfast-agent": scraped.agent.port,
+            "holdfast-manager": scraped.managers.port,
+        }
         for job in config["scrape_configs"]:
             job["authorization"] = {"credentials_file": str(directory / "token")}
             job["tls_config"] = {"ca_file": scraped.files.ca}
@@ -161,7 +193,9 @@ async def test_prometheus_scrapes_evaluates_and_fires(tmp_path: Path) -> None:
             await prometheus.becomes('min(up{job=~"holdfast.*"})', 1)
             await prometheus.becomes('holdfast_nodes{state="up"}', 1)
             await prometheus.becomes('holdfast_agent_guard_connected{job="holdfast-agent"}', 1)
-            await prometheus.becomes('count(holdfast_build_info{daemon=~"panel|agent"})', 2)
+            await prometheus.becomes('holdfast_manager_leading{job="holdfast-manager"}', 1)
+            await prometheus.becomes('holdfast_manager_step_seconds_count{step="decide"} > bool 0', 1)
+            await prometheus.becomes('count(holdfast_build_info{daemon=~"panel|agent|manager"})', 3)
             scraped.see(NodeState.SUSPECT)
             await prometheus.becomes('ALERTS{alertname="HoldfastNodeDown",alertstate="firing",node="n1"}', 1)
             rules = [rule for group in (await prometheus.ask("rules"))["groups"] for rule in group["rules"]]
@@ -177,6 +211,6 @@ async def test_the_certificate_is_checked_against_the_authority(tmp_path: Path) 
     async with scraped.serving():
         other = ssl.create_default_context(cadata=create_authority("other").cert_pem.decode())
         async with httpx.AsyncClient(verify=other, trust_env=False) as client:
-            for port in (scraped.panel_port, scraped.agent.port):
+            for port in (scraped.panel_port, scraped.agent.port, scraped.managers.port):
                 with pytest.raises(httpx.ConnectError, match="certificate"):
                     await client.get(f"https://127.0.0.1:{port}/metrics")

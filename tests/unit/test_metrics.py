@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +10,9 @@ import httpx
 import pytest
 from agent_world import VM, Hypervisors, WorldDriver
 from api_world import build, memory_store, place, put
-from prometheus_client.parser import text_string_to_metric_families
+from figures import Samples, check, of, samples
 
 from holdfast.agent.metrics import AgentMetrics
-from holdfast.agent.scrape import HEAD_BYTES, ScrapeServer, may_scrape
 from holdfast.agent.tally import CountedDriver, CountedProbe, Tally
 from holdfast.api.app import create_app
 from holdfast.api.context import ApiContext, make_context
@@ -30,6 +28,7 @@ from holdfast.core.model import Exclusivity, InstanceSpec, InstanceState, Instan
 from holdfast.core.policy import ComputeSpec
 from holdfast.errors import DriverError, StoreUnavailable
 from holdfast.metrics import render
+from holdfast.net.scrape import HEAD_BYTES, ScrapeServer
 from holdfast.ports import Driver, Store
 from holdfast.sim.run import simulation
 from holdfast.sim.scenario import loads
@@ -37,35 +36,17 @@ from holdfast.store import keys
 from holdfast.store.measured import MeasuredStore
 from holdfast.store.memory import MemoryStore
 from holdfast.store.mirror import Mirror
+from holdfast.store.scrapers import may_scrape
 
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 TOKEN = "holdfast_0123456789"
-
-
-def samples(text: bytes) -> Samples:
-    found: Samples = {}
-    for family in text_string_to_metric_families(text.decode()):
-        for sample in family.samples:
-            found[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
-    return found
-
-
-def of(found: Samples, name: str, **labels: str) -> float | None:
-    return found.get((f"holdfast_{name}", tuple(sorted(labels.items()))))
 
 
 async def told(context: ApiContext) -> Samples:
     text = render(
         lambda: families(context.cache.status, context.cache.snapshot(), MeasuredStore(context.store, context.clock))
     )
-    _check(text)
+    check(text)
     return samples(text)
-
-
-def _check(text: bytes) -> None:
-    """As Prometheus' own linter wants it."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=30)
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
 
 
 INCIDENT = Incident(
@@ -219,7 +200,10 @@ class Scraped:
         self.store = memory_store()
         self.mirror = Mirror(self.store)
         self.body = b"holdfast_x 1\n"
-        self.server = ScrapeServer("127.0.0.1", 0, self.files, self.mirror, SystemClock(), lambda: self.body)
+        self.server = ScrapeServer("127.0.0.1", 0, self.files, SystemClock(), self.allows, lambda: self.body)
+
+    def allows(self, authorization: str) -> bool:
+        return may_scrape(self.mirror, authorization, "2026-06-01T00:00:00Z")
 
 
 @pytest.fixture
@@ -236,7 +220,7 @@ async def scraped(tmp_path: Path) -> AsyncIterator[Scraped]:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_the_agent_tells_figures_over_tls_to_tokens_only(scraped: Scraped) -> None:
+async def test_daemons_tell_figures_over_tls_to_tokens_only(scraped: Scraped) -> None:
     await people(scraped.store)
     url = f"https://127.0.0.1:{scraped.server.port}"
     right = {"authorization": f"Bearer {TOKEN}"}
@@ -317,7 +301,7 @@ def test_what_an_agent_tells_of_its_node() -> None:
 
         def now() -> Samples:
             text = render(tell.families)
-            _check(text)
+            check(text)
             return samples(text)
 
         found = now()

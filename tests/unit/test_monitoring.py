@@ -19,6 +19,7 @@ from holdfast.api.records import Records
 from holdfast.api.status import ClusterStatus
 from holdfast.clock import SystemClock
 from holdfast.core.alarm_model import AlarmKind
+from holdfast.manager.metrics import families as manager_families
 from holdfast.sim.run import simulation
 from holdfast.sim.scenario import loads
 from holdfast.store.measured import MeasuredStore
@@ -40,7 +41,7 @@ def promtool(*arguments: object) -> str:
 
 
 def all_families() -> Iterator[Metric]:
-    """Of the panel and of an agent; most of them without samples."""
+    """Of the panel, an agent and a manager; most of them without samples."""
     store = MeasuredStore(memory_store(), SystemClock())
     yield from families(ClusterStatus(), Records(), store)
     with simulation(loads("{nodes: {node1: {}, node2: {}, node3: {}}}"), seed=1) as sim:
@@ -50,6 +51,8 @@ def all_families() -> Iterator[Metric]:
         assert agent is not None
         tell = AgentMetrics(machine.clock, agent.session, agent.guard_link, agent.executor, Tally(machine.clock), store)
         yield from tell.families()
+        assert machine.manager is not None
+        yield from manager_families(machine.manager)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from holdfast.agent.session import Session
 from holdfast.agent.tally import Tally
 from holdfast.core.validity import SessionState
 from holdfast.ports import Clock, GuardLink
-from holdfast.store.measured import BOUNDS_S, MeasuredStore
+from holdfast.store.figures import store_families
+from holdfast.store.measured import MeasuredStore
 
 
 class AgentMetrics:
@@ -32,7 +33,7 @@ class AgentMetrics:
         yield metrics.build_info("agent")
         yield from self._protocol()
         yield from self._work()
-        yield store_family(self._store)
+        yield from store_families(self._store)
 
     def _protocol(self) -> Iterator[Metric]:
         now, session = self._clock.now(), self._session
@@ -72,15 +73,3 @@ class AgentMetrics:
         names = ("kind", "action", "result")
         yield metrics.counter("agent_actions", "What drivers and probes were asked to do.", names, self._tally.counts)
         yield metrics.counter("agent_action_seconds", "Time that took, in all.", names, self._tally.seconds)
-
-
-def store_family(store: MeasuredStore) -> Metric:
-    """The same of every daemon."""
-    values = {what: (found.counts, found.total_s) for what, found in store.durations.items()}
-    return metrics.histogram(
-        "store_request_duration_seconds",
-        "Calls of this process to the store.",
-        ("operation", "result"),
-        BOUNDS_S,
-        values,
-    )

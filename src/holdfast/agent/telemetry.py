@@ -8,14 +8,15 @@ from cryptography import x509
 
 from holdfast.agent.executor import Executor
 from holdfast.agent.report import Reporter
-from holdfast.agent.scrape import ScrapeServer
 from holdfast.agent.session import Session
 from holdfast.agent.tally import Tally
 from holdfast.config import METRICS_PORT, NodeConfig, Tls
 from holdfast.core.validity import SessionState
+from holdfast.net.scrape import ScrapeServer
 from holdfast.ports import Addresses, Clock, GuardLink
 from holdfast.store.measured import MeasuredStore
 from holdfast.store.mirror import Mirror
+from holdfast.store.scrapers import may_scrape
 
 log = structlog.get_logger("holdfast.agent")
 
@@ -48,7 +49,14 @@ class Telemetry:
             wanted=executor.addresses,
             certificates=lambda: certificate_ends(config.tls),
         )
-        self._server = ScrapeServer(config.management_address, METRICS_PORT, config.tls, mirror, clock, self._render)
+        self._server = ScrapeServer(
+            config.management_address,
+            METRICS_PORT,
+            config.tls,
+            clock,
+            lambda authorization: may_scrape(mirror, authorization, clock.wall()),
+            self._render,
+        )
 
     async def run(self) -> None:
         for result in await asyncio.gather(self._reporter.run(), self._server.run(), return_exceptions=True):

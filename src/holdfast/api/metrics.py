@@ -3,10 +3,8 @@
 docs/monitoring.md explains each figure.
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from prometheus_client.metrics_core import Metric
@@ -18,8 +16,8 @@ from holdfast.core.alarm_model import Alarm, Delivery, ManagerHealth, NodeReport
 from holdfast.core.history import Incident, IncidentStep
 from holdfast.core.model import KINDS, InstanceState, NodeState, Proof
 from holdfast.store import keys
-from holdfast.store.measured import BOUNDS_S as STORE_BOUNDS_S
-from holdfast.store.measured import MeasuredStore
+from holdfast.store.figures import family, store_families
+from holdfast.store.measured import Histogram, MeasuredStore
 from holdfast.store.view import Source
 
 T = TypeVar("T")
@@ -41,10 +39,7 @@ def families(status: ClusterStatus, source: Source, store: MeasuredStore | None 
     yield from _health(source)
     yield from _alarms(source)
     if store is not None:
-        values = {what: (found.counts, found.total_s) for what, found in store.durations.items()}
-        text = "Calls of this process to the store."
-        names = ("operation", "result")
-        yield metrics.histogram("store_request_duration_seconds", text, names, STORE_BOUNDS_S, values)
+        yield from store_families(store)
 
 
 # --- manager, nodes, instances ----------------------------------------------------------------------------------------
@@ -121,18 +116,6 @@ def _guarantee(status: ClusterStatus) -> Iterator[Metric]:
 # --- incidents --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Timing:
-    """A histogram in the making."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(STEP_BOUNDS_S) + 1))
-    total_s: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(STEP_BOUNDS_S, seconds)] += 1
-        self.total_s += seconds
-
-
 def _incidents(source: Source) -> Iterator[Metric]:
     """From the incidents that the store keeps: every process counts the same, also one that has just begun."""
     incidents = [one for key in source.keys_below(keys.INCIDENTS) if (one := source.read(key, Incident)) is not None]
@@ -143,14 +126,13 @@ def _incidents(source: Source) -> Iterator[Metric]:
         ("none",): over[("none",)]
     }
     yield metrics.counter("incidents", "Incidents that are over, by the proof of the node's death.", ("proof",), known)
-    steps: dict[str, dict[tuple[str, ...], _Timing]] = {name: {} for name in _TEXTS}
+    steps: dict[str, dict[tuple[str, ...], Histogram]] = {name: {} for name in _TEXTS}
     for incident in incidents:
         for name, labels, seconds in _timings(incident):
-            steps[name].setdefault(labels, _Timing()).add(seconds)
+            steps[name].setdefault(labels, Histogram(STEP_BOUNDS_S)).add(seconds)
     for name, found in steps.items():
         text, names = _TEXTS[name]
-        values = {labels: (timing.counts, timing.total_s) for labels, timing in found.items()}
-        yield metrics.histogram(f"incident_{name}_seconds", text, names, STEP_BOUNDS_S, values)
+        yield family(f"incident_{name}_seconds", text, names, found)
 
 
 _TEXTS: dict[str, tuple[str, tuple[str, ...]]] = {

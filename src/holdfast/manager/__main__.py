@@ -13,7 +13,7 @@ from holdfast import locks, logs
 from holdfast.bootstrap import files
 from holdfast.bootstrap.secrets import read_with_previous
 from holdfast.clock import SystemClock
-from holdfast.config import DEFAULT_PATH, REPORT_PORT, NodeConfig, load, store_endpoints
+from holdfast.config import DEFAULT_PATH, MANAGER_METRICS_PORT, REPORT_PORT, NodeConfig, load, store_endpoints
 from holdfast.core.observers import MANAGEMENT, NEVER
 from holdfast.errors import HoldfastError
 from holdfast.fencing.power.registry import PowerFenceRegistry
@@ -26,6 +26,7 @@ from holdfast.net.beat_keys import KeyFile
 from holdfast.net.beats import UdpBus, next_session
 from holdfast.net.messages import ReportMessage, decode_report
 from holdfast.net.notify import notifier
+from holdfast.net.scrape import ScrapeServer
 from holdfast.planning.cpsat import CpSatSolver
 from holdfast.services.backup_gateway.cluster import BackupCluster
 from holdfast.services.iscsi.chap import OpenGroups
@@ -48,6 +49,13 @@ def _cluster_secret() -> bytes:
 def _unlock(locked: str) -> str:
     """What the store keeps under the cluster secret."""
     return locks.unlock(locked, _cluster_secret()).decode()
+
+
+def _figures(manager: Manager) -> bytes:
+    from holdfast.manager.metrics import families  # noqa: PLC0415 - loaded when somebody asks for figures
+    from holdfast.metrics import render  # noqa: PLC0415
+
+    return render(lambda: families(manager))
 
 
 async def _main(config: NodeConfig) -> None:
@@ -105,7 +113,17 @@ async def _main(config: NodeConfig) -> None:
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     ended = asyncio.create_task(ending.wait())
-    tasks = [asyncio.create_task(manager.run()), asyncio.create_task(follow_endpoints(config, store, clock))]
+    scrapes = ScrapeServer(
+        config.management_address,
+        MANAGER_METRICS_PORT,
+        config.tls,
+        clock,
+        manager.may_scrape,
+        lambda: _figures(manager),
+    )
+    tasks = [
+        asyncio.create_task(part) for part in (manager.run(), follow_endpoints(config, store, clock), scrapes.run())
+    ]
     try:
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

@@ -93,6 +93,11 @@ class Election:
         now, due = self._clock.now(), self._alive_seen_at + TAKE_OVER_S + 0.01
         return due if due > now else now + CAMPAIGN_S
 
+    @property
+    def silence_s(self) -> float:
+        """Since the leader's last sign of life came in; also of this manager's own while it leads."""
+        return self._clock.now() - self._alive_seen_at
+
     def leader(self) -> Term | None:
         """Who leads, as far as the mirror knows."""
         value = self._mirror.value(keys.MANAGER_TERM)

@@ -21,6 +21,7 @@ from holdfast.manager.delivery import Send
 from holdfast.manager.election import REFRESH_S, Election, LostLeadership
 from holdfast.manager.guarantee import Assess, GuaranteeKeeper
 from holdfast.manager.incidents import IncidentKeeper
+from holdfast.manager.measures import Measures
 from holdfast.manager.names import NameDesk, Push
 from holdfast.manager.news import differences, fence_failures, steady
 from holdfast.manager.observe import Observations
@@ -34,6 +35,7 @@ from holdfast.store.codec import encode
 from holdfast.store.forward import ForwardStore
 from holdfast.store.measured import MeasuredStore
 from holdfast.store.mirror import WENT_BACK, Mirror
+from holdfast.store.scrapers import may_scrape
 
 T = TypeVar("T")
 
@@ -78,7 +80,9 @@ class Manager:
         when something does not fit, without holding up the event loop; None: nobody does. `assess`: computes the guarantee,
         likewise. `push`: updates other name servers. `look`: asks the store's members how they are. `send`: tells receivers
         of alarms. `apart`: judges alarms without holding up the event loop."""
-        measured = MeasuredStore(store, clock)
+        self.measures = measures = Measures(clock)
+        self.measured = measured = MeasuredStore(store, clock)
+        """The store's client, for figures."""
         self._store = store = ForwardStore(measured, self._store_went_back)
         self._clock = clock
         self._node = node
@@ -90,15 +94,24 @@ class Manager:
         )
         self._power = PowerDesk(store, clock, devices, self.wake, self.observations.beat_revision)
         self._incidents = IncidentKeeper(self._mirror, clock, probes, self.wake)
-        self._room = RoomDesk(solve, self.wake)
-        self._guarantee = GuaranteeKeeper(assess, self.wake)
-        self._balancer = Balancer(assess, self.wake)
-        self._names = NameDesk(self._mirror, clock, self.election, push)
+        self._room = RoomDesk(measures.job("room", solve), self.wake)
+        self._guarantee = GuaranteeKeeper(measures.job("guarantee", assess), self.wake)
+        self._balancer = Balancer(measures.job("balance", assess), self.wake)
+        self._names = NameDesk(self._mirror, clock, self.election, measures.job("dns-update", push))
         self._alarms = AlarmDesk(
-            self._mirror, clock, self.election, node, measured, devices, look=look, send=send, apart=apart
+            self._mirror,
+            clock,
+            self.election,
+            node,
+            measured,
+            devices,
+            look=look,
+            send=measures.sending(send),
+            apart=measures.job("alarms", apart),
         )
         self._membership_step = membership_step
         self._published: ManagerView | None = None
+        self.leads = False
         self._distrusts = ""
         """Why nothing is decided any more by this process; empty: all is well."""
         self._mirror.on_regress(self._store_went_back)
@@ -135,6 +148,10 @@ class Manager:
         """What the mirror has below a prefix, by the last part of the key. Raises StoreError."""
         return self._mirror.all(prefix, kind)
 
+    def may_scrape(self, authorization: str) -> bool:
+        """Is this the header of somebody who may read this process's figures?"""
+        return may_scrape(self._mirror, authorization, self._clock.wall())
+
     def wake(self) -> None:
         """Something happened that the store does not tell: decide anew."""
         self._mirror.changed.set()
@@ -153,6 +170,7 @@ class Manager:
 
     async def _lead(self) -> None:
         self._begin_term()
+        self.leads = True
         helpers = [asyncio.create_task(part) for part in (self._renew(), self._change_members(), self._alarms.run())]
         try:
             await self._caught_up(self.election.term_revision)
@@ -165,6 +183,7 @@ class Manager:
         except LostLeadership as lost:
             log.info("not leading any more", reason=str(lost))
         finally:
+            self.leads = False
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -176,6 +195,7 @@ class Manager:
             self._alarms.stop()
 
     def _begin_term(self) -> None:
+        self.measures.terms += 1
         self.observations.begin_term(self.election.term)
         self._power.stop()
         self._room.stop()
@@ -193,18 +213,23 @@ class Manager:
         self._mirror.changed.clear()
         if self.election.blind():
             return self._clock.now() + RETRY_S
-        view = self.observations.view(self._power.evidence(), self._power.running)
+        step = self.measures.step
+        with step("observe"):
+            view = self.observations.view(self._power.evidence(), self._power.running)
         now = self._clock.now()
-        decision = Decision(hold=self._distrusts) if self._distrusts else decide(view, now)
+        with step("decide"):
+            decision = Decision(hold=self._distrusts) if self._distrusts else decide(view, now)
         self._incidents.observe(view, decision)
-        await asyncio.gather(self._act_on(decision.intents, view), self._publish_names(view, now))
+        with step("commit"):
+            await asyncio.gather(self._act_on(decision.intents, view), self._publish_names(view, now))
         self._switch_on(view)
-        published = await self._publish(view, decision)
-        # After everything else, so that recovery never waits for it.
-        steps = self._room.steps(view, decision, now)
-        steps = steps or self._balancer.steps(view, decision, now, incident=self._incidents.open)
-        await self._act_on(steps, view)
-        self._guarantee.observe(view, now)
+        with step("publish"):
+            published = await self._publish(view, decision)
+        with step("plan"):  # after everything else, so that recovery never waits for it
+            steps = self._room.steps(view, decision, now)
+            steps = steps or self._balancer.steps(view, decision, now, incident=self._incidents.open)
+            await self._act_on(steps, view)
+            self._guarantee.observe(view, now)
         if decision.intents or steps or not published or self._names.behind:
             return self._clock.now() + RETRY_S
         desks = (self._room.next_look(now), self._balancer.next_look(now))

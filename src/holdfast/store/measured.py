@@ -13,6 +13,8 @@ from holdfast.ports import Clock, Compare, Entry, Op, Snapshot, Store, TxnResult
 T = TypeVar("T")
 
 BOUNDS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+QUEUE = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
+"""Bounds of how many transactions are under way when another one begins."""
 RECENT = 40
 """So many transactions are remembered one by one."""
 ENOUGH = 10
@@ -20,15 +22,19 @@ ENOUGH = 10
 
 
 @dataclass(slots=True)
-class Durations:
-    """A histogram: how many calls took at most each bound, and longer."""
+class Histogram:
+    """How many values were at most each bound, and larger than all of them. By default of seconds."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
-    total_s: float = 0.0
+    bounds: Sequence[float] = BOUNDS_S
+    counts: list[int] = field(init=False)
+    total: float = 0.0
 
-    def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
-        self.total_s += seconds
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class MeasuredStore:
@@ -38,8 +44,13 @@ class MeasuredStore:
         self._store = store
         self._clock = clock
         self._recent: deque[float] = deque(maxlen=RECENT)
-        self.durations: dict[tuple[str, str], Durations] = {}
-        """(Operation, `ok` or `failed`) → how long it took."""
+        self.durations: dict[tuple[str, str], Histogram] = {}
+        """(Operation, result) → how long it took. Results: ok, failed (no answer, or an unknown one), and of transactions
+        refused (what they compare has changed)."""
+        self.pending = 0
+        """Transactions that are under way."""
+        self.queue = Histogram(QUEUE)
+        """So many there were whenever another one began."""
 
     def forget(self) -> None:
         """What counts as recent begins now."""
@@ -53,7 +64,7 @@ class MeasuredStore:
         began, result = self._clock.now(), "failed"
         try:
             answer = await call
-            result = "ok"
+            result = "refused" if isinstance(answer, TxnResult) and not answer.succeeded else "ok"
             return answer
         except StoreError:
             raise
@@ -65,7 +76,7 @@ class MeasuredStore:
                 self._note(operation, result, self._clock.now() - began)
 
     def _note(self, operation: str, result: str, seconds: float) -> None:
-        self.durations.setdefault((operation, result), Durations()).add(seconds)
+        self.durations.setdefault((operation, result), Histogram()).add(seconds)
         if operation == "txn":
             self._recent.append(seconds)
 
@@ -77,7 +88,12 @@ class MeasuredStore:
         *,
         timeout: float | None = None,
     ) -> TxnResult:
-        return await self._timed("txn", self._store.txn(compare, then, otherwise, timeout=timeout))
+        self.queue.add(self.pending)
+        self.pending += 1
+        try:
+            return await self._timed("txn", self._store.txn(compare, then, otherwise, timeout=timeout))
+        finally:
+            self.pending -= 1
 
     async def get(self, key: str, *, timeout: float | None = None) -> Entry | None:
         return await self._timed("get", self._store.get(key, timeout=timeout))
