@@ -15,6 +15,8 @@ class HoldfastError(Exception):
 
     #: HTTP status the API answers with.
     http_status = 500
+    #: Seconds after which it is worth asking again; 0: nobody can tell.
+    retry_after_s = 0
     #: What programs want to know, beside the words (extension members of the API's problem details).
     members: Mapping[str, object] = {}
 

@@ -1,6 +1,7 @@
 """The HTTP API over an in-process transport and a memory store."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -242,7 +243,7 @@ async def test_every_operation_has_a_route(world: World) -> None:
         ("POST", "/ha", {"virtual_ip": 7, "nodes": ["n1"]}, 422, "virtual_ip"),
         ("POST", "/ha", b"{", 422, "not valid JSON"),
         ("POST", "/ha", b'"x"', 422, "dictionary"),
-        ("POST", "/ha", b'\xff"', 400, "parsing the body"),
+        ("POST", "/ha", b'\xff"', 400, "cannot be read"),
         ("DELETE", "/ha", None, 422, "keep"),
         ("POST", "/services/nfs/%2e%2e%2fx/start", None, 404, ""),
         ("POST", "/nodes/n2/confirm-dead", {"yes": True}, 409, "is up"),
@@ -262,6 +263,41 @@ async def test_bad_requests_are_answered_as_problems(
     problem = answer.json()
     assert problem["status"] == status
     assert words in f"{problem['detail']} {problem['advice']}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status", "kind"),
+    [
+        ("GET", "/nothing", {}, b"", 404, "no-such-path"),
+        ("GET", "/nodes/none", {}, b"", 404, "not-found"),
+        ("PATCH", "/nodes", {}, b"", 405, "method-not-allowed"),
+        ("POST", "/ha", {"content-type": "application/json"}, b"[" * 200_000, 400, "malformed-request"),
+        ("POST", "/ha", {"content-type": "application/json"}, b'{"a":' * 100_000, 400, "malformed-request"),
+        ("POST", "/ha", {"content-type": "application/json"}, b"1" * 5000, 400, "malformed-request"),
+        ("POST", "/ha", {}, b"x" * 2_000_000, 413, "body-too-large"),
+        ("POST", "/ha", {"content-type": "text/plain"}, b"{}", 415, "unsupported-content"),
+        ("POST", "/ha", {"content-type": "application/x-www-form-urlencoded"}, b"a=b", 415, "unsupported-content"),
+        ("POST", "/login", {"content-type": "multipart/form-data; boundary=x"}, b"x", 415, "unsupported-content"),
+        (
+            "POST",
+            "/ha",
+            {"content-type": "application/json", "content-encoding": "gzip"},
+            gzip.compress(b" " * 10_000_000),
+            415,
+            "unsupported-content",
+        ),
+        ("POST", "/ha", {"content-type": "Application/JSON; charset=utf-8"}, b"{}", 422, "invalid-input"),
+        ("GET", "/nodes", {f"x-{number}": "1" for number in range(150)}, b"", 431, "headers-too-large"),
+    ],
+)
+async def test_each_sort_of_refusal_has_a_type_of_its_own(
+    world: World, method: str, path: str, headers: dict[str, str], body: bytes, status: int, kind: str
+) -> None:
+    async with world.client(local=True) as client:
+        answer = await client.request(method, f"/api/v1{path}", headers=headers, content=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["type"] == f"urn:holdfast:error:{kind}"
+    assert ("allow" in answer.headers) == (status == 405)
 
 
 async def test_a_huge_body_is_refused(world: World) -> None:

@@ -1,6 +1,7 @@
 """How a change may be asked for: tried out, repeated without being done twice, refused when its object has changed."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -11,10 +12,19 @@ from test_api_http import World, running
 
 from holdfast import locks
 from holdfast.api.operations.draft import Actor, Draft, transact
-from holdfast.api.operations.terms import Idempotency, KeyReused, Outcome, PreconditionFailed, Terms, fits, tag
+from holdfast.api.operations.terms import (
+    Answered,
+    AnswerLost,
+    Idempotency,
+    KeyReused,
+    Outcome,
+    PreconditionFailed,
+    Terms,
+    fits,
+    tag,
+)
 from holdfast.core.model import NodeSpec, Role
 from holdfast.core.policy import ComputeSpec
-from holdfast.errors import ConfigError
 from holdfast.ports import Entry
 from holdfast.store import codec, keys
 
@@ -60,7 +70,10 @@ async def test_a_dry_run_checks_everything_and_changes_nothing(world: World) -> 
             assert "bundle" not in tried["data"], "nothing was made that it could open"
         refused = await ask(client, "POST", "/nodes/n9/maintenance?dry_run=true", {}, 404)
         assert "n9" in refused.json()["detail"]
-        await ask(client, "POST", "/nodes/n2/maintenance?dry_run=perhaps", {}, 422)
+        before = await contents(store)
+        for doubtful in ("dry_run=perhaps", "dry_run=", "dry_run=true&dry_run=false"):
+            await ask(client, "POST", f"/nodes/n2/maintenance?{doubtful}", {}, 422)
+        assert await contents(store) == before
 
 
 async def test_a_request_with_a_key_is_done_once_and_answered_as_often_as_it_comes(world: World) -> None:
@@ -143,8 +156,25 @@ def test_a_key_is_its_owners_own_and_the_answer_opens_with_the_clusters_secret_o
     entry = Entry(mine.key, codec.encode(record), 9, 9)
     assert mine.first_answer(entry) == Outcome("made", 9, data={"secret_key": "s3cret"})
     stranger = replace(mine, unlock=lambda text: locks.unlock(text, b"x" * 32))
-    with pytest.raises(ConfigError):
+    with pytest.raises(AnswerLost):
         stranger.first_answer(entry)
+    with pytest.raises(KeyReused):
+        replace(mine, fingerprint="another request").first_answer(entry)
+
+
+def test_a_copy_of_the_store_is_no_way_to_guess_at_a_password_by_what_was_asked() -> None:
+    """SHA-256 of a request is tried a million times faster than argon2id."""
+    asked = Idempotency.of("ada", "k", b'{"password": "x"}', lambda a: locks.lock(a, SECRET), lambda _t: b"")
+    record = asked.record(Outcome("changed"), "")
+    assert asked.fingerprint == hashlib.sha256(b'{"password": "x"}').hexdigest()
+    assert asked.fingerprint not in codec.encode(record).decode()
+
+
+def test_what_an_earlier_version_answered_is_answered_again() -> None:
+    mine = Idempotency.of("ada", "k", b"POST /x", lambda a: locks.lock(a, SECRET), lambda t: locks.unlock(t, SECRET))
+    record = Answered(mine.fingerprint, mine.lock(codec.encode(Outcome("made"))), "")
+    entry = Entry(mine.key, codec.encode(record), 9, 9)
+    assert mine.first_answer(entry) == Outcome("made", 9)
     with pytest.raises(KeyReused):
         replace(mine, fingerprint="another request").first_answer(entry)
 

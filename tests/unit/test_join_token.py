@@ -23,7 +23,8 @@ from people_world import Panel, panel
 from trust_world import World
 
 from holdfast import config as node_config
-from holdfast.api.join_limit import PER_ADDRESS
+from holdfast.api.audit import PER_SOURCE
+from holdfast.api.join_limit import PER_ADDRESS, WINDOW_S
 from holdfast.api.server import make_server, tls_context
 from holdfast.bootstrap import certificates, enrol, files, pki, ring, token
 from holdfast.bootstrap.trust import JoinToken, NodeTrust
@@ -262,6 +263,27 @@ async def test_tries_are_limited_and_bodies_small(served: Served) -> None:
     statuses = [(await post(served, wish(one, secret="0" * 64)))[0] for _ in range(PER_ADDRESS + 1)]
     assert statuses[-1] == 429 and statuses[0] == 403
     assert (await post(served, wish(one)))[0] == 429, "also with the right one, for a minute"
+    async with served.panel.client() as client:
+        refused = await client.post("/api/v1/join", json=wish(one))
+    assert 0 < int(refused.headers["retry-after"]) <= WINDOW_S + 1
+
+
+async def test_who_tries_tokens_stands_in_the_audit_once_in_a_while(served: Served) -> None:
+    one = await served.token()
+    for secret in ("0" * 64, "1" * 64):
+        assert (await post(served, wish(one, secret=secret)))[0] == 403
+    assert (await post(served, wish(one, request="no request")))[0] == 422
+    for _ in range(PER_ADDRESS):
+        await post(served, wish(one, secret="2" * 64))
+    await served.panel.caught_up()
+    found = (await served.panel.call("root", "GET", "/audit?operation=join-refused")).json()["items"]
+    assert {line["address"] for line in found} == {"192.0.2.1"}
+    assert len(found) == PER_SOURCE, "noise is bounded"
+    assert {line["text"] for line in found} == {
+        "this join token is not valid (any more)",
+        "the certificate request cannot be used: it cannot be read",
+    }
+    assert not any(text in str(found) for text in ("0" * 64, one.secret))
 
 
 async def test_only_an_administrator_makes_sees_and_revokes_tokens(served: Served) -> None:

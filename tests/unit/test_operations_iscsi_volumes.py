@@ -11,8 +11,9 @@ from api_world import ROOT, contents, memory_store, put
 from iscsi_world import CLIENT, NoDevices, say, with_storage
 
 from holdfast.api.operations import iscsi_groups, iscsi_volumes, nodes, planning, services
-from holdfast.api.operations.draft import Draft, Outcome
+from holdfast.api.operations.draft import Actor, Draft, Outcome
 from holdfast.api.operations.iscsi_groups import NewGroup
+from holdfast.api.permissions import Role
 from holdfast.core.model import Desired, InstanceSpec
 from holdfast.core.policy import ComputeSpec
 from holdfast.errors import (
@@ -21,6 +22,7 @@ from holdfast.errors import (
     HoldfastError,
     InvalidInput,
     NotFound,
+    NotPermitted,
     StoreUnavailable,
     StoreUnknownOutcome,
 )
@@ -302,6 +304,21 @@ async def test_a_volume_that_cannot_be_made_shorter_stays_as_it_was(world: World
     with pytest.raises(DriverError, match="hangs"):
         await world.resize(2 * MIB)
     assert (await world.record()).size_bytes == world.file().stat().st_size == 4 * MIB
+
+
+async def test_devices_of_the_nodes_are_given_away_by_administrators_only(world: World) -> None:
+    """A volume of a device shows its clients whatever a node keeps on it."""
+    for actor in (
+        Actor("otto", "session", role=Role.OPERATOR),
+        Actor("ada", "token:ci", role=Role.ADMIN, scopes=("operate:iscsi",)),
+    ):
+        before = await contents(world.store)
+        with pytest.raises(NotPermitted, match="block devices of the nodes"):
+            await iscsi_volumes.create(world.store, actor, world.files, name="x", device="/dev/disk/by-id/san-1")
+        assert await contents(world.store) == before
+        await iscsi_volumes.create(world.store, actor, world.files, name=actor.name, size_bytes=MIB)
+    ada = Actor("ada", "session", role=Role.ADMIN)
+    await iscsi_volumes.create(world.store, ada, world.files, name="san", device="/dev/disk/by-id/san-1")
 
 
 async def test_a_device_is_as_large_as_it_is(world: World) -> None:

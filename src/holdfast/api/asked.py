@@ -31,7 +31,8 @@ async def terms_of(request: Request, context: ApiContext, actor: Actor) -> Terms
 
 
 def _dry_run(request: Request) -> bool:
-    word = request.query_params.get(DRY_RUN, "false").lower()
+    said = request.query_params.getlist(DRY_RUN) or ["false"]
+    word = said[0].lower() if len(said) == 1 else ", ".join(said)  # of two words nobody knows which one counts
     if word not in ("true", "false", "1", "0"):
         raise InvalidInput(f"`{DRY_RUN}` cannot be `{word[:20]}`", "Say true or false.")
     return word in ("true", "1")
@@ -43,9 +44,8 @@ async def _idempotency(request: Request, context: ApiContext, actor: Actor) -> I
         return None
     if context.cluster_secret is None:
         raise ConfigError("this process cannot lock the answers it keeps", "Ask a management node of the cluster.")
-    secret = (
-        context.cluster_secret
-    )  # read when there is an answer to lock: what changes nothing in the store needs none
+    # Read when there is an answer to lock: what changes nothing in the store needs none.
+    secret = context.cluster_secret
     asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + await request.body()
     return Idempotency.of(
         actor.name,

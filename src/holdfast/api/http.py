@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from holdfast.api.asked import REPLAYED, terms_of
-from holdfast.api.attempts import TooManyAttempts
 from holdfast.api.context import ApiContext
 from holdfast.api.headers import SECURITY
 from holdfast.api.operations import checks
@@ -86,7 +85,7 @@ def instance_at(request: Request, kind: str, name: str) -> InstanceView:
 
 def problem(error: HoldfastError, path: str) -> Response:
     """RFC 9457 problem details, with `advice` as an extension member."""
-    words = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    words = error.kind if isinstance(error, RequestFailed) else _words(type(error))
     body = {
         "type": f"urn:holdfast:error:{words}",
         "title": words.replace("-", " "),
@@ -99,11 +98,15 @@ def problem(error: HoldfastError, path: str) -> Response:
     headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else {}
     if isinstance(error, RequestFailed) and error.allow:
         headers["allow"] = error.allow
-    if isinstance(error, TooManyAttempts):
+    if error.retry_after_s:
         headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, PreconditionFailed) and error.etag:
         headers["etag"] = error.etag
     return Response(codec.encode(body), error.http_status, headers, PROBLEM)
+
+
+def _words(kind: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
 
 
 async def on_holdfast_error(request: Request, error: Exception) -> Response:
@@ -130,12 +133,24 @@ def _first_fault(faults: Any) -> tuple[str, str]:
     return f"`{where}`: {fault['msg']}", "Correct it; see /api/v1/openapi.json."
 
 
+_KINDS = {
+    400: "malformed-request",
+    404: "no-such-path",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    415: "unsupported-content",
+    431: "headers-too-large",
+    500: "bug",
+}
+
+
 class RequestFailed(HoldfastError):
     """The request did not get as far as a route, or a route failed by a fault of ours."""
 
     def __init__(self, status: int, message: str, advice: str = ASK, *, allow: str = "") -> None:
         super().__init__(message, advice)
         self.http_status = status
+        self.kind = _KINDS.get(status, "request-failed")
         self.allow = allow
         """What can be done at the path instead."""
 
@@ -144,6 +159,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """404 and 405 of the router, 400 of the parser."""
     assert isinstance(error, HTTPException)
     what = {
+        400: "the body cannot be read: it is nested too deeply, or has numbers that are none",
         404: f"there is nothing at {request.url.path}",
         405: f"{request.method} is not possible at {request.url.path}",
     }.get(error.status_code, str(error.detail))

@@ -1,5 +1,6 @@
 """How often anybody may try to join: the one thing that people without a name may send with a body of meaning."""
 
+from holdfast.api.origin import network
 from holdfast.errors import NotPermitted
 from holdfast.ports import Clock
 
@@ -14,6 +15,11 @@ class TooManyJoins(NotPermitted):
 
     http_status = 429
 
+    def __init__(self, wait_s: float) -> None:
+        wait = int(wait_s) + 1
+        super().__init__("too many tries to join", f"Wait {wait} seconds, then try again.")
+        self.retry_after_s = wait
+
 
 class JoinLimit:
     def __init__(self, clock: Clock) -> None:
@@ -24,10 +30,11 @@ class JoinLimit:
         """Counts this try. Raises TooManyJoins."""
         now = self._clock.now()
         self._tries = [(at, source) for at, source in self._tries if at > now - WINDOW_S]
-        mine = sum(1 for _, source in self._tries if source == address)
-        if mine >= PER_ADDRESS or len(self._tries) >= ALTOGETHER:
-            raise TooManyJoins("too many tries to join", "Wait a minute, then try again.")
-        self._tries.append((now, address))
+        mine = [at for at, source in self._tries if source == network(address)]
+        for tries, most in ((mine, PER_ADDRESS), ([at for at, _ in self._tries], ALTOGETHER)):
+            if len(tries) >= most:
+                raise TooManyJoins(tries[0] + WINDOW_S - now)
+        self._tries.append((now, network(address)))
 
     def succeeded(self, address: str) -> None:
-        self._tries = [(at, source) for at, source in self._tries if source != address]
+        self._tries = [(at, source) for at, source in self._tries if source != network(address)]

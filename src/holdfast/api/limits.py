@@ -11,6 +11,8 @@ from holdfast.api.http import RequestFailed, problem
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_HEADERS = 100
+JSON = "application/json"
+PLAIN = "identity"
 
 
 class Limits:
@@ -43,7 +45,19 @@ def _refusal(said: Headers) -> RequestFailed | None:
     if len(said) > MAX_HEADERS:
         return RequestFailed(431, f"the request has {len(said)} headers", f"Send {MAX_HEADERS} at most.")
     length = said.get("content-length", "0")
-    return _too_large() if length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES else None
+    if length.isdecimal() and int(length[:20]) > MAX_BODY_BYTES:
+        return _too_large()
+    return _unreadable(said) if length != "0" or "transfer-encoding" in said else None
+
+
+def _unreadable(said: Headers) -> RequestFailed | None:
+    """Nothing is unpacked here: a small body that unpacks to a large one does no harm. What does not say what it is passes
+    for JSON; every other form is one that a page of another site could send unasked."""
+    kind = said.get("content-type", JSON).partition(";")[0].strip().lower()
+    packed = said.get("content-encoding", PLAIN).strip().lower()
+    if kind != JSON or packed != PLAIN:
+        return RequestFailed(415, f"the body is {kind}, {packed}", f"Send {JSON}, unpacked.")
+    return None
 
 
 def _too_large() -> RequestFailed:

@@ -19,7 +19,10 @@ def audit(
     limit: Annotated[int, typer.Option("--limit", help="How many, the newest.", min=1)] = 50,
     who: Annotated[str, typer.Option("--who", help="Of this account only.")] = "",
     operation: Annotated[
-        str, typer.Option("--operation", help="change, login, login-failed, login-refused, logout or refused.")
+        str,
+        typer.Option(
+            "--operation", help="change, login, login-failed, login-refused, logout, refused or join-refused."
+        ),
     ] = "",
     key: Annotated[str, typer.Option("--key", help="Changes of keys with this in their name, e.g. nodes/n2.")] = "",
     since: Annotated[str, typer.Option("--since", help="E.g. 2026-01-31 or 2026-01-31T12:00 (UTC).")] = "",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from holdfast.api.operations.terms import ORDINARY, Terms
-from holdfast.api.permissions import Role
+from holdfast.api.permissions import Role, covers, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +20,7 @@ class Actor:
     """What an API token is limited to; empty: all of the role."""
     terms: Terms = ORDINARY
     """How this request asks for what it asks for."""
+
+    def may(self, need: str) -> bool:
+        """Whether role and scopes hold it (`permissions.TABLE` says what routes need; this is for single wishes)."""
+        return covers(held(self.role), need) and (not self.scopes or covers(self.scopes, need))

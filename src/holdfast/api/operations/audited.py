@@ -50,7 +50,7 @@ class AuditEntry:
     via: str
     address: str
     operation: str
-    """`change`, `login`, `login-failed`, `login-refused`, `refused`, `logout`."""
+    """`change`, `login`, `login-failed`, `login-refused`, `refused`, `logout`, `join-refused`."""
     text: str
     changes: tuple[Changed, ...] = ()
     more: int = 0

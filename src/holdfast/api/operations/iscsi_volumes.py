@@ -13,8 +13,9 @@ from typing import Protocol
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, aside, transact
 from holdfast.api.operations.iscsi_groups import AUTHORITY, Reports, deleting, find, instances
+from holdfast.api.permissions import ADMINISTER
 from holdfast.core.model import Desired, ServiceSpec
-from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput, StoreUnknownOutcome
+from holdfast.errors import Conflict, DriverError, HoldfastError, InvalidInput, NotPermitted, StoreUnknownOutcome
 from holdfast.ports import Store
 from holdfast.services.iscsi.config import KIND, VolumeRecord, instance_id, instance_spec, volume_path
 from holdfast.services.iscsi.engine import MAX_LUN, Volume
@@ -44,6 +45,11 @@ async def create(
     if bool(size_bytes) == bool(device):
         raise InvalidInput(
             "a volume is a new file or a block device", "Give either a size (--size) or a device (--device)."
+        )
+    if device and not actor.may(ADMINISTER):
+        raise NotPermitted(
+            f"{actor.name} may not give away block devices of the nodes: what is on them is theirs",
+            "Ask an administrator, or give a size (--size).",
         )
     root = (await Draft.open(store)).cluster.shared_root
     size = await files.device_size(root, device, unused=True) if device else size_bytes

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from holdfast.core.history import GuaranteeWord
-from holdfast.errors import Conflict, InvalidInput
+from holdfast.errors import ConfigError, Conflict, InvalidInput
 from holdfast.ports import Entry
 from holdfast.store import codec, keys
 
@@ -38,11 +38,13 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Answered:
     """The answer to a request with an idempotency key (key idempotency/<sha256 of user and key>), by a lease of
-    ANSWERS_TTL_S. Locked with the cluster secret: it may hold what is shown only once."""
+    ANSWERS_TTL_S."""
 
     fingerprint: str
-    """SHA-256 of method, path and body of the request."""
+    """Empty. An earlier version wrote the request's here, in clear."""
     answer: str
+    """The request's fingerprint, a line break, the answer. Locked with the cluster secret: answers may hold what is shown
+    only once, and whoever has a copy of the store could guess at a password by the fingerprint of a request with it."""
     wall: str
     """For people only."""
 
@@ -54,6 +56,7 @@ class Idempotency:
     key: str
     """Where its answer is kept."""
     fingerprint: str
+    """SHA-256 of method, path and body of the request."""
     lock: Callable[[bytes], str]
     unlock: Callable[[str], bytes]
 
@@ -68,15 +71,23 @@ class Idempotency:
         return cls(keys.answered(digest), hashlib.sha256(request).hexdigest(), lock, unlock)
 
     def record(self, outcome: Outcome, wall: str) -> Answered:
-        return Answered(self.fingerprint, self.lock(codec.encode(outcome)), wall)
+        return Answered("", self.lock(f"{self.fingerprint}\n".encode() + codec.encode(outcome)), wall)
 
     def first_answer(self, entry: Entry) -> Outcome:
-        """What was answered when the request came first. Raises KeyReused."""
+        """What was answered when the request came first. Raises KeyReused, AnswerLost."""
         record = codec.decode(entry.value, Answered, entry.key)
-        if record.fingerprint != self.fingerprint:
+        try:
+            opened = self.unlock(record.answer)
+        except ConfigError:
+            raise AnswerLost from None
+        fingerprint, answer = record.fingerprint, opened
+        if not fingerprint:
+            first, _, answer = opened.partition(b"\n")
+            fingerprint = first.decode()
+        if fingerprint != self.fingerprint:
             raise KeyReused
         # The record was written by the very transaction that it tells about.
-        return replace(codec.decode(self.unlock(record.answer), Outcome, entry.key), revision=entry.mod_revision)
+        return replace(codec.decode(answer, Outcome, entry.key), revision=entry.mod_revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,17 @@ class KeyReused(InvalidInput):
     def __init__(self) -> None:
         super().__init__(
             "another request was sent with this idempotency key", "Use a new key for each thing that is to be done."
+        )
+
+
+class AnswerLost(Conflict):
+    """A request with this idempotency key was done, and what it was answered can be opened no more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a request with this idempotency key was done already, and the cluster's secret has changed since: what it was "
+            "answered is lost",
+            "Look at what there is; what was shown only once has to be made anew.",
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from holdfast import locks
 from holdfast.api.operations import checks
 from holdfast.api.operations.draft import Actor, Draft, Outcome, transact
+from holdfast.api.permissions import Role
 from holdfast.bootstrap import certificates, files, pki, ring, secrets, trust
 from holdfast.bootstrap.bundle import certificate_names, issued_in, shared_files
 from holdfast.bootstrap.create import url
@@ -177,8 +178,12 @@ async def join(
         given = {**await shared_files(draft.store, spec, pki_dir=pki_dir), files.NODE_CERT: certificate}
         return f"{spec.id} has joined by token {wish.id}"
 
-    actor = Actor("a machine with a join token", "join", address=address)
-    return await transact(store, actor, operation), given
+    return await transact(store, machine(address), operation), given
+
+
+def machine(address: str) -> Actor:
+    """Whoever brings a join token: nobody with a role."""
+    return Actor("a machine with a join token", "join", address, Role.VIEWER)
 
 
 async def _checked(draft: Draft, wish: JoinWish) -> JoinToken:

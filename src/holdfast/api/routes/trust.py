@@ -11,7 +11,7 @@ from holdfast.api.context import ApiContext
 from holdfast.api.http import actor_of, answer, context_of, done
 from holdfast.api.operations import trust
 from holdfast.api.operations.draft import Actor
-from holdfast.errors import ConfigError
+from holdfast.errors import ConfigError, InvalidInput, NotPermitted
 
 router = APIRouter()
 Caller = Annotated[Actor, Depends(actor_of)]
@@ -55,9 +55,14 @@ async def join(request: Request, body: requests.Join) -> Response:
     """A machine with a join token becomes the node that it is for. Public: the token is what counts."""
     context = context_of(request)
     address = _address(request)
-    context.joins.check(address)
     wish = trust.JoinWish(body.id, body.secret, body.request, body.sealing_key)
-    outcome, files = await trust.join(context.store, wish, address=address, pki_dir=_pki(context))
+    try:
+        context.joins.check(address)
+        outcome, files = await trust.join(context.store, wish, address=address, pki_dir=_pki(context))
+    except (NotPermitted, InvalidInput) as error:
+        # Somebody tries tokens, or has one and sends with it what no machine of ours does.
+        await context.auth.trail.note(trust.machine(address), "join-refused", error.message)
+        raise
     context.joins.succeeded(address)
     given = {name: base64.b64encode(content).decode() for name, content in files.items()}
     return answer({"text": outcome.text, "files": given})
