@@ -60,7 +60,9 @@ async def test_stop_and_start(visitor: Visitor, world: World) -> None:
     entry = await world.store.get(keys.instance("nfs/home"))
     assert entry is not None
     assert codec.decode(entry.value, InstanceSpec).desired == "stopped"
-    await page.get_by_role("button", name="Start nfs/home").click()
+    await page.get_by_role("button", name="Start… nfs/home").click()
+    await expect(page.get_by_test_id("effect")).to_contain_text("This can be done")
+    await page.get_by_role("dialog").get_by_role("button", name="Start", exact=True).click()
     await expect(page.get_by_role("button", name="Stop… nfs/home")).to_be_visible()
 
 

@@ -49,7 +49,7 @@ async def test_what_is_checked_while_typing(person: Person) -> None:
             return cases.map(([check, text]) => [check, text, checks[check](text) === ""]);
         }""",
         [
-            script.replace("app.js", "pages/kinds/checks.js"),
+            script.replace("app.js", "form/checks.js"),
             [[check, text] for cases in (GOOD, BAD) for check, texts in cases.items() for text in texts],
         ],
     )
@@ -320,7 +320,7 @@ async def test_backup_gateways(person: Person) -> None:
     await dialog.get_by_label("Append-only").check()
     await person.confirm("Save")
     await expect(person.row("web-1")).to_contain_text("delete nothing")
-    await expect(page.locator(".kind-events")).to_contain_text("backup cluster vault: append only changed")
+    await expect(page.locator(".event-list")).to_contain_text("backup cluster vault: append only changed")
     entry = await world.store.get(keys.backup_cluster("vault"))
     assert entry is not None and codec.decode(entry.value, BackupCluster).append_only
     await person.press("Delete…")
@@ -347,6 +347,7 @@ async def test_placement_rules(person: Person) -> None:
     await person.fill(name="together")
     await person.wrong("instances", "cannot be kept")
     await dialog.get_by_role("button", name="Cancel").click()
+    await dialog.get_by_role("button", name="Discard").click()
     await person.press("Delete… apart")
     await person.confirm("Delete rule")
     await expect(page.get_by_test_id("empty")).to_be_visible()

@@ -59,11 +59,11 @@ async def test_accounts_tokens_and_the_audit_that_tells_of_them(person: Person) 
     await person.refused("Create user", "password", "At least ten characters")
     await person.fill(password="a longer password")
     await person.confirm("Create user")
-    await expect(page.locator("tr[data-row='olga']")).to_contain_text("operator")
+    await expect(page.locator("tr[data-row='olga']")).to_contain_text("Operator")
     await person.press("Change… olga")
-    await dialog.get_by_label("Role").select_option("viewer")
+    await person.choose("role", "viewer")
     await person.confirm("Save")
-    await expect(page.locator("tr[data-row='olga']")).to_contain_text("viewer")
+    await expect(page.locator("tr[data-row='olga']")).to_contain_text("Viewer")
     entry = await world.store.get(keys.user("olga"))
     assert entry is not None
     assert codec.decode(entry.value, User).role == "viewer"
@@ -114,7 +114,7 @@ async def test_settings_and_who_is_told_of_alarms(person: Person) -> None:
     page, dialog, world = person.page, person.dialog, person.world
     await person.go("settings", "Settings")
     await person.press("Change… Nodes that are shut down")
-    await dialog.get_by_label("Their instances").select_option("migrate")
+    await person.choose("policy", "migrate")
     await person.confirm("Save")
     await expect(page.locator(".settings")).to_contain_text("Migrate")
     entry = await world.store.get(keys.CLUSTER)

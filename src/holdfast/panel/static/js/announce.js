@@ -1,7 +1,7 @@
 // What those hear who do not see the map: each stage of a failover, as it happens, in one sentence.
 
-import { PROOFS, count, duration, stepLook } from "./words.js";
 import { recoveryOf } from "./incidents.js";
+import { count, duration, PROOFS, stepLook } from "./words.js";
 
 /** Too many of one sort are counted instead of named. */
 const NAMED = 3;

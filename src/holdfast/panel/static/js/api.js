@@ -15,15 +15,18 @@ export class Problem extends Error {
   }
 }
 
+const ROOT = "/api/v1";
+
 /**
- * `fetch` with a JSON body and answer. Throws Problem, also when nothing answers. `terms`: `dryRun` (nothing is changed; the
- * answer says what would be), `force` (also where the guarantee is broken then), `key` (the same key, the same change: it is
- * carried out once however often it is sent), `match` (an ETag: only if nobody has changed it meanwhile).
+ * A request described as data: {method, path, body, query} (of a query what is empty is
+ * left out, and of a list each goes by itself), answered as JSON. Throws Problem, also when nothing answers. `terms`:
+ * `dryRun` (nothing is changed; the answer says what would be), `key` (the same key, the same change: it is carried out once
+ * however often it is sent).
  */
-export async function call(method, path, body = undefined, terms = {}) {
+export async function send({ method = "GET", path, body, query = {} }, terms = {}) {
   let response;
   try {
-    response = await fetch(withTerms(path, terms), {
+    response = await fetch(addressOf(path, query, terms), {
       method,
       cache: "no-store",
       credentials: "same-origin",
@@ -32,7 +35,6 @@ export async function call(method, path, body = undefined, terms = {}) {
         ...(method === "GET" ? {} : { "X-Holdfast-Request": "1" }),
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
         ...(terms.key ? { "Idempotency-Key": terms.key } : {}),
-        ...(terms.match ? { "If-Match": terms.match } : {}),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
@@ -44,9 +46,10 @@ export async function call(method, path, body = undefined, terms = {}) {
   throw await problemOf(response);
 }
 
-function withTerms(path, { dryRun = false, force = false }) {
-  const wishes = [dryRun && "dry_run=true", force && "force=true"].filter(Boolean).join("&");
-  return wishes ? `${path}${path.includes("?") ? "&" : "?"}${wishes}` : path;
+function addressOf(path, query, { dryRun = false }) {
+  const wishes = Object.entries({ ...query, ...(dryRun ? { dry_run: true } : {}) }).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+  const text = new URLSearchParams(wishes.filter(([, value]) => value !== "" && value !== null && value !== undefined)).toString();
+  return `${ROOT}${path}${text ? `?${text}` : ""}`;
 }
 
 async function problemOf(response) {
@@ -56,24 +59,23 @@ async function problemOf(response) {
   return new Problem(response.status, capital(text), raw.advice ?? "", raw);
 }
 
+/** A name as part of a path. */
+export const segment = encodeURIComponent;
+
 /** An id as part of a path; its slashes stay. */
-export const path = (text) => text.split("/").map(encodeURIComponent).join("/");
+export const segments = (id) => id.split("/").map(segment).join("/");
 
-/** What a list answered, whether it comes in leaves ({items, next}) or whole. */
-export const items = (answer) => (Array.isArray(answer) ? answer : answer.items);
+export const load = (path, query) => send({ path, query });
 
-/** Calls that several pages make. */
+/** What a list has, whether it comes in leaves ({items, next}) or whole. */
+export const list = (path, query) => load(path, query).then((answer) => (Array.isArray(answer) ? answer : answer.items));
+
+/** Calls that the shell makes. */
 export const api = {
-  login: (name, password) => call("POST", "/api/v1/login", { name, password }),
+  login: (name, password) => send({ method: "POST", path: "/login", body: { name, password } }),
+  logout: () => send({ method: "POST", path: "/logout" }),
   /** Who is signed in, and what they may do. */
-  me: () => call("GET", "/api/v1/me"),
-  task: (id) => call("GET", `/api/v1/tasks/${path(id)}`),
-  cancelTask: (id) => call("POST", `/api/v1/tasks/${path(id)}/cancel`),
-  logout: () => call("POST", "/api/v1/logout"),
-  start: (service) => call("POST", `/api/v1/services/${path(service)}/start`),
-  stop: (service, terms) => call("POST", `/api/v1/services/${path(service)}/stop`, undefined, terms),
-  move: (instance, node, live, terms) => call("POST", `/api/v1/instances/${path(instance)}/move`, { node, live }, terms),
-  confirmDead: (node, reason) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { reason, yes: true }),
-  /** What a wrong word would corrupt, or why it is refused, as one sentence; writes nothing. */
-  deathWarning: (node) => call("POST", `/api/v1/nodes/${path(node)}/confirm-dead`, { yes: false }).then(() => "", (problem) => problem.text),
+  me: () => load("/me"),
+  task: (id) => load(`/tasks/${segments(id)}`),
+  cancelTask: (id) => send({ method: "POST", path: `/tasks/${segments(id)}/cancel` }),
 };

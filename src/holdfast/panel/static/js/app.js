@@ -1,6 +1,5 @@
 // The shell: one live picture of the cluster, one page at a time that is drawn from it, and what stands around the page.
 
-import { ACTIONS } from "./actions.js";
 import { Announcer } from "./announce.js";
 import { api } from "./api.js";
 import { Shelf } from "./data.js";
@@ -12,8 +11,9 @@ import { Link } from "./link.js";
 import { Moves } from "./moves.js";
 import { barView, navView } from "./nav.js";
 import * as router from "./router.js";
-import "./tasks.js";
+import { ACTIONS } from "./service_actions.js";
 import { problemView, waitingView } from "./states.js";
+import "./tasks.js";
 
 const MOVED_BANNER_MS = 60000;
 
@@ -196,9 +196,8 @@ const OWN_ACTIONS = {
 
 /** An action is looked up at the page, then among those that every page offers. */
 function act(name, id, event) {
-  const action = OWN_ACTIONS[name] ?? open.page?.actions?.[name];
-  if (action) return action(id, context(), event);
-  return status ? ACTIONS[name]?.(id, status, context()) : undefined;
+  const action = OWN_ACTIONS[name] ?? open.page?.actions?.[name] ?? (status && ACTIONS[name]);
+  return action?.(id, context(), event);
 }
 
 document.addEventListener("click", (event) => {

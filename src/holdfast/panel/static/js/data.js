@@ -1,5 +1,6 @@
 // What pages fetch besides the live picture, kept by key until the page is left.
 
+import { load } from "./api.js";
 import { requestDraw } from "./draw.js";
 
 /** Between two loads of the same thing that are not asked for by a person, in milliseconds. */

@@ -1,7 +1,8 @@
 // Head of every page: connection, who leads, who serves, who is signed in, and the banners that must not be missed.
 
 import { h, icon, prose } from "./dom.js";
-import { clockTime, duration } from "./words.js";
+import { moment } from "./parts.js";
+import { duration } from "./words.js";
 
 /** So many lines of what was missed are shown. */
 const MEANWHILE = 6;
@@ -63,7 +64,7 @@ export function bannersView(status, link, moved) {
 function meanwhile({ missed, forgotten }) {
   const lines = missed.slice(-MEANWHILE);
   return h("div", { class: "meanwhile" },
-    lines.length > 0 && [h("span", {}, "Meanwhile:"), h("ol", {}, lines.map((line) => h("li", {}, h("time", { datetime: line.wall }, clockTime(line.wall)), " ", prose(line.text))))],
+    lines.length > 0 && [h("span", {}, "Meanwhile:"), h("ol", {}, lines.map((line) => h("li", {}, moment(line.wall), " ", prose(line.text))))],
     missed.length > lines.length && h("span", { class: "dim" }, `and ${missed.length - lines.length} more before that`),
     forgotten && h("span", { class: "dim" }, "Part of what happened is not known any more."));
 }

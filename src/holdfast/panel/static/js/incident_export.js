@@ -1,7 +1,7 @@
 // An incident as text, to be mailed, filed or pasted into a ticket.
 
-import { PROOFS, duration, stepLook } from "./words.js";
 import { recoveryOf, slowestStep } from "./incidents.js";
+import { duration, PROOFS, stepLook } from "./words.js";
 
 export function asMarkdown(incident, cluster) {
   const proof = incident.proof ? `${incident.proof}: ${PROOFS[incident.proof]?.text ?? ""}` : "none yet";

@@ -1,9 +1,10 @@
-// Incidents as time lines, and the list of events.
+// Incidents as time lines.
 
 import { h, icon, pill, prose } from "./dom.js";
+import { moment } from "./parts.js";
 import { to } from "./router.js";
 import { emptyView } from "./states.js";
-import { PROOFS, clockTime, count, duration, offset, severityLook, stepLook } from "./words.js";
+import { count, duration, offset, PROOFS, stepLook } from "./words.js";
 
 /** When this page learned of the last step of each open incident, so that its clock can run between two pictures. */
 export class Ages {
@@ -50,7 +51,7 @@ export function openIncidentsView(status, ages) {
       h("header", {},
         icon("alert"), h("h3", {}, h("a", { href: to("incidents", incident.id) }, `${incident.node} failed`)),
         h("span", { class: "elapsed", "data-elapsed": incident.id, title: "Time since the first missed beat" }, elapsedText(incident, ages)),
-        h("span", { class: "since" }, `since ${clockTime(incident.wall)}`), proofBadge(incident)),
+        h("span", { class: "since" }, "since ", moment(incident.wall)), proofBadge(incident)),
       phases(incident),
       h("div", { class: "incident-body" }, affected(incident, status), timeline(incident, { short: true }))));
 }
@@ -159,22 +160,14 @@ export function recentIncidentsView(status) {
   if (!status.recent_incidents.length) return emptyView("pulse", "No incident so far", "When a node fails, its whole story is kept here: every step with its time, the proof, and when each instance was back.");
   return status.recent_incidents.slice(0, 8).map((incident) =>
     h("a", { class: "past-line", href: to("incidents", incident.id), "data-key": incident.id, "data-incident": incident.id },
-      h("span", { class: "when" }, clockTime(incident.wall)), h("b", {}, incident.node), proofBadge(incident),
+      h("span", { class: "when" }, moment(incident.wall)), h("b", {}, incident.node), proofBadge(incident),
       h("span", { class: "took" }, outcomeWords(incident))));
 }
+
+/** Whether it goes on. */
+export const incidentLook = (incident) => (incident.state === "closed" ? { tone: "ok", icon: "check", label: "Closed" } : { tone: "bad", icon: "alert", label: "Open" });
 
 /** "2 instances back in 1.98 s" */
 export const outcomeWords = (incident) => (incident.affected.length
   ? [`${count(incident.recovered.length, "instance")} back in `, h("b", {}, duration(recoveryOf(incident)))]
   : "nothing was affected");
-
-export function eventsView(status) {
-  if (!status.recent_events.length) return h("p", { class: "empty" }, "Nothing has happened yet.");
-  return h("ol", { class: "events" }, status.recent_events.slice(0, 30).map((event) => {
-    const look = severityLook(event.severity);
-    return h("li", { class: `tone-${look.tone}`, "data-key": `${event.wall}-${event.kind}-${event.text}` },
-      h("time", { datetime: event.wall }, clockTime(event.wall)),
-      h("span", { class: "dot", title: look.label }, icon(look.icon), h("span", { class: "hidden" }, look.label)),
-      h("span", {}, prose(event.text)));
-  }));
-}

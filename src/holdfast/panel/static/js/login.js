@@ -1,7 +1,7 @@
 // The sign-in form.
 
 import { api } from "./api.js";
-import { problemText } from "./dialogs.js";
+import { problemText } from "./say.js";
 import { icon } from "./dom.js";
 
 const form = document.getElementById("login");

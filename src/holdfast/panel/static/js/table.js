@@ -1,8 +1,8 @@
 // Tables that stay quick with thousands of rows: filtered and sorted as data, and only one leaf of rows is drawn.
 //
-// table({id, columns, rows, …}): `columns` are {key, label, value, cell, align, wide}: value(row) is what is sorted and filtered
-// by (text or number), cell(row) what is shown (default: the value). What a person has chosen (order, filter, leaf) is kept by
-// `id`, also while they are on another page.
+// table("Nodes", columns, rows, {…}): `columns` are [head, cell(row), value(row)?, {align: "end"}?]: by its value (text or number)
+// a column is sorted and filtered; left out, it is the text of the cell. The first is the row's heading. What a person has chosen
+// (order, filter, leaf) is kept, also while they are on another page.
 
 import { h, icon } from "./dom.js";
 import { requestDraw } from "./draw.js";
@@ -14,27 +14,29 @@ const FILTER_FROM = 8;
 const wishes = new Map();
 const order = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
-function wishOf(id, sort) {
-  if (!wishes.has(id)) {
-    const descending = sort.startsWith("-");
-    wishes.set(id, { sort: descending ? sort.slice(1) : sort, descending, filter: "", leaf: 0 });
-  }
+function wishOf(id, sort, descending) {
+  if (!wishes.has(id)) wishes.set(id, { sort, descending, filter: "", leaf: 0 });
   return wishes.get(id);
 }
 
+const named = (text) => text.toLowerCase().replace(/\W+/g, "-");
+const textOf = (cell) => (row) => h("span", {}, cell(row)).textContent;
+const columnOf = ([label, cell, value = textOf(cell), more = {}]) => ({ key: named(label), label, cell, value, ...more });
+
 /**
- * `label`: what the table lists, for those who do not see it; `key(row)`: its data-key; `attributes(row)`: more of them;
- * `sort`: column to begin with, "-x" for descending, "" for the order given; `tools`: elements beside the filter, `empty`: what
- * stands there without rows; `actions(row)`: buttons at the end of the row; `noun`: one row, in words.
+ * `label`: what it lists, for those who do not see it; `key(row)`: tells rows apart; `attributes(row)`: more attributes; `sort`: the
+ * head of the column to begin with, "-x" for descending, "" for the order given; `tools`: elements beside the filter; `empty`: what
+ * stands there without rows; `actions(row)`: buttons at the end of the row, null where nobody may; `noun`: one row, in words.
  */
-export function table({ id, label, columns, rows, key, attributes = () => ({}), sort = "", tools = [], empty = "Nothing here yet.", actions = null, noun = "row" }) {
-  const wish = wishOf(id, sort);
+export function table(label, heads, rows, { key, id = named(label), attributes = () => ({}), sort = "", tools = [], empty = "There is none yet.", actions = null, noun = "row" }) {
+  const columns = heads.map(columnOf);
+  const wish = wishOf(id, named(sort.replace(/^-/, "")), sort.startsWith("-"));
   const found = arranged(rows, columns, wish);
   const leaves = Math.max(1, Math.ceil(found.length / LEAF));
   wish.leaf = Math.min(wish.leaf, leaves - 1);
   const shown = found.slice(wish.leaf * LEAF, (wish.leaf + 1) * LEAF);
   const head = rows.length >= FILTER_FROM || wish.filter || tools.length ? toolbar(id, label, rows, found, wish, tools, noun) : null;
-  if (rows.length === 0) return h("div", { class: "table-block", "data-key": `table-${id}` }, tools.length ? head : null, typeof empty === "string" ? h("p", { class: "empty" }, empty) : empty);
+  if (rows.length === 0) return h("div", { class: "table-block", "data-key": `table-${id}` }, tools.length ? head : null, typeof empty === "string" ? h("p", { class: "none" }, empty) : empty);
   return h("div", { class: "table-block", "data-key": `table-${id}` },
     head,
     h("div", { class: "table-frame" },
@@ -47,7 +49,7 @@ export function table({ id, label, columns, rows, key, attributes = () => ({}), 
 
 function arranged(rows, columns, wish) {
   const words = wish.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const texts = (row) => columns.map((column) => column.value?.(row) ?? "").join(" ").toLowerCase();
+  const texts = (row) => columns.map((column) => column.value(row) ?? "").join(" ").toLowerCase();
   const found = words.length ? rows.filter((row) => { const all = texts(row); return words.every((word) => all.includes(word)); }) : [...rows];
   const column = columns.find((one) => one.key === wish.sort);
   if (column) {
@@ -71,19 +73,17 @@ function toolbar(id, label, rows, found, wish, tools, noun) {
 function heading(id, column, wish) {
   const mine = wish.sort === column.key;
   const aria = mine ? (wish.descending ? "descending" : "ascending") : null;
-  const content = column.value && column.label
-    ? h("button", { type: "button", class: "sort", "data-table-sort": id, "data-column": column.key }, column.label, icon(mine && wish.descending ? "down" : "up"))
-    : column.label || h("span", { class: "hidden" }, column.key);
+  const content = h("button", { type: "button", class: "sort", "data-table-sort": id, "data-column": column.key }, column.label, icon(mine && wish.descending ? "down" : "up"));
   return h("th", { scope: "col", "aria-sort": aria, class: `col-${column.key}${column.align === "end" ? " end" : ""}` }, content);
 }
 
 function rowView(row, columns, key, attributes, actions) {
   const cell = (column, index) => {
-    const content = column.cell ? column.cell(row) : String(column.value(row) ?? "");
+    const content = column.cell(row);
     const classes = `col-${column.key}${column.align === "end" ? " end" : ""}`;
     return index === 0 ? h("th", { scope: "row", class: classes }, content) : h("td", { "data-label": column.label, class: classes }, content);
   };
-  return h("tr", { "data-key": key(row), ...attributes(row) }, columns.map(cell), actions && h("td", { class: "actions" }, actions(row)));
+  return h("tr", { "data-key": key(row), "data-row": key(row), ...attributes(row) }, columns.map(cell), actions && h("td", { class: "actions" }, actions(row)));
 }
 
 function pager(id, wish, leaves, total) {

@@ -2,7 +2,7 @@
 // it goes on when the page is closed, and the page Tasks lists them all.
 
 import { api } from "./api.js";
-import { problemText, toast } from "./dialogs.js";
+import { problemText, toast } from "./say.js";
 import { h, icon, prose, render } from "./dom.js";
 
 const LOOK_MS = 1000;

@@ -57,6 +57,8 @@ const SEVERITY = {
   error: { tone: "bad", icon: "cross", label: "Error" },
 };
 
+/** The role that a node needs for it. */
+export const KIND_ROLE = { panel: "management", vm: "compute", nfs: "storage", iscsi: "storage", s3: "s3", backup: "backup" };
 const ROLES = { management: "management", compute: "compute", storage: "storage", s3: "S3", backup: "backup" };
 const KINDS = { panel: "Admin panel", vm: "VM", iscsi: "iSCSI", s3: "S3", backup: "Backup gateway", nfs: "NFS volume" };
 const strange = (word) => ({ tone: "idle", icon: "question", label: word });
@@ -95,17 +97,27 @@ export function clockTime(iso) {
   return today ? time : `${date.toLocaleDateString([], { month: "short", day: "numeric" })} ${time}`;
 }
 
-export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
-
-/** 1536 → "1.5 GiB", 512 → "512 MiB". */
-export function memory(mib) {
-  if (mib < 1024) return `${Math.round(mib)} MiB`;
-  const gib = mib / 1024;
-  return gib < 1024 ? `${round(gib)} GiB` : `${round(gib / 1024)} TiB`;
+/** All of a moment: day, second and zone. */
+export function wholeTime(iso) {
+  const date = new Date(iso);
+  return Number.isNaN(date.getTime()) ? iso : date.toLocaleString([], { dateStyle: "full", timeStyle: "long" });
 }
 
+export const count = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** 107374182400 → "100 GiB" */
+export function bytes(number) {
+  if (!number) return "0 B";
+  const power = Math.min(Math.floor(Math.log2(number) / 10), UNITS.length - 1);
+  return `${round(number / 1024 ** power)} ${UNITS[power]}`;
+}
+
+/** 1536 → "1.5 GiB", 512 → "512 MiB". */
+export const memory = (mib) => bytes(mib * 1024 ** 2);
 export const cores = (number) => `${round(number)} ${number === 1 ? "core" : "cores"}`;
-const round = (number) => (number >= 100 ? Math.round(number) : Math.round(number * 10) / 10).toLocaleString("en");
+const round = (number) => Number(number.toFixed(number >= 100 ? 0 : number >= 10 ? 1 : 2)).toLocaleString("en");
 
 /** ["a", "b", "c"] → "a, b and c"; more than `most` are counted. */
 export function listed(names, most = 6) {

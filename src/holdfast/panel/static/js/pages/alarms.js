@@ -1,28 +1,28 @@
 // What is wrong now, the most severe first, with what to do about each; and what was wrong.
 
-import { call, items, path } from "../api.js";
-import { askAndTell } from "../dialogs.js";
-import { h, icon, pill, prose } from "../dom.js";
+import { list, segments } from "../api.js";
+import { h, pill, prose } from "../dom.js";
+import { openForm } from "../form/form.js";
+import { buttons, moment, section } from "../parts.js";
 import { to } from "../router.js";
 import { emptyView, whenLoaded } from "../states.js";
 import { table } from "../table.js";
-import { capital, clockTime, severityLook } from "../words.js";
+import { capital, severityLook } from "../words.js";
 
 const RANK = { error: 2, warning: 1, info: 0 };
 
 export const page = {
   title: () => "Alarms",
   lead: () => "What is wrong now, found by the leading manager. An alarm clears by itself when its cause is gone.",
-  tools: (ctx) => (ctx.may("administer") ? [h("button", { type: "button", class: "ghost", "data-action": "receivers" }, icon("bell"), "Who is told")] : []),
+  tools: (ctx) => buttons(ctx, [{ action: "receivers", words: "Who is told", picture: "bell", may: "administer" }]),
   view: (ctx) => [
     openView(ctx),
-    h("section", { "data-key": "past", "aria-labelledby": "past-title" },
-      h("div", { class: "section-head" }, h("h2", { id: "past-title" }, "What was wrong"), h("p", {}, "Alarms that are over are kept for a while.")),
-      whenLoaded(ctx.data("cleared", () => call("GET", "/api/v1/alarms?cleared=true&limit=500").then(items), tokenOf(ctx.status)), (all) => pastView(all))),
+    section("past", "What was wrong", { note: "Alarms that are over are kept for a while." },
+      whenLoaded(ctx.data("cleared", () => list("/alarms", { cleared: true, limit: 500 }), tokenOf(ctx.status)), pastView)),
   ],
   actions: {
     receivers: (_id, ctx) => ctx.go(to("settings")),
-    acknowledge: (id, ctx) => acknowledge(ctx.status.alarms.find((one) => one.id === id)),
+    acknowledge: (id, ctx) => acknowledge(ctx.status.alarms.find((one) => one.id === id), ctx),
   },
 };
 
@@ -36,44 +36,18 @@ function openView(ctx) {
 
 function alarmView(alarm, ctx) {
   const look = severityLook(alarm.severity);
-  const acknowledged = alarm.state === "acknowledged";
-  return h("li", { class: `alarm panel-box tone-${acknowledged ? "idle" : look.tone}`, "data-key": alarm.id, "data-alarm": alarm.id },
-    icon(look.icon),
-    h("div", { class: "alarm-text" },
-      h("div", { class: "alarm-head" }, h("strong", {}, subjectView(alarm, ctx.status)), pill(look), acknowledged && pill({ tone: "idle", icon: "check", label: "Acknowledged" }),
-        h("time", { class: "dim", datetime: alarm.raised_at }, `since ${clockTime(alarm.raised_at)}`)),
-      h("p", {}, prose(capital(alarm.text))),
-      alarm.advice && h("p", { class: "dim" }, prose(capital(alarm.advice))),
-      acknowledged && h("p", { class: "dim" }, `${alarm.acknowledged_by} looks after it since ${clockTime(alarm.acknowledged_at)}${alarm.note ? `: ${alarm.note}` : "."}`)),
-    !acknowledged && ctx.may("operate") && h("button", { type: "button", class: "ghost", "data-action": "acknowledge", "data-id": alarm.id, "aria-label": `Acknowledge… ${alarm.subject}` }, "Acknowledge…"));
-}
-
-/** The subject, as the way to its page where it has one. */
-function subjectView(alarm, status) {
-  const { subject } = alarm;
-  if (status.nodes.some((node) => node.id === subject)) return h("a", { href: to("nodes", subject) }, subject);
-  if (status.instances.some((one) => one.id === subject)) return h("a", { href: to("instances", subject) }, subject);
-  return subject === "cluster" ? "The cluster" : subject;
-}
-
-const acknowledge = (alarm) => askAndTell({
+  const acknowledge = (alarm, ctx) => openForm({
   title: `Acknowledge: ${alarm.subject}`,
-  text: [h("p", {}, prose(capital(alarm.text))), h("p", {}, "It stays until its cause is gone, and is told again only if it gets worse.")],
+  text: [capital(alarm.text), "It stays until its cause is gone, and is told again only if it gets worse."],
   fields: [{ name: "note", label: "Note", placeholder: "disk ordered, arrives tomorrow", hint: "What others should know: who does what about it." }],
-  confirm: "I look after it",
-  submit: (values, terms) => call("POST", `/api/v1/alarms/${path(alarm.id)}/acknowledge`, values, terms),
-}, "The alarm is acknowledged");
+  confirm: "I look after it", told: "The alarm is acknowledged",
+  request: (body) => ({ method: "POST", path: `/alarms/${segments(alarm.id)}/acknowledge`, body }),
+}, ctx);
 
-function pastView(all) {
-  return table({
-    id: "cleared", label: "Alarms that are over", noun: "alarm", rows: all.filter((one) => one.state === "cleared"), key: (one) => one.id, sort: "-cleared",
-    empty: "Nothing yet.",
-    columns: [
-      { key: "subject", label: "About", value: (one) => one.subject },
-      { key: "severity", label: "Severity", value: (one) => one.severity, cell: (one) => pill(severityLook(one.severity)) },
-      { key: "text", label: "What", value: (one) => one.text, cell: (one) => prose(capital(one.text)) },
-      { key: "raised", label: "Raised", value: (one) => one.raised_at, cell: (one) => h("time", { datetime: one.raised_at }, clockTime(one.raised_at)) },
-      { key: "cleared", label: "Cleared", value: (one) => one.cleared_at, cell: (one) => h("time", { datetime: one.cleared_at }, clockTime(one.cleared_at)) },
-    ],
-  });
-}
+const pastView = (all) => table("Alarms that are over", [
+  ["About", (one) => one.subject],
+  ["Severity", (one) => pill(severityLook(one.severity))],
+  ["What", (one) => prose(capital(one.text))],
+  ["Raised", (one) => moment(one.raised_at), (one) => one.raised_at],
+  ["Cleared", (one) => moment(one.cleared_at), (one) => one.cleared_at],
+], all.filter((one) => one.state === "cleared"), { noun: "alarm", key: (one) => one.id, sort: "-Cleared", empty: "No alarm has been over yet." });

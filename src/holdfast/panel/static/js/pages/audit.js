@@ -1,11 +1,12 @@
 // Who changed what, from where, with what was there before and after.
 
-import { call } from "../api.js";
-import { h, icon, pill, prose } from "../dom.js";
+import { load } from "../api.js";
+import { h, pill, prose } from "../dom.js";
 import { save } from "../incident_export.js";
+import { button, buttons, dim, moment, small } from "../parts.js";
 import { emptyView, whenLoaded } from "../states.js";
 import { table } from "../table.js";
-import { capital, clockTime, count } from "../words.js";
+import { capital, count } from "../words.js";
 
 const LEAF = 200;
 const LOOK = {
@@ -15,16 +16,17 @@ const LOOK = {
   "login-failed": { tone: "warn", icon: "alert", label: "Failed login" },
   "login-refused": { tone: "bad", icon: "lock", label: "Login refused" },
   refused: { tone: "bad", icon: "shield-off", label: "Refused" },
+  "join-refused": { tone: "bad", icon: "lock", label: "Join refused" },
 };
 
 export const page = {
   title: () => "Audit log",
   lead: () => "Each change with who made it, from where, and what was there before. Secrets are never kept here.",
-  tools: (ctx) => [h("button", { type: "button", class: "ghost", "data-action": "export" }, icon("download"), "Export JSON")],
+  tools: (ctx) => buttons(ctx, [{ action: "export", words: "Export JSON", picture: "download", may: "administer" }]),
   view: (ctx) => [
     h("div", { class: "kind-links", "data-key": "filter", role: "group", "aria-label": "Which entries" }, [["", "Everything"], ...Object.entries(LOOK).map(([code, look]) => [code, look.label])].map(([code, words]) =>
       h("button", { type: "button", class: "chip-button", "data-action": "only", "data-id": code, "aria-pressed": String((ctx.local.only ?? "") === code) }, words))),
-    whenLoaded(known(ctx), (found) => [listView(found.items), found.next && h("div", { class: "buttons", "data-key": "more" }, h("button", { type: "button", class: "ghost", "data-action": "more" }, "Older entries"))]),
+    whenLoaded(known(ctx), (found) => [listView(found.items), found.next && h("div", { class: "buttons", "data-key": "more" }, button(ctx, { action: "more", words: "Older entries", may: "administer" }))]),
   ],
   actions: {
     only: (code, ctx) => { Object.assign(ctx.local, { only: code, older: [], next: null }); ctx.redraw(); },
@@ -36,12 +38,12 @@ export const page = {
   },
 };
 
-const address = (only, cursor = "") => `/api/v1/audit?limit=${LEAF}&operation=${encodeURIComponent(only)}&cursor=${encodeURIComponent(cursor)}`;
+const leafOf = (only, cursor = "") => load("/audit", { limit: LEAF, operation: only, cursor });
 
 /** The newest leaf, live, and the older ones that were asked for. */
 function known(ctx) {
   const { only = "", older = [], next = null } = ctx.local;
-  const item = ctx.data(`audit ${only}`, () => call("GET", address(only)), ctx.status.revision);
+  const item = ctx.data(`audit ${only}`, () => leafOf(only), ctx.status.revision);
   if (item.value === undefined || older.length === 0) return item;
   const seen = new Set(item.value.items.map((one) => one.id));
   return { ...item, value: { items: [...item.value.items, ...older.filter((one) => !seen.has(one.id))], next } };
@@ -49,23 +51,19 @@ function known(ctx) {
 
 async function more(ctx) {
   const found = known(ctx).value;
-  const leaf = await call("GET", address(ctx.local.only ?? "", found.next)).catch(() => null);
+  const leaf = await leafOf(ctx.local.only, found.next).catch(() => null);
   if (leaf === null) return;
   Object.assign(ctx.local, { older: [...found.items, ...leaf.items], next: leaf.next });
   ctx.redraw();
 }
 
-const listView = (entries) => table({
-  id: "audit", label: "Audit log", noun: "entry", rows: entries, key: (one) => one.id, sort: "",
-  empty: emptyView("book", "Nothing yet", "What people and programs change is listed here."),
-  columns: [
-    { key: "wall", label: "When", value: (one) => one.wall, cell: (one) => h("time", { datetime: one.wall }, clockTime(one.wall)) },
-    { key: "who", label: "Who", value: (one) => `${one.who} ${one.role}`, cell: (one) => [h("b", {}, one.who || "unknown"), one.role && h("small", { class: "dim" }, one.role)] },
-    { key: "from", label: "From", value: (one) => `${one.via} ${one.address}`, cell: (one) => [one.address || "this node", one.via && h("small", { class: "dim" }, one.via)] },
-    { key: "operation", label: "Sort", value: (one) => one.operation, cell: (one) => pill(LOOK[one.operation] ?? LOOK.change) },
-    { key: "text", label: "What", value: (one) => [one.text, ...one.changes.map((change) => change.key)].join(" "), cell: (one) => [h("span", {}, prose(capital(one.text))), changesView(one)] },
-  ],
-});
+const listView = (entries) => table("Audit log", [
+  ["When", (one) => moment(one.wall), (one) => one.wall],
+  ["Who", (one) => [h("b", {}, one.who || "unknown"), one.role && small(one.role)], (one) => `${one.who} ${one.role}`],
+  ["From", (one) => [one.address || "this node", one.via && small(one.via)], (one) => `${one.via} ${one.address}`],
+  ["Sort", (one) => pill(LOOK[one.operation] ?? LOOK.change)],
+  ["What", (one) => [h("span", {}, prose(capital(one.text))), changesView(one)], (one) => [one.text, ...one.changes.map((change) => change.key)].join(" ")],
+], entries, { noun: "entry", key: (one) => one.id, empty: emptyView("book", "Nothing yet", "What people and programs change is listed here.") });
 
 function changesView(one) {
   if (one.changes.length === 0) return null;
@@ -75,4 +73,4 @@ function changesView(one) {
     one.more > 0 && h("p", { class: "dim" }, `and ${one.more} more`));
 }
 
-const valueView = (value) => (value === null || value === undefined ? h("span", { class: "dim" }, "nothing") : h("pre", { tabindex: "0" }, JSON.stringify(value, null, 1)));
+const valueView = (value) => (value === null || value === undefined ? dim("nothing") : h("pre", { tabindex: "0" }, JSON.stringify(value, null, 1)));

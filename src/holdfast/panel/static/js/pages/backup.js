@@ -1,15 +1,18 @@
 // Backup clusters: gateways for restic's REST protocol, in front of one back-end.
 
+import { load, segment } from "../api.js";
+import { copyBox } from "../copy.js";
 import { h, pill } from "../dom.js";
+import { facts, haBox, link, mono, nodeLink, rowButtons, section } from "../parts.js";
 import { to } from "../router.js";
+import { startStop } from "../service_actions.js";
 import { whenLoaded } from "../states.js";
+import { table } from "../table.js";
 import { nodeLook } from "../words.js";
 import { BACKUP_ACTIONS } from "./kinds/backup_forms.js";
 import { listPage, onePage } from "./kinds/kind.js";
-import { facts, haBox, link, LOOKS, mono, nodeCell, rowButtons, section, stateCell, table } from "./kinds/parts.js";
-import { load, segment } from "./kinds/requests.js";
-import { copyBox } from "./kinds/secrets.js";
-import { eventsSection, instancesOf, serviceOf, startStop, wanted } from "./kinds/service.js";
+import { countCell, haCell, LOOKS, stateCell } from "./kinds/parts.js";
+import { instancesOf, serviceEvents, serviceOf, wanted } from "./kinds/service.js";
 import { listText } from "./kinds/wording.js";
 
 const HA = "Clients find the gateways by name. If a node fails, its gateway leaves DNS within seconds and another node takes its address: connections are reset, clients repeat the request and the backup goes on. Nothing half-uploaded is ever seen.";
@@ -19,7 +22,7 @@ const cluster = (ctx, name) => clusters(ctx).find((one) => one.name === name);
 const picture = (ctx, one) => ctx.data("backup-one", () => load(`/backup/clusters/${segment(one.name)}`), ctx.status.revision);
 
 const kind = {
-  path: "backup", icon: "backup", title: "Backup gateways",
+  path: "backup", icon: "backup", title: "Backup gateways", noun: "cluster",
   lead: "Where restic and its relatives back up to: gateways on several nodes, found by name, in front of one back-end.",
   tools: () => [{ action: "backup-create", words: "New backup cluster", tone: "primary", picture: "plus" }],
   items: (ctx) => ctx.data("backup", () => load("/backup"), ctx.status.revision),
@@ -27,10 +30,10 @@ const kind = {
   columns: () => [
     ["Cluster", (line) => [line.state === "deleting" ? line.name : link(to("backup", line.name), line.name), h("small", { class: "dim" }, line.url)]],
     ["State", (line) => pill(LOOKS[line.state] ?? LOOKS.degraded)],
-    ["Gateways", (line) => h("span", { class: line.gateways[0] < line.gateways[1] ? "trouble tone-warn" : "" }, `${line.gateways[0]} of ${line.gateways[1]}`)],
+    ["Gateways", (line) => countCell(line.gateways)],
     ["Nodes", (line) => listText(line.nodes)],
     ["Back-end", (line) => mono(line.backend)],
-    ["HA", (line) => (line.ha ? "on" : h("span", { class: "trouble tone-warn" }, "off"))],
+    ["HA", (line) => haCell(line.ha)],
     ["Users", (line) => line.users],
   ],
   rowTools: (line) => (line.state === "deleting" ? [] : [{ action: "backup-user-create", words: "New user…" }, { action: "backup-delete", words: "Delete…", tone: "danger" }]),
@@ -48,7 +51,7 @@ const kind = {
       { action: "backup-user-create", id: one.name, words: "New user…", tone: "primary", picture: "plus" },
       { action: "backup-nodes-add", id: one.name, words: "Add nodes…" },
       { action: "backup-change", id: one.name, words: "Change…" },
-      startStop("backup", one.name, wanted(instancesOf(ctx, serviceOf(ctx, "backup", one.name)))),
+      startStop(`backup/${one.name}`, wanted(instancesOf(ctx, serviceOf(ctx, "backup", one.name)))),
       { action: "backup-delete", id: one.name, words: "Delete…", tone: "danger" }],
     view: (ctx, one) => whenLoaded(picture(ctx, one), (found) => clusterView(ctx, one, found)),
   },
@@ -68,19 +71,19 @@ function clusterView(ctx, one, found) {
       ["Address", mono(found.line.url)], ["Back-end", mono(one.backend)], ["Network", one.network],
       ["Append-only", one.append_only ? "yes: no user deletes or changes what was stored" : "by user"],
       ["Certificate", one.own_certificate ? "the operator's own" : "of the cluster's authority; clients are given it"]]),
-    section(ctx, "gateways", "Gateways", {}, table("Gateways", [
-      ["Home", (gateway) => nodeCell(gateway.home)], ["State", (gateway) => stateCell(gateway)],
-      ["Serves on", (gateway) => [nodeCell(gateway.node), gateway.node && gateway.node !== gateway.home && h("small", { class: "from" }, "away from home")]],
+    section("gateways", "Gateways", {}, table("Gateways", [
+      ["Home", (gateway) => nodeLink(gateway.home)], ["State", (gateway) => stateCell(gateway)],
+      ["Serves on", (gateway) => [nodeLink(gateway.node), gateway.node && gateway.node !== gateway.home && h("small", { class: "from" }, "away from home")]],
       ["Address", (gateway) => h("span", { class: "address" }, gateway.address)],
       ["Home node", (gateway) => pill(nodeLook(gateway.home_state))],
     ], found.gateways, { key: (gateway) => gateway.home, actions: (gateway) => rowButtons(ctx, `${one.name}/${gateway.home}`, [{ action: "backup-node-release", words: "Release…", tone: "danger" }]) })),
-    section(ctx, "users", "Users", { note: "Each has repositories of its own, and sees nobody else's." }, table("Users", [
+    section("users", "Users", { note: "Each has repositories of its own, and sees nobody else's." }, table("Users of the cluster", [
       ["User", (user) => h("span", { class: "name" }, user.name)], ["May", (user) => (user.append_only ? "add backups, delete nothing" : "add and delete backups")],
-    ], one.users, { key: (user) => user.name, none: "Nobody may use it yet: make a user.", actions: (user) => rowButtons(ctx, `${one.name}/${user.name}`, [
+    ], one.users, { key: (user) => user.name, empty: "Nobody may use it yet: make a user.", actions: (user) => rowButtons(ctx, `${one.name}/${user.name}`, [
       { action: "backup-client", words: "Set up…", may: "read" }, { action: "backup-user-rotate", words: "New password…" },
       { action: "backup-user-change", words: "Change…" }, { action: "backup-user-delete", words: "Delete…", tone: "danger" }]) })),
     clientSection(ctx, one),
-    eventsSection(ctx, { kind: "backup", name: one.name }, instancesOf(ctx, serviceOf(ctx, "backup", one.name))),
+    serviceEvents(ctx, "backup", one.name, instancesOf(ctx, serviceOf(ctx, "backup", one.name))),
   ];
 }
 
@@ -90,7 +93,7 @@ function clientSection(ctx, one) {
   const user = names.includes(ctx.local.client) ? ctx.local.client : names[0];
   if (!user) return null;
   const item = ctx.data(`client-${user}`, () => load(`/backup/clusters/${segment(one.name)}/users/${segment(user)}/client-config`), `${one.own_certificate}${one.domain}${one.port}`);
-  return section(ctx, "client", `Set up a client of ${user}`, { note: "The password stands nowhere: put in the one that was shown." }, whenLoaded(item, (found) => h("div", { class: "copy-boxes" },
+  return section("client", `Set up a client of ${user}`, { note: "The password stands nowhere: put in the one that was shown." }, whenLoaded(item, (found) => h("div", { class: "copy-boxes" },
     copyBox("Environment", [`RESTIC_REPOSITORY=${found.repository}`, ...Object.entries(found.environment).map(([name, value]) => `${name}=${value}`)].join("\n")),
     found.ca && copyBox(`Certificate: ${found.ca_file}`, found.ca.trim()),
     copyBox("Repository for restic before 0.17", found.repository_with_password),

@@ -1,11 +1,14 @@
 // Drills: find out before it is needed whether a failover would work. Nothing is disturbed, but for an instance that is named.
 
-import { call, items, path } from "../api.js";
-import { askAndTell, direct } from "../dialogs.js";
+import { api, list } from "../api.js";
 import { h, icon, pill, prose } from "../dom.js";
+import { openForm } from "../form/form.js";
+import { button, buttons, moment } from "../parts.js";
+import { direct } from "../say.js";
 import { emptyView, whenLoaded } from "../states.js";
 import { table } from "../table.js";
-import { capital, clockTime, count, duration } from "../words.js";
+import { progressView } from "../tasks.js";
+import { capital, count, duration } from "../words.js";
 
 const GRADE = {
   ok: { tone: "ok", icon: "check", label: "Fine" },
@@ -23,13 +26,13 @@ const LOOK_MS = 700;
 export const page = {
   title: () => "Drill",
   lead: () => "Finds out before it is needed whether a failover would work. It reads and disturbs nothing, unless you name an instance that is to fail over for real.",
-  tools: (ctx) => (ctx.may("operate") ? [h("button", { type: "button", class: "primary", "data-action": "begin" }, icon("target"), "Start a drill…")] : []),
-  view: (ctx) => whenLoaded(ctx.data("drills", () => call("GET", "/api/v1/drills").then(items), `${ctx.status.revision} ${ctx.local.tick ?? 0}`), (drills) => listView(drills, ctx)),
-  enter(ctx) { ctx.local.timer = setInterval(() => running && tick(ctx), LOOK_MS); timer = ctx.local.timer; },
+  tools: (ctx) => buttons(ctx, [{ action: "begin", words: "Start a drill…", tone: "primary", picture: "target" }]),
+  view: (ctx) => whenLoaded(ctx.data("drills", () => list("/drills"), `${ctx.status.revision} ${ctx.local.tick ?? 0}`), (drills) => listView(drills, ctx)),
+  enter(ctx) { timer = setInterval(() => running && tick(ctx), LOOK_MS); },
   leave() { clearInterval(timer); },
   actions: {
     begin: (_id, ctx) => begin(ctx),
-    cancel: (id, ctx) => direct(() => call("POST", `/api/v1/drills/${path(id)}/cancel`), "The drill ends soon").then(() => ctx.forget("drills")),
+    cancel: (id, ctx) => direct(() => api.cancelTask(id), "The drill ends soon").then(() => ctx.forget("drills")),
     open: (id, ctx) => { ctx.local.shown = id; ctx.redraw(); },
   },
 };
@@ -50,16 +53,18 @@ function listView(drills, ctx) {
   return [drillView(shown, ctx), pastView(drills, shown)];
 }
 
-function drillView({ drill, grade }, ctx) {
+function drillView({ drill, grade, task }, ctx) {
   const look = drill.state === "done" ? GRADE[grade] : STATE[drill.state] ?? STATE.running;
+  const goes = drill.state === "running";
   const sections = [...new Set(drill.checks.map((check) => check.section))];
   return h("div", { class: "drill", "data-key": "drill", "data-drill": drill.id, "data-state": drill.state },
     h("div", { class: `panel-box drill-head tone-${look.tone}`, "data-key": "head" },
       h("div", {}, h("h2", {}, pill(look), ` ${verdict(drill)}`),
-        h("p", { class: "dim" }, `by ${drill.operator} at ${clockTime(drill.wall)}, made by ${drill.by}`, drill.nodes.length > 0 && `, only ${drill.nodes.join(", ")}`, drill.elapsed_s > 0 && `, ${duration(drill.elapsed_s)}`),
-        drill.state === "running" && h("progress", { max: Math.max(1, drill.total), value: drill.done, "aria-label": "Progress of the drill" }),
-        drill.state === "running" && drill.doing && h("p", { role: "status" }, prose(capital(drill.doing)))),
-      drill.state === "running" && ctx.may("operate") && h("button", { type: "button", class: "ghost", "data-action": "cancel", "data-id": drill.id, disabled: drill.cancel }, drill.cancel ? "Ending…" : "Cancel")),
+        h("p", { class: "dim" }, `by ${drill.operator}, `, moment(drill.wall), `, made by ${drill.by}`, drill.nodes.length > 0 && `, only ${drill.nodes.join(", ")}`, drill.elapsed_s > 0 && `, ${duration(drill.elapsed_s)}`),
+        drill.why && h("p", {}, prose(capital(drill.why))),
+        goes && task && progressView(task),
+        goes && task?.detail && h("p", { role: "status" }, prose(capital(task.detail)))),
+      goes && task?.cancellable && button(ctx, { action: "cancel", id: task.id, words: "Cancel" })),
     drill.steps.length > 0 && h("section", { class: "panel-box", "data-key": "steps" }, h("h3", {}, `${drill.instance}: ${drill.kill ? "its process was ended" : "moved away and back"}`),
       h("ol", { class: "drill-steps" }, drill.steps.map((step, index) => h("li", { "data-key": `${index}` }, h("b", {}, `+${step.at.toFixed(2)} s`), h("span", {}, prose(capital(step.text))))))),
     h("div", { class: "drill-sections", "data-key": "sections" }, sections.map((section) => sectionView(section, drill.checks.filter((check) => check.section === section)))));
@@ -80,34 +85,26 @@ const sectionView = (section, checks) => h("section", { class: "panel-box", "dat
     icon(GRADE[check.grade].icon), h("div", {}, h("span", {}, h("span", { class: "hidden" }, `${GRADE[check.grade].label}: `), check.about && h("b", {}, `${check.about} `), prose(check.text)), check.advice && h("p", { class: "dim" }, prose(capital(check.advice)))),
     check.seconds !== null && check.seconds !== undefined && h("span", { class: "dim" }, duration(check.seconds))))));
 
-const pastView = (drills, shown) => h("section", { "data-key": "past", "aria-labelledby": "past-title" },
-  h("div", { class: "section-head" }, h("h2", { id: "past-title" }, "Drills so far"), h("p", {}, "The last twenty are kept.")),
-  table({
-    id: "drills", label: "Drills", noun: "drill", rows: drills, key: (one) => one.drill.id, sort: "-wall",
-    attributes: (one) => (one === shown ? { "aria-current": "true" } : {}),
-    columns: [
-      { key: "wall", label: "When", value: (one) => one.drill.wall, cell: (one) => h("button", { type: "button", class: "link", "data-action": "open", "data-id": one.drill.id }, clockTime(one.drill.wall)) },
-      { key: "grade", label: "Result", value: (one) => one.grade, cell: (one) => pill(one.drill.state === "done" ? GRADE[one.grade] : STATE[one.drill.state] ?? STATE.running) },
-      { key: "what", label: "Of", value: (one) => one.drill.instance || "everything", cell: (one) => one.drill.instance || one.drill.nodes.join(", ") || "everything" },
-      { key: "by", label: "By", value: (one) => one.drill.operator },
-      { key: "took", label: "Took", align: "end", value: (one) => one.drill.elapsed_s, cell: (one) => (one.drill.elapsed_s ? duration(one.drill.elapsed_s) : "–") },
-    ],
-  }));
+const pastView = (drills, shown) => section("past", "Drills so far", { note: "The last twenty are kept." }, table("Drills", [
+  ["When", (one) => h("button", { type: "button", class: "link", "data-action": "open", "data-id": one.drill.id }, moment(one.drill.wall)), (one) => one.drill.wall],
+  ["Result", (one) => pill(one.drill.state === "done" ? GRADE[one.grade] : STATE[one.drill.state] ?? STATE.running)],
+  ["Of", (one) => one.drill.instance || one.drill.nodes.join(", ") || "everything"],
+  ["By", (one) => one.drill.operator],
+  ["Took", (one) => (one.drill.elapsed_s ? duration(one.drill.elapsed_s) : "–"), (one) => one.drill.elapsed_s, { align: "end" }],
+], drills, { noun: "drill", key: (one) => one.drill.id, sort: "-When", attributes: (one) => (one === shown ? { "aria-current": "true" } : {}) }));
 
-async function begin(ctx) {
-  const movable = ctx.status.instances.filter((one) => one.desired === "started" && one.node);
-  await askAndTell({
-    title: "Start a drill",
-    wide: true,
-    text: [h("p", {}, "Reads the power state through every fence device, looks at watchdogs, addresses, storage, DNS, room and store. Nothing is switched, moved or stopped.")],
+function begin(ctx) {
+  const running = ctx.status.instances.filter((one) => one.desired === "started" && one.node);
+  return openForm({
+    title: "Start a drill", wide: true,
+    text: ["Reads the power state through every fence device, looks at watchdogs, addresses, storage, DNS, room and store. Nothing is switched, moved or stopped."],
     fields: [
-      { name: "nodes", label: "Only these nodes", type: "checks", options: ctx.status.nodes.map((node) => [node.id, node.id]), hint: "None: all." },
-      { name: "instance", label: "Fail over for real", options: [["", "Nothing"], ...movable.map((one) => [one.id, one.id])], blame: /instance|guarantee|stands|placed/, hint: "An instance that nobody needs: its clients notice it." },
-      { name: "kill", label: "How", options: [["", "Move it away and back"], ["kill", "End its process, and see its node start it again"]], when: (values) => values.instance },
+      { name: "nodes", label: "Only these nodes", type: "several", options: ctx.status.nodes.map((node) => [node.id, node.id]), hint: "None: all." },
+      { name: "instance", label: "Fail over for real", options: [["", "Nothing"], ...running.map((one) => [one.id, one.id])], blame: /instance|guarantee|stands|placed/, hint: "An instance that nobody needs: its clients notice it." },
+      { name: "kill", label: "How", options: [["", "Move it away and back"], ["kill", "End its process, and see its node start it again"]], when: (values) => values.instance, hint: "What is done to it." },
     ],
-    confirm: "Start",
-    submit: ({ kill, ...values }, terms) => call("POST", "/api/v1/drills", { ...values, kill: kill === "kill" }, terms),
-  }, "The drill runs");
-  ctx.local.shown = null;
-  ctx.forget("drills");
+    confirm: "Start", told: "The drill runs",
+    request: ({ kill, ...body }) => ({ method: "POST", path: "/drills", body: { ...body, kill: kill === "kill" } }),
+    done: () => { ctx.local.shown = null; ctx.forget("drills"); },
+  }, ctx);
 }

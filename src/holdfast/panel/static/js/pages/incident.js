@@ -1,23 +1,23 @@
 // One incident: its time line with the slowest step marked, how each instance came back, and the whole of it to take along.
 
-import { call, path } from "../api.js";
-import { h, icon, pill, prose } from "../dom.js";
+import { load, segments } from "../api.js";
+import { h, pill, prose } from "../dom.js";
 import { asMarkdown, save } from "../incident_export.js";
-import { elapsedText, phases, proofBadge, recoveryOf, slowestStep, timeline } from "../incidents.js";
+import { elapsedText, incidentLook, phases, proofBadge, recoveryOf, slowestStep, timeline } from "../incidents.js";
+import { buttons, dim, link, moment, nodeLink, section } from "../parts.js";
 import { to } from "../router.js";
 import { stagesView } from "../stages.js";
 import { whenLoaded } from "../states.js";
 import { table } from "../table.js";
-import { PROOFS, clockTime, count, duration, offset } from "../words.js";
+import { count, duration, offset, PROOFS } from "../words.js";
 
 export const page = {
   title: (params, ctx) => (known(ctx) ? `${known(ctx).node} failed` : "Incident"),
   crumbs: () => [["Incidents", "#/incidents"]],
-  mark: (ctx) => known(ctx) && pill(known(ctx).state === "closed" ? { tone: "ok", icon: "check", label: "Closed" } : { tone: "bad", icon: "alert", label: "Open" }),
-  tools: (ctx) => (known(ctx) ? [
-    h("button", { type: "button", class: "ghost", "data-action": "markdown" }, icon("download"), "Markdown"),
-    h("button", { type: "button", class: "ghost", "data-action": "json" }, icon("download"), "JSON"),
-  ] : []),
+  mark: (ctx) => known(ctx) && pill(incidentLook(known(ctx))),
+  tools: (ctx) => (known(ctx) ? buttons(ctx, [
+    { action: "markdown", words: "Markdown", picture: "download", may: "read" },
+    { action: "json", words: "JSON", picture: "download", may: "read" }]) : []),
   view: (ctx) => {
     const live = known(ctx);
     return live ? story(live, ctx) : whenLoaded(fetched(ctx), (one) => story(one, ctx));
@@ -28,7 +28,7 @@ export const page = {
   },
 };
 
-const fetched = (ctx) => ctx.data("incident", () => call("GET", `/api/v1/incidents/${path(ctx.params.id)}`));
+const fetched = (ctx) => ctx.data("incident", () => load(`/incidents/${segments(ctx.params.id)}`));
 
 /** From the picture while it is in there, since that is live. */
 function known(ctx) {
@@ -44,36 +44,28 @@ function story(incident, ctx) {
       h("div", { class: "story-time" },
         h("span", { class: "dim" }, open ? "Since the first missed beat" : incident.affected.length ? "Until the last instance was back" : "Until it was over"),
         h("b", { "data-elapsed": open ? incident.id : null }, open ? elapsedText(incident, ctx.ages) : duration(recoveryOf(incident))),
-        h("span", { class: "dim" }, `began ${clockTime(incident.wall)}`)),
+        h("span", { class: "dim" }, "began ", moment(incident.wall))),
       h("div", {}, stagesView(incident, ctx.ages)),
       h("div", { class: "story-proof" }, proofBadge(incident), proof && h("p", { class: "dim" }, proof.text))),
     h("div", { class: "story-phases", "data-key": "phases" }, phases(incident)),
     h("div", { class: "columns story", "data-key": "story" },
-      h("section", { "aria-labelledby": "steps-title" },
-        h("div", { class: "section-head" }, h("h2", { id: "steps-title" }, "Every step"), h("p", {}, "Seconds since the first missed beat.")),
-        h("div", { class: "panel-box" }, timeline(incident, { slowest: slowestStep(incident) }))),
-      h("section", { "aria-labelledby": "recovery-title" },
-        h("div", { class: "section-head" }, h("h2", { id: "recovery-title" }, "How each instance came back")),
-        recovery(incident, ctx))),
+      section("steps", "Every step", { note: "Seconds since the first missed beat." }, h("div", { class: "panel-box" }, timeline(incident, { slowest: slowestStep(incident) }))),
+      section("recovery", "How each instance came back", {}, recovery(incident, ctx))),
   ];
 }
 
 function recovery(incident, ctx) {
-  if (!incident.affected.length) return h("p", { class: "empty" }, "Nothing ran there that had to come back.");
+  if (!incident.affected.length) return h("p", { class: "none" }, "Nothing ran there that had to come back.");
   const at = (id, name) => incident.steps.filter((step) => step.instance === id && step.name === name).at(-1)?.at;
   const rows = incident.affected.map((id) => ({
     id, node: ctx.status.instances.find((one) => one.id === id)?.node ?? "", placed: at(id, "placed"), back: at(id, "recovered"),
     waiting: incident.waiting[id] ?? "", done: incident.recovered.includes(id),
   }));
   const last = rows.filter((row) => row.done).sort((a, b) => b.back - a.back)[0];
-  return table({
-    id: "recovery", label: "Recovery of each instance", noun: "instance", rows, key: (row) => row.id, sort: "back",
-    columns: [
-      { key: "id", label: "Instance", value: (row) => row.id, cell: (row) => [h("a", { href: to("instances", row.id) }, row.id), row.waiting && h("small", { class: "trouble tone-warn" }, prose(row.waiting))] },
-      { key: "placed", label: "Placed", align: "end", value: (row) => row.placed ?? Infinity, cell: (row) => (row.placed === undefined ? "–" : offset(row.placed)) },
-      { key: "back", label: "Back", align: "end", value: (row) => row.back ?? Infinity, cell: (row) => (row.back === undefined ? (incident.state === "open" ? "…" : "–") : [h("b", {}, offset(row.back)), rows.length > 1 && row === last && h("small", { class: "from" }, "the last")]) },
-      { key: "node", label: "Now on", value: (row) => row.node, cell: (row) => (row.node ? h("a", { class: "node-link", href: to("nodes", row.node) }, row.node) : "–") },
-    ],
-    tools: [h("span", { class: "dim" }, `${incident.recovered.length} of ${count(rows.length, "instance")} back`)],
-  });
+  return table("Recovery of each instance", [
+    ["Instance", (row) => [link(to("instances", row.id), row.id), row.waiting && h("small", { class: "trouble tone-warn" }, prose(row.waiting))], (row) => row.id],
+    ["Placed", (row) => (row.placed === undefined ? "–" : offset(row.placed)), (row) => row.placed ?? Infinity, { align: "end" }],
+    ["Back", (row) => (row.back === undefined ? (incident.state === "open" ? "…" : "–") : [h("b", {}, offset(row.back)), rows.length > 1 && row === last && h("small", { class: "from" }, "the last")]), (row) => row.back ?? Infinity, { align: "end" }],
+    ["Now on", (row) => nodeLink(row.node, "–"), (row) => row.node],
+  ], rows, { noun: "instance", key: (row) => row.id, sort: "Back", tools: [dim(`${incident.recovered.length} of ${count(rows.length, "instance")} back`)] });
 }

@@ -1,16 +1,21 @@
 // iSCSI: target groups (one target on several nodes) and the volumes they serve.
 
+import { load, segment } from "../api.js";
+import { copyBox } from "../copy.js";
 import { h, pill, prose } from "../dom.js";
+import { explainSection } from "../explain.js";
+import { instancesSection } from "../instances.js";
+import { dim, facts, haBox, link, mono, nodeLink, rowButtons, section } from "../parts.js";
 import { to } from "../router.js";
+import { instanceOf } from "../service_actions.js";
 import { whenLoaded } from "../states.js";
-import { count, nodeLook } from "../words.js";
+import { table } from "../table.js";
+import { bytes, count, nodeLook } from "../words.js";
 import { ISCSI_ACTIONS } from "./kinds/iscsi_forms.js";
 import { listPage, onePage } from "./kinds/kind.js";
-import { dim, facts, haBox, link, LOOKS, lookOf, mono, nodeCell, rowButtons, section, stateCell, table } from "./kinds/parts.js";
-import { load, segment } from "./kinds/requests.js";
-import { copyBox } from "./kinds/secrets.js";
-import { eventsSection, explainSection, instanceOf, instancesSection } from "./kinds/service.js";
-import { bytesText, listText } from "./kinds/wording.js";
+import { lookOf, LOOKS, stateCell } from "./kinds/parts.js";
+import { serviceEvents } from "./kinds/service.js";
+import { listText } from "./kinds/wording.js";
 
 const HA = "Its active path exists on one node; the group's other nodes keep standby paths. If the node fails another path becomes active, and clients' multipath follows: the disk keeps its name, its serial number and every write that was acknowledged.";
 
@@ -40,7 +45,7 @@ const kind = {
   tools: (ctx) => [
     { action: "iscsi-group-create", words: "New target group" },
     groups(ctx).length > 0 && { action: "iscsi-volume-create", words: "New volume", tone: "primary", picture: "plus" }],
-  above: (ctx) => section(ctx, "groups", "Target groups", {}, table("Target groups", [
+  above: (ctx) => section("groups", "Target groups", {}, table("Target groups", [
     ["Group", (one) => [link(to("iscsi", "groups", one.name), one.name), h("small", { class: "dim" }, one.engine === "lio" ? "LIO" : one.engine)]],
     ["State", (one) => pill(one.started ? { tone: "ok", icon: "check", label: "Started" } : LOOKS.stopped)],
     ["Nodes", (one) => listText(Object.keys(one.portals).sort())],
@@ -50,14 +55,14 @@ const kind = {
     { action: "iscsi-acl", words: "Initiators…" }, { action: "iscsi-group-delete", words: "Delete…", tone: "danger" }]) }),
   h("h2", { class: "list-title" }, "Volumes")),
   items: volumes,
-  none: "There is no volume yet.",
+  none: "There is no volume yet: make one, then attach it to a group.", noun: "volume",
   key: (volume) => volume.name,
   columns: (ctx) => [
     ["Volume", (volume) => link(to("iscsi", "volumes", volume.name), volume.name)],
     ["State", (volume) => stateCell(state(ctx, volume))],
-    ["Active on", (volume) => nodeCell(path(ctx, volume)?.node)],
+    ["Active on", (volume) => nodeLink(path(ctx, volume)?.node)],
     ["Group", (volume) => (volume.group ? [link(to("iscsi", "groups", volume.group), volume.group), h("small", { class: "dim" }, `LUN ${volume.lun}`)] : dim("none"))],
-    ["Size", (volume) => bytesText(volume.size_bytes)],
+    ["Size", (volume) => bytes(volume.size_bytes)],
   ],
   rowTools: sizeTools,
   empty: (ctx) => (groups(ctx).length + volumes(ctx).length ? null : {
@@ -76,12 +81,12 @@ const kind = {
       volume.group ? haBox(true, HA) : haBox(false, "It is attached to no target group, so nobody is served: attach it to one.", "Not in service"),
       facts([
         ["Target group", volume.group && link(to("iscsi", "groups", volume.group), volume.group)], ["LUN", volume.lun],
-        ["Size", bytesText(volume.size_bytes)], [volume.device ? "Device" : "File", mono(volume.path)], ["Serial number", mono(volume.uuid.replaceAll("-", ""))],
+        ["Size", bytes(volume.size_bytes)], [volume.device ? "Device" : "File", mono(volume.path)], ["Serial number", mono(volume.uuid.replaceAll("-", ""))],
         ["WWID at a Linux client", mono(`3${`6001405${volume.uuid.replaceAll("-", "")}`.slice(0, 32)}`)]]),
       path(ctx, volume) && [
         instancesSection(ctx, [path(ctx, volume)], { title: "Active path", note: "A planned move makes another path active." }),
         explainSection(ctx, path(ctx, volume)),
-        eventsSection(ctx, { kind: "iscsi", name: volume.name }, [path(ctx, volume)])],
+        serviceEvents(ctx, "iscsi", volume.name, [path(ctx, volume)])],
     ],
   },
   actions: ISCSI_ACTIONS,
@@ -103,24 +108,24 @@ function unitsView(ctx, found) {
   const nodes = found.nodes.map((node) => node.node);
   return [
     found.problem && h("p", { class: "trouble tone-warn" }, `What the nodes say of their paths cannot be read: ${found.problem}`),
-    section(ctx, "units", "Paths", { note: "Of each volume, on each node." }, table("Paths", [
+    section("units", "Paths", { note: "Of each volume, on each node." }, table("Paths", [
       ["LUN", (unit) => [h("b", {}, unit.lun), " ", link(to("iscsi", "volumes", unit.volume), unit.volume)]],
       ...nodes.map((node) => [node, (unit) => pathPill(pathWord(found.group, unit, node))]),
-    ], found.units, { key: (unit) => unit.volume, none: "No volume is attached to it." })),
-    section(ctx, "members", "Nodes", {}, table("Nodes", [
-      ["Node", (node) => nodeCell(node.node)], ["State", (node) => pill(nodeLook(node.state))], ["Portals", (node) => listText(node.portals)],
+    ], found.units, { key: (unit) => unit.volume, empty: "No volume is attached to it." })),
+    section("members", "Nodes", {}, table("Nodes of the group", [
+      ["Node", (node) => nodeLink(node.node)], ["State", (node) => pill(nodeLook(node.state))], ["Portals", (node) => listText(node.portals)],
       ["Problems", (node) => (Object.keys(node.problems).length ? h("span", { class: "trouble tone-warn" }, prose(Object.values(node.problems).join("; "))) : dim("none"))],
     ], found.nodes, { key: (node) => node.node })),
-    section(ctx, "sessions", "Logged in", {}, table("Logged in", [
-      ["Initiator", (one) => mono(one.initiator)], ["From", (one) => one.address], ["At", (one) => nodeCell(one.node)],
-    ], found.connections, { key: (one) => `${one.initiator}-${one.node}-${one.address}`, none: "Nobody is logged in to a node that is up." })),
+    section("sessions", "Logged in", {}, table("Logged in", [
+      ["Initiator", (one) => mono(one.initiator)], ["From", (one) => one.address], ["At", (one) => nodeLink(one.node)],
+    ], found.connections, { key: (one) => `${one.initiator}-${one.node}-${one.address}`, empty: "Nobody is logged in to a node that is up." })),
   ];
 }
 
 function clientConfig(ctx, name) {
   const one = group(ctx, name);
   const item = ctx.data("client-config", () => load(`/iscsi/target-groups/${segment(name)}/client-config`), JSON.stringify([one.portals, one.chap_user, one.mutual_user]));
-  return section(ctx, "client", "Set up a client", { note: "Linux with open-iscsi and multipathd, in this order." },
+  return section("client", "Set up a client", { note: "Linux with open-iscsi and multipathd, in this order." },
     whenLoaded(item, (found) => h("div", { class: "copy-boxes" },
       copyBox("/etc/multipath.conf", found.multipath),
       copyBox("/etc/iscsi/iscsid.conf", Object.entries(found.iscsid).map(([key, value]) => `${key} = ${value}`).join("\n")),

@@ -1,10 +1,10 @@
 // Taking nodes out of service and back: with a look at what it means, progress, and the way back at any time.
 
 import { byNode } from "../capacity.js";
-import { call } from "../api.js";
-import { askAndTell, confirm } from "../dialogs.js";
 import { h, icon, pill, prose } from "../dom.js";
+import { openForm } from "../form/form.js";
 import { endMaintenance, enterMaintenance } from "../node_actions.js";
+import { button, buttons, dim, nodeLink, rowButtons, section } from "../parts.js";
 import { to } from "../router.js";
 import { emptyView } from "../states.js";
 import { table } from "../table.js";
@@ -13,9 +13,9 @@ import { capital, count, instanceLook, nodeLook } from "../words.js";
 export const page = {
   title: () => "Maintenance",
   lead: () => "Free a node before you work on it. What can move live moves live, and returns when you are done.",
-  tools: (ctx) => (ctx.may("administer") ? [ctx.status.pause
-    ? h("button", { type: "button", class: "primary", "data-action": "resume" }, "Resume high availability")
-    : h("button", { type: "button", class: "ghost", "data-action": "pause" }, icon("pause"), "Pause high availability…")] : []),
+  tools: (ctx) => buttons(ctx, [ctx.status.pause
+    ? { action: "resume", words: "Resume high availability…", tone: "primary", may: "administer" }
+    : { action: "pause", words: "Pause high availability…", picture: "pause", may: "administer" }]),
   view: (ctx) => {
     const busy = ctx.status.nodes.filter((node) => node.maintenance);
     const returning = ctx.status.nodes.filter((node) => !node.maintenance && node.returning.length);
@@ -23,30 +23,26 @@ export const page = {
       ctx.status.pause && pauseView(ctx.status.pause),
       busy.length + returning.length === 0 && h("div", { "data-key": "none" }, emptyView("wrench", "No node is in maintenance", "Choose one below: first you see what would move where, and what would be survived meanwhile.")),
       h("div", { class: "maintenances", "data-key": "busy" }, busy.map((node) => progressView(node, ctx)), returning.map((node) => returningView(node, ctx.status))),
-      h("section", { "data-key": "others", "aria-labelledby": "others-title" },
-        h("div", { class: "section-head" }, h("h2", { id: "others-title" }, "Nodes in service")),
-        others(ctx)),
+      section("others", "Nodes in service", {}, others(ctx)),
     ];
   },
   actions: {
     enter: (id, ctx) => enterMaintenance(id, ctx),
     end: (id, ctx) => endMaintenance(ctx.status.nodes.find((node) => node.id === id), ctx),
-    pause: () => askAndTell({
-      title: "Pause high availability",
-      text: [h("p", {}, "For work on network, store or power: nothing is fenced, claimed, placed or moved until you resume. What fails meanwhile is recovered only then.")],
+    pause: (_id, ctx) => openForm({
+      title: "Pause high availability", tone: "danger",
+      text: ["For work on network, store or power: nothing is fenced, claimed, placed or moved until you resume. What fails meanwhile is recovered only then."],
       fields: [
-        { name: "mode", label: "What agents do", type: "select", options: [["freeze", "Freeze: restart in place what ends"], ["ignore", "Ignore: leave instances alone altogether"]] },
-        { name: "reason", label: "Why" },
+        { name: "mode", label: "What agents do", type: "choice", options: [["freeze", "Freeze", "Restart in place what ends."], ["ignore", "Ignore", "Leave instances alone altogether."]], hint: "With what runs on their node." },
+        { name: "reason", label: "Why", hint: "Shown to everybody until it is resumed." },
       ],
-      confirm: "Pause",
-      tone: "danger",
-      submit: (values, terms) => call("POST", "/api/v1/ha/pause", values, terms),
-    }, "High availability is paused"),
-    resume: () => confirm({
-      title: "Resume high availability", tone: "primary", confirm: "Resume",
-      text: [h("p", {}, "What has failed meanwhile is recovered now.")],
-      submit: (_values, terms) => call("DELETE", "/api/v1/ha/pause", undefined, terms), done: "High availability goes on",
-    }),
+      confirm: "Pause", told: "High availability is paused",
+      request: (body) => ({ method: "POST", path: "/ha/pause", body }),
+    }, ctx),
+    resume: (_id, ctx) => openForm({
+      title: "Resume high availability", confirm: "Resume", text: ["What has failed meanwhile is recovered now."], told: "High availability goes on",
+      request: () => ({ method: "DELETE", path: "/ha/pause" }),
+    }, ctx),
   },
 };
 
@@ -61,12 +57,12 @@ function progressView(node, ctx) {
   return h("section", { class: `maintenance panel-box tone-${free ? "ok" : "busy"}`, "data-key": node.id, "data-maintenance": node.id, "aria-label": `maintenance of ${node.id}` },
     h("header", {}, h("h3", {}, h("a", { href: to("nodes", node.id) }, node.id)),
       pill(free ? { tone: "ok", icon: "check", label: "Free: you may work on it" } : { tone: "busy", icon: "busy", label: "Being freed" }),
-      h("span", { class: "dim" }, node.maintenance.operator && `by ${node.maintenance.operator}`)),
+      node.maintenance.operator && dim(`by ${node.maintenance.operator}`)),
     h("progress", { max: Math.max(1, gone + here.length), value: free ? Math.max(1, gone) : gone, "aria-label": `progress of ${node.id}` }),
     h("p", {}, `${gone} of ${count(gone + here.length, "instance")} moved off. `, node.maintenance.bring_back ? "They return when it ends." : "They stay where they are when it ends."),
     here.length > 0 && h("ul", { class: "still-here" }, here.map((one) => h("li", { "data-key": one.id },
       h("a", { href: to("instances", one.id) }, one.id), pill(instanceLook(one)), h("span", { class: "dim" }, one.locked ? "locked: it does not leave" : prose(one.waiting ? capital(one.waiting) : one.moving_to ? "on its way" : "waits for its turn"))))),
-    ctx.may("operate") && h("div", { class: "buttons" }, h("button", { type: "button", class: free ? "primary" : "ghost", "data-action": "end", "data-id": node.id }, free ? "End maintenance…" : "Cancel…")));
+    h("div", { class: "buttons" }, button(ctx, { action: "end", id: node.id, words: free ? "End maintenance…" : "Cancel…", tone: free ? "primary" : "ghost" })));
 }
 
 const returningView = (node, status) => h("section", { class: "maintenance panel-box tone-busy", "data-key": `back-${node.id}`, "aria-label": `return to ${node.id}` },
@@ -75,13 +71,13 @@ const returningView = (node, status) => h("section", { class: "maintenance panel
 
 function others(ctx) {
   const rows = ctx.status.nodes.filter((node) => !node.maintenance);
-  return table({
-    id: "maintenance", label: "Nodes in service", noun: "node", rows, key: (node) => node.id, sort: "id",
-    columns: [
-      { key: "id", label: "Node", value: (node) => node.id, cell: (node) => h("a", { href: to("nodes", node.id) }, node.id) },
-      { key: "state", label: "State", value: (node) => node.state, cell: (node) => pill(nodeLook(node.state)) },
-      { key: "instances", label: "Instances", align: "end", value: (node) => (byNode(ctx.status).get(node.id) ?? []).length },
-    ],
-    actions: ctx.may("operate") ? (node) => [h("button", { type: "button", class: "ghost small", "data-action": "enter", "data-id": node.id, "aria-label": `Maintenance… ${node.id}`, disabled: !["up", "quarantined"].includes(node.state) }, "Maintenance…")] : null,
+  return table("Nodes in service", [
+    ["Node", (node) => nodeLink(node.id)],
+    ["State", (node) => pill(nodeLook(node.state))],
+    ["Instances", (node) => (byNode(ctx.status).get(node.id) ?? []).length, undefined, { align: "end" }],
+  ], rows, {
+    noun: "node", key: (node) => node.id, sort: "Node",
+    empty: "Every node is in maintenance.",
+    actions: ctx.may("operate") ? (node) => rowButtons(ctx, node.id, [{ action: "enter", words: "Maintenance…", off: !["up", "quarantined"].includes(node.state) }]) : null,
   });
 }

@@ -1,10 +1,12 @@
 // Networks, who has which address on them, and the names under which clients find addresses.
 
 import { h, icon, pill, prose } from "../dom.js";
+import { buttons, dim, facts, mono, rowButtons, section, sectionButtons } from "../parts.js";
 import { whenLoaded } from "../states.js";
+import { table } from "../table.js";
 import { clockTime } from "../words.js";
 import { dns, DNS_ACTIONS, nameKey } from "./kinds/dns_forms.js";
-import { buttons, dim, emptyKind, facts, mono, rowButtons, section, table } from "./kinds/parts.js";
+import { emptyKind } from "./kinds/parts.js";
 import { listText } from "./kinds/wording.js";
 
 const yes = (words) => pill({ tone: "ok", icon: "check", label: words });
@@ -24,22 +26,22 @@ const pools = (ctx, network) => [
 
 function networkView(ctx, network) {
   const found = owners(ctx, network.name);
-  return section(ctx, `network-${network.name}`, `Network ${network.name}`, { note: `${network.cidrs.join(", ")}${network.bridge ? `, guests by the bridge ${network.bridge}` : ""}` },
+  return section(`network-${network.name}`, `Network ${network.name}`, { note: `${network.cidrs.join(", ")}${network.bridge ? `, guests by the bridge ${network.bridge}` : ""}` },
     pools(ctx, network.name).length > 0 && facts([["Kept for services", h("ul", {}, pools(ctx, network.name).map((text) => h("li", {}, text)))]]),
     table(`Addresses on ${network.name}`, [
       ["Address", (one) => h("span", { class: "address name" }, one.address)], ["Belongs to", (one) => (one.href ? h("a", { href: one.href }, one.owner) : one.owner)],
       ["As", (one) => one.what], ["Now on", (one) => one.where || dim("no node")],
-    ], found, { key: (one) => `${one.address}-${one.owner}`, none: "Nobody has an address on it." }));
+    ], found, { key: (one) => `${one.address}-${one.owner}`, empty: "Nobody has an address on it." }));
 }
 
 function namesView(ctx, found) {
-  return section(ctx, "names", "Names", { note: "What clients are told, and why each address is in or out.", tools: [{ action: "dns-name-add", words: "Give a name…" }] },
+  return section("names", "Names", { note: "What clients are told, and why each address is in or out.", tools: sectionButtons(ctx, [{ action: "dns-name-add", words: "Give a name…" }]) },
     facts([["Serial", found.serial || ""], ["Changed", found.changed && clockTime(found.changed)]]),
     table("Names", [
       ["Name", (one) => [h("span", { class: "name" }, one.name), h("small", { class: "dim" }, one.zone ? `zone ${one.zone}` : one.targets.length ? `updates ${listText(one.targets)}` : "in no zone: nobody answers for it")]],
       ["Addresses", (one) => h("ul", { class: "candidates" }, one.candidates.map((candidate) => h("li", {},
         one.published.includes(candidate.address) ? yes("in") : no("out", "idle"), " ", h("span", { class: "address" }, candidate.address), dim(` ${candidate.instance}, ${candidate.why}`))), one.candidates.length === 0 && listText(one.published))],
-    ], found.names, { key: (one) => one.name, none: "No service has a name yet. S3 and backup clusters bring theirs; any other address can be given one.",
+    ], found.names, { key: (one) => one.name, empty: "No service has a name yet. S3 and backup clusters bring theirs; any other address can be given one.",
       actions: (one) => { const ordinary = one.candidates.find((candidate) => !/^(s3|backup)\//.test(candidate.instance)); return ordinary ? rowButtons(ctx, nameKey(one.name, ordinary.instance), [{ action: "dns-name-remove", words: "Take away…" }]) : null; } }));
 }
 
@@ -52,19 +54,19 @@ function zonesView(ctx, found) {
     });
   }
   return [
-    section(ctx, "zones", "Zones of Holdfast's", { note: "Every management node answers for them." }, table("Zones", [
+    section("zones", "Zones of Holdfast's", { note: "Every management node answers for them." }, table("Zones", [
       ["Zone", (one) => h("span", { class: "name" }, one.zone.apex)],
       ["Name servers", (one) => h("ul", {}, Object.entries(one.servers).map(([name, addresses]) => h("li", {}, mono(name), dim(` ${listText(addresses)}`))), one.zone.servers?.map((name) => h("li", {}, mono(name), dim(" yours"))))],
       ["TTL", (one) => `${one.zone.ttl_s} s`], ["Network", (one) => one.zone.network],
-    ], found.zones, { key: (one) => one.zone.apex, none: "There is none.", actions: (one) => rowButtons(ctx, one.zone.apex, [{ action: "dns-delegation", words: "Delegation", may: "read" }, { action: "dns-zone-delete", words: "Delete…", tone: "danger", may: "administer" }]) })),
-    section(ctx, "targets", "Servers that are updated", { note: "Yours, by RFC 2136.", tools: [{ action: "dns-target-add", words: "Add a server…", may: "administer" }] }, table("Update targets", [
+    ], found.zones, { key: (one) => one.zone.apex, empty: "There is none.", actions: (one) => rowButtons(ctx, one.zone.apex, [{ action: "dns-delegation", words: "Delegation", may: "read" }, { action: "dns-zone-delete", words: "Delete…", tone: "danger", may: "administer" }]) })),
+    section("targets", "Servers that are updated", { note: "Yours, by RFC 2136.", tools: sectionButtons(ctx, [{ action: "dns-target-add", words: "Add a server…", may: "administer" }]) }, table("Update targets", [
       ["Target", (one) => [h("span", { class: "name" }, one.name), h("small", { class: "dim" }, `${one.server} port ${one.port}`)]], ["Zone", (one) => one.zone],
       ["State", (one) => targetState(one.state)], ["Key", (one) => `${one.key}, ${one.algorithm}`],
-    ], found.update_targets, { key: (one) => one.name, none: "There is none.", actions: (one) => rowButtons(ctx, one.name, [{ action: "dns-target-remove", words: "Remove…", tone: "danger", may: "administer" }]) })),
-    section(ctx, "secondaries", "Secondaries", { note: "Servers of yours that may copy the zones, and answer when all of ours are away.", tools: [{ action: "dns-secondary-add", words: "Add a secondary…", may: "administer" }] }, table("Secondaries", [
+    ], found.update_targets, { key: (one) => one.name, empty: "There is none.", actions: (one) => rowButtons(ctx, one.name, [{ action: "dns-target-remove", words: "Remove…", tone: "danger", may: "administer" }]) })),
+    section("secondaries", "Secondaries", { note: "Servers of yours that may copy the zones, and answer when all of ours are away.", tools: sectionButtons(ctx, [{ action: "dns-secondary-add", words: "Add a secondary…", may: "administer" }]) }, table("Secondaries", [
       ["Secondary", (one) => h("span", { class: "name" }, one.name)], ["Addresses", (one) => listText(one.addresses)], ["Told of changes", (one) => listText(one.notify)],
       ["Key", (one) => one.key || h("span", { class: "trouble tone-warn" }, "none: the address alone decides")],
-    ], found.secondaries, { key: (one) => one.name, none: "There is none.", actions: (one) => rowButtons(ctx, one.name, [{ action: "dns-secondary-remove", words: "Remove…", tone: "danger", may: "administer" }]) })),
+    ], found.secondaries, { key: (one) => one.name, empty: "There is none.", actions: (one) => rowButtons(ctx, one.name, [{ action: "dns-secondary-remove", words: "Remove…", tone: "danger", may: "administer" }]) })),
   ];
 }
 
@@ -77,7 +79,7 @@ function testView(ctx) {
   const { test } = ctx.local;
   if (!test) return null;
   const zones = Object.entries(test.found);
-  return section(ctx, "test", "Test", { note: "What each name server and the world answered.", tools: [{ action: "dns-test", words: "Test again", may: "read" }] },
+  return section("test", "Test", { note: "What each name server and the world answered.", tools: sectionButtons(ctx, [{ action: "dns-test", words: "Test again", may: "read" }]) },
     zones.length === 0 ? h("p", { class: "none" }, "There is no zone to test.")
       : zones.map(([zone, findings]) => h("div", { class: "findings", "data-key": zone }, h("h3", {}, zone),
         h("ul", {}, findings.map((one) => h("li", { class: `tone-${one.ok ? "ok" : "bad"}` }, icon(one.ok ? "check" : "cross"), h("span", {}, h("b", {}, one.where), " ", dim(one.check), " ", prose(one.text))))))));

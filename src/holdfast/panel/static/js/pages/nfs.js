@@ -1,17 +1,21 @@
 // NFS: volumes, each with a server and an address of its own.
 
+import { segment } from "../api.js";
+import { copyBox } from "../copy.js";
 import { h } from "../dom.js";
+import { explainSection } from "../explain.js";
+import * as check from "../form/checks.js";
+import { confirmLoss } from "../form/confirm.js";
+import { openForm } from "../form/form.js";
+import { instancesSection } from "../instances.js";
+import { dim, facts, haBox, link, nodeLink, section } from "../parts.js";
 import { to } from "../router.js";
-import { count } from "../words.js";
-import * as check from "./kinds/checks.js";
-import { confirmLoss } from "./kinds/confirm.js";
-import { openForm } from "./kinds/form.js";
+import { instanceOf, startStop } from "../service_actions.js";
+import { bytes, count } from "../words.js";
 import { listPage, onePage } from "./kinds/kind.js";
-import { dim, facts, haBox, link, lookOf, nodeCell, section, stateCell } from "./kinds/parts.js";
-import { segment } from "./kinds/requests.js";
-import { copyBox } from "./kinds/secrets.js";
-import { eventsSection, explainSection, instanceOf, instancesSection, serviceOf, startStop } from "./kinds/service.js";
-import { bytesText, clientNetwork, listText } from "./kinds/wording.js";
+import { lookOf, stateCell } from "./kinds/parts.js";
+import { serviceEvents, serviceOf } from "./kinds/service.js";
+import { clientNetwork, listText } from "./kinds/wording.js";
 
 const HA = "If its node fails, its server, its locks and its address come back on another storage node. Clients wait for a moment and go on; what they were told is written stays written.";
 const SQUASH = { root: "root_squash", none: "no_root_squash", all: "all_squash" };
@@ -43,7 +47,7 @@ function prepare(_id, ctx) {
     title: "Prepare NFS",
     text: ["Needed once: which nodes may carry volumes, and which addresses volumes may take. Each volume gets one, and keeps it wherever it runs."],
     fields: [
-      { name: "nodes", label: "Nodes", type: "nodes", required: true, value: nodes.filter((node) => node.state === "up").map((node) => node.id), must: check.atLeast(2, "with fewer no volume could come back when its node dies."), blame: /node/i,
+      { name: "nodes", label: "Nodes", type: "several", required: true, value: nodes.filter((node) => node.state === "up").map((node) => node.id), must: check.atLeast(2, "with fewer no volume could come back when its node dies."), blame: /node/i,
         options: nodes.map((node) => [node.id, node.id, `${node.addresses[network]}${node.roles.includes("storage") ? ", has the role storage" : ""}`]), hint: "They get the role `storage`, and see the shared storage." },
       { name: "addresses", label: "Addresses", type: "lines", required: true, placeholder: "10.78.0.101-10.78.0.150", must: check.each(check.range), blame: /address|pool|ends|mixes/i,
         hint: "Free addresses that nobody else uses, single ones or FIRST-LAST. One for each volume you will have." },
@@ -100,13 +104,13 @@ const kind = {
   columns: (ctx) => [
     ["Volume", (volume) => link(to("nfs", volume.service), volume.service)],
     ["State", (volume) => stateCell(volume, deleting(ctx, volume))],
-    ["Node", (volume) => nodeCell(volume.node)],
+    ["Node", (volume) => nodeLink(volume.node)],
     ["Address", (volume) => h("span", { class: "address" }, volume.address)],
-    ["Size", (volume) => (volume.config.size ? bytesText(volume.config.size) : dim("no limit"))],
+    ["Size", (volume) => (volume.config.size ? bytes(volume.config.size) : dim("no limit"))],
     ["Clients", (volume) => listText((volume.config.access ?? []).map((rule) => (rule.clients === "*" ? "everybody" : rule.clients)))],
   ],
   rowTools: (volume, ctx) => (deleting(ctx, volume) ? [] : [{ action: "nfs-access", words: "Access…" }, { action: "nfs-delete", words: "Delete…", tone: "danger" }]),
-  below: (ctx) => settings(ctx) && section(ctx, "cluster", "Prepared for NFS", {}, facts([
+  below: (ctx) => settings(ctx) && section("cluster", "Prepared for NFS", {}, facts([
     ["Nodes", listText(storage(ctx))], ["Addresses", listText(settings(ctx).addresses)], ["Network", settings(ctx).network]])),
   empty: (ctx) => (volumes(ctx).length ? null : {
     title: "No NFS volume yet",
@@ -120,23 +124,23 @@ const kind = {
     find: (ctx, { name }) => instanceOf(ctx, `nfs/${name}`),
     look: (volume, ctx) => lookOf(volume, deleting(ctx, volume)),
     tools: (volume, ctx) => (deleting(ctx, volume) ? [] : [
-      volume.desired === "started" && { action: "service-move", id: volume.id, words: "Move…" },
-      startStop("nfs", volume.service, volume.desired === "started"),
+      volume.desired === "started" && { action: "instance-move", id: volume.id, words: "Move…" },
+      startStop(`nfs/${volume.service}`, volume.desired === "started"),
       { action: "nfs-access", id: volume.service, words: "Access…" },
       { action: "nfs-delete", id: volume.service, words: "Delete…", tone: "danger" }]),
     view: (ctx, volume) => [
       haBox(storage(ctx).length > 1, storage(ctx).length > 1 ? HA : `Only ${listText(storage(ctx), "no node")} may carry it: give another node the role storage, or it does not come back when that node dies.`),
       facts([
         ["Address", h("span", { class: "address" }, volume.address)], ["Network", volume.network],
-        ["Size", volume.config.size ? bytesText(volume.config.size) : "no limit"],
+        ["Size", volume.config.size ? bytes(volume.config.size) : "no limit"],
         ["Who may mount it", h("ul", {}, (volume.config.access ?? []).map((rule) => h("li", {}, h("code", {}, ruleText(rule)))))],
         ["On the shared storage", h("code", {}, volume.config.path)]]),
-      section(ctx, "mount", "Mount it", { note: "`hard` makes a failover a pause instead of an error." },
+      section("mount", "Mount it", { note: "`hard` makes a failover a pause instead of an error." },
         copyBox("Command", `mount -t nfs -o vers=4.2,hard,proto=tcp ${mountAt(volume)}:/${volume.service} /mnt`),
         copyBox("Line of /etc/fstab", `${mountAt(volume)}:/${volume.service} /mnt nfs vers=4.2,hard,proto=tcp,_netdev 0 0`)),
-      instancesSection(ctx, [volume], { deleting: deleting(ctx, volume) }),
+      instancesSection(ctx, [volume], {}),
       explainSection(ctx, volume),
-      eventsSection(ctx, { kind: "nfs", name: volume.service }, [volume]),
+      serviceEvents(ctx, "nfs", volume.service, [volume]),
     ],
   },
   actions: { "nfs-create": create, "nfs-prepare": prepare, "nfs-access": changeAccess, "nfs-delete": remove },

@@ -1,11 +1,13 @@
 // What a person wants to know first: does everything run, does it survive the next failure, and the map on which a failover is
 // seen as it happens, with its clock beside it.
 
-import { call } from "../api.js";
+import { load } from "../api.js";
 import { guaranteeView, sizeBars } from "../capacity.js";
 import { h, icon } from "../dom.js";
-import { eventsView, openIncidentsView, recentIncidentsView, recoveryOf } from "../incidents.js";
+import { eventList } from "../events.js";
+import { openIncidentsView, recentIncidentsView, recoveryOf } from "../incidents.js";
 import { mapView } from "../map.js";
+import { section, sectionHead } from "../parts.js";
 import { emptyView } from "../states.js";
 import { drawRoutes, positions, travel } from "../travel.js";
 import { count, duration } from "../words.js";
@@ -18,12 +20,10 @@ export const page = {
     h("div", { id: "summary", class: "summary", role: "region", "aria-label": "Summary", "data-key": "summary" }, summaryView(ctx.status)),
     liveView(ctx),
     h("div", { class: "columns", "data-key": "history" },
-      h("section", { "aria-labelledby": "past-title" },
-        h("div", { class: "section-head" }, h("h2", { id: "past-title" }, "Past incidents"), h("a", { class: "more", href: "#/incidents" }, "All incidents")),
+      section("past", "Past incidents", { tools: h("a", { class: "more", href: "#/incidents" }, "All incidents") },
         h("div", { id: "past", class: "past" }, recentIncidentsView(ctx.status))),
-      h("section", { "aria-labelledby": "events-title" },
-        h("div", { class: "section-head" }, h("h2", { id: "events-title" }, "Events")),
-        h("div", { id: "events", class: "event-list", tabindex: "0" }, eventsView(ctx.status)))),
+      section("events", "Events", {},
+        h("div", { id: "events", class: "event-list", tabindex: "0" }, eventList(ctx.status.recent_events)))),
   ],
   actions: {
     beyond: (_id, ctx) => {
@@ -44,9 +44,9 @@ export const page = {
 /** The map, and beside it the incidents that run, above what holds as long as none does. Nothing jumps when one begins. */
 function liveView(ctx) {
   const { status } = ctx;
-  const beyond = ctx.local.beyond && ctx.data("beyond", () => call("GET", `/api/v1/planner/guarantee?tolerate=${ctx.local.beyond}`), ctx.local.beyond);
+  const beyond = ctx.local.beyond && ctx.data("beyond", () => load("/planner/guarantee", { tolerate: ctx.local.beyond }), ctx.local.beyond);
   return h("section", { class: "live", "aria-labelledby": "map-title", "data-key": "live" },
-    h("div", { class: "section-head" }, h("h2", { id: "map-title" }, "The cluster now"), h("p", {}, "Nodes on their networks, and what runs on each.")),
+    sectionHead("map", "The cluster now", { note: "Nodes on their networks, and what runs on each." }),
     h("div", { class: "live-side", "data-key": "side" },
       h("div", { id: "incidents", class: "incidents", role: "region", "aria-label": "Running incidents", "data-key": "incidents" }, openIncidentsView(status, ctx.ages)),
       h("div", { class: "promises", "data-key": "promises" }, guaranteeView(status, beyond))),
@@ -93,4 +93,3 @@ function tile(name, have, of) {
     h("span", { class: "tile-value" }, h("span", { class: have < of ? "short" : "" }, have), h("span", { class: "dim" }, ` / ${of}`)),
     h("span", { class: "meter" }, ...Array.from({ length: Math.min(of, 40) }, (_, i) => h("i", { class: i < have ? "on" : "" }))));
 }
-

@@ -1,11 +1,15 @@
 // The admin panel itself, and with it the management plane: its address, its nodes, the members of the store.
 
 import { h, icon, pill, prose } from "../dom.js";
+import { explainSection } from "../explain.js";
+import * as check from "../form/checks.js";
+import { openForm } from "../form/form.js";
+import { instancesSection } from "../instances.js";
+import { buttons, dim, facts, haBox, nodeLink, section } from "../parts.js";
+import { instanceOf } from "../service_actions.js";
+import { table } from "../table.js";
 import { count, nodeLook } from "../words.js";
-import * as check from "./kinds/checks.js";
-import { openForm } from "./kinds/form.js";
-import { buttons, dim, facts, haBox, nodeCell, section, table } from "./kinds/parts.js";
-import { ACTIONS, eventsSection, explainSection, instanceOf, instancesSection } from "./kinds/service.js";
+import { serviceEvents } from "./kinds/service.js";
 import { listText } from "./kinds/wording.js";
 
 const HA = "Store, manager and panel run on several nodes. If the panel's node fails, the panel and its address come up on another within seconds; pages that are open follow by themselves, and nobody signs in again.";
@@ -35,10 +39,10 @@ function membersSection(ctx) {
   const { ready, wanted, leaving, settled } = progress(ctx);
   const rows = [...new Set([...nodes, ...members.map((member) => member.node)])].map((node) => ({ node, member: members.find((one) => one.node === node), stays: nodes.includes(node) }));
   const note = settled ? `All ${wanted} vote: ${survives(wanted)}.` : `${ready} of ${wanted} vote${leaving ? `, ${count(leaving, "member")} to be removed` : ""}. The manager changes one at a time, and waits until each is safe.`;
-  return section(ctx, "members", "Store and manager", { note },
+  return section("members", "Store and manager", { note },
     !settled && h("progress", { "data-key": "progress", max: wanted + leaving, value: ready, "aria-label": "Members that are as wanted" }),
     table("Members of the store", [
-      ["Node", (row) => [nodeCell(row.node), row.node === ctx.status.manager.node && h("small", { class: "dim" }, "leads")]],
+      ["Node", (row) => [nodeLink(row.node), row.node === ctx.status.manager.node && h("small", { class: "dim" }, "leads")]],
       ["Node is", (row) => { const node = ctx.status.nodes.find((one) => one.id === row.node); return node ? pill(nodeLook(node.state)) : dim("gone"); }],
       ["Member", (row) => { const look = STEPS[row.member ? row.member.state : "joining"]; return [pill(row.stays ? look : STEPS.leaving), h("small", { class: "dim" }, row.stays ? look.text : STEPS.leaving.text)]; }],
     ], rows, { key: (row) => row.node }));
@@ -47,7 +51,7 @@ function membersSection(ctx) {
 const survives = (wanted) => (wanted >= 5 ? "the loss of any two of them is survived" : wanted >= 3 ? "the loss of any one of them is survived" : "the loss of this node is not survived");
 
 const nodes = (ctx, value, must) => ({
-  name: "nodes", label: "Management nodes", type: "nodes", required: true, value, blame: /node|none of the present/i, must,
+  name: "nodes", label: "Management nodes", type: "several", required: true, value, blame: /node|none of the present/i, must,
   options: able(ctx).map((node) => [node.id, node.id, `${node.addresses.management}${node.state === "up" ? "" : `, ${node.state}`}`]),
   hint: "Three or five: an odd number keeps a majority. Three survive the loss of one, five of two.",
 });
@@ -87,7 +91,7 @@ export const page = {
   title: () => "Admin panel",
   lead: () => "What you are looking at, and what decides: the panel, the manager and the store that they work with.",
   tools: (ctx) => buttons(ctx, enabled(ctx)
-    ? [panel(ctx)?.address && { action: "service-move", id: "panel/admin", words: "Move…" }, { action: "ha-change", words: "Change…", may: "administer" }, { action: "ha-disable", words: "Disable…", tone: "danger", may: "administer" }]
+    ? [panel(ctx)?.address && { action: "instance-move", id: "panel/admin", words: "Move…" }, { action: "ha-change", words: "Change…", may: "administer" }, { action: "ha-disable", words: "Disable…", tone: "danger", may: "administer" }]
     : [{ action: "ha-enable", words: "Enable high availability", tone: "primary", picture: "shield", may: "administer" }]),
   view: (ctx) => {
     const one = panel(ctx);
@@ -98,8 +102,8 @@ export const page = {
         ["Decides now", ctx.status.manager.node && `${ctx.status.manager.node}, term ${ctx.status.manager.term}`], ["Serves this page", ctx.link.node],
         ["Holding", ctx.status.hold && h("span", { class: "trouble tone-bad" }, prose(ctx.status.hold))]]),
       membersSection(ctx),
-      one && [instancesSection(ctx, [one], { title: "Panel" }), explainSection(ctx, one), eventsSection(ctx, { kind: "panel", name: "admin" }, [one])],
+      one && [instancesSection(ctx, [one], { title: "Panel" }), explainSection(ctx, one), serviceEvents(ctx, "panel", "admin", [one])],
     ];
   },
-  actions: { ...ACTIONS, "ha-enable": enable, "ha-change": change, "ha-disable": disable },
+  actions: { "ha-enable": enable, "ha-change": change, "ha-disable": disable },
 };

@@ -1,12 +1,13 @@
 // Placement rules: what runs where, together, apart, and in which order it starts.
 
+import { load, segment } from "../api.js";
 import { h, pill, prose } from "../dom.js";
+import * as check from "../form/checks.js";
+import { openForm } from "../form/form.js";
+import { buttons, rowButtons } from "../parts.js";
 import { whenLoaded } from "../states.js";
-import * as check from "./kinds/checks.js";
-import { confirmStep } from "./kinds/confirm.js";
-import { openForm } from "./kinds/form.js";
-import { buttons, emptyKind, rowButtons, table } from "./kinds/parts.js";
-import { load, segment } from "./kinds/requests.js";
+import { table } from "../table.js";
+import { emptyKind } from "./kinds/parts.js";
 import { listText } from "./kinds/wording.js";
 
 const KINDS = [
@@ -33,12 +34,12 @@ const create = (_id, ctx) => openForm({
   fields: [
     { name: "name", label: "Name", span: true, required: true, placeholder: "web-apart", must: check.name, blame: /rule `[^`]*` exists|name of a rule/i, hint: "What you call it." },
     { name: "kind", label: "What it asks for", type: "choice", options: KINDS, hint: "One thing for each rule." },
-    { name: "instances", label: "For", type: "nodes", required: true, options: instances(ctx), blame: /instance|cannot be kept/i, none: "There is nothing that is placed one by one yet.", hint: "The instances that the rule is about.",
+    { name: "instances", label: "For", type: "several", required: true, options: instances(ctx), blame: /instance|cannot be kept/i, none: "There is nothing that is placed one by one yet.", hint: "The instances that the rule is about.",
       must: (given, values) => (["affinity", "anti-affinity"].includes(values.kind) && given.length < 2 ? "Choose two at least." : "") },
     { name: "nodes", label: "Nodes", type: "lines", by: "line", rows: 3, required: true, when: (values) => values.kind === "node-affinity", placeholder: "n1 2\nn2 1", blame: /node `/i,
       must: check.each((line) => { const [node, number] = line.split(/[\s:=]+/); return !ctx.status.nodes.some((one) => one.id === node) ? `There is no node \`${node}\`.` : number !== undefined && !/^-?\d+$/.test(number) ? "Write a node, and a whole number if some are preferred." : ""; }),
       hint: "One per line, with a number if some are preferred: the highest that is there wins." },
-    { name: "after", label: "After", type: "nodes", required: true, options: instances(ctx), when: (values) => values.kind === "start-order", blame: /after|start/i, hint: "These must be ready first.",
+    { name: "after", label: "After", type: "several", required: true, options: instances(ctx), when: (values) => values.kind === "start-order", blame: /after|start/i, hint: "These must be ready first.",
       must: (given, values) => (given.some((id) => values.instances.includes(id)) ? "Nothing can start after itself." : "") },
     { name: "by", label: "Not sharing", type: "choice", options: [["node", "A node", ""], ["domain", "A failure domain", "A rack, a room: as the nodes say."]], when: (values) => values.kind === "anti-affinity", hint: "How far apart." },
     { name: "strict", label: "Never break it", type: "switch", value: true, hint: "On: rather than break it, an instance waits. Off: it is a preference." }],
@@ -49,7 +50,7 @@ const create = (_id, ctx) => openForm({
   done: () => ctx.forget("rules"),
 }, ctx);
 
-const remove = (name, ctx) => confirmStep({
+const remove = (name, ctx) => openForm({
   title: `Delete the rule ${name}`, text: ["Nothing moves because it is gone; from now on it is not kept any more."], confirm: "Delete rule", tone: "danger",
   request: () => ({ method: "DELETE", path: `/rules/${segment(name)}` }), done: () => ctx.forget("rules"),
 }, ctx);

@@ -1,12 +1,13 @@
 // Long operations, running and ended. The cards at the lower edge follow those that this page began; here are all.
 
-import { api, call, items } from "../api.js";
-import { direct } from "../dialogs.js";
+import { api, list } from "../api.js";
 import { h, icon, pill, prose } from "../dom.js";
+import { moment, rowButtons, small } from "../parts.js";
+import { direct } from "../say.js";
 import { emptyView, whenLoaded } from "../states.js";
 import { table } from "../table.js";
 import { ended, progressView } from "../tasks.js";
-import { capital, clockTime } from "../words.js";
+import { capital } from "../words.js";
 
 const LOOK = {
   running: { tone: "busy", icon: "busy", label: "Running" },
@@ -19,7 +20,7 @@ const LOOK = {
 export const page = {
   title: () => "Tasks",
   lead: () => "What takes longer than a moment: how far it is, and what it waits for. Tasks go on when this page is closed and when the panel moves.",
-  view: (ctx) => whenLoaded(ctx.data("tasks", () => call("GET", "/api/v1/tasks?limit=200").then(items), ctx.status.revision), (tasks) => listView(tasks, ctx)),
+  view: (ctx) => whenLoaded(ctx.data("tasks", () => list("/tasks", { limit: 200 }), ctx.status.revision), (tasks) => listView(tasks, ctx)),
   actions: {
     cancel: (id, ctx) => direct(() => api.cancelTask(id), "The task is cancelled").then(() => ctx.forget("tasks")),
   },
@@ -27,16 +28,14 @@ export const page = {
 
 const lookOf = (task) => (task.failing && task.state === "running" ? { tone: "warn", icon: "alert", label: "Tries again" } : LOOK[task.state] ?? LOOK.running);
 
-const listView = (tasks, ctx) => table({
-  id: "tasks", label: "Tasks", noun: "task", rows: tasks, key: (task) => task.id, sort: "",
-  attributes: (task) => ({ "data-task": task.id }),
+const listView = (tasks, ctx) => table("Tasks", [
+  ["What", (task) => [h("span", {}, prose(capital(task.text))), task.detail && small(prose(capital(task.detail)))]],
+  ["State", (task) => [pill(lookOf(task)), !ended(task) && progressView(task)], (task) => task.state],
+  ["By", (task) => task.by],
+  ["Began", (task) => moment(task.wall), (task) => task.wall],
+  ["Ended", (task) => moment(task.ended), (task) => task.ended],
+], tasks, {
+  noun: "task", key: (task) => task.id, attributes: (task) => ({ "data-task": task.id }),
   empty: emptyView("tasks", "No task yet", "Creating, moving, freeing a node: whatever takes a while is followed here."),
-  columns: [
-    { key: "text", label: "What", value: (task) => task.text, cell: (task) => [h("span", {}, prose(capital(task.text))), task.detail && h("small", { class: "dim" }, prose(task.detail))] },
-    { key: "state", label: "State", value: (task) => task.state, cell: (task) => [pill(lookOf(task)), !ended(task) && progressView(task)] },
-    { key: "by", label: "By", value: (task) => task.by },
-    { key: "wall", label: "Began", value: (task) => task.wall, cell: (task) => h("time", { datetime: task.wall }, clockTime(task.wall)) },
-    { key: "ended", label: "Ended", value: (task) => task.ended, cell: (task) => (task.ended ? h("time", { datetime: task.ended }, clockTime(task.ended)) : h("span", { class: "dim" }, "–")) },
-  ],
-  actions: ctx.may("operate") ? (task) => task.cancellable && [h("button", { type: "button", class: "ghost small", "data-action": "cancel", "data-id": task.id, "aria-label": `Cancel ${task.text}` }, icon("cross"), "Cancel")] : null,
+  actions: ctx.may("operate") ? (task) => task.cancellable && rowButtons(ctx, task.id, [{ action: "cancel", words: "Cancel", picture: "cross" }], task.text) : null,
 });

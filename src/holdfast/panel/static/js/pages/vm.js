@@ -1,15 +1,19 @@
 // Virtual machines and the compute cluster that carries them.
 
+import { load, segment } from "../api.js";
 import { h, prose } from "../dom.js";
+import { explainSection } from "../explain.js";
+import { instancesSection } from "../instances.js";
+import { dim, facts, haBox, link, mono, nodeLink, section, sectionButtons } from "../parts.js";
 import { to } from "../router.js";
+import { instanceOf, startStop } from "../service_actions.js";
 import { whenLoaded } from "../states.js";
+import { cores, memory } from "../words.js";
 import { compute, COMPUTE_ACTIONS, computeSection, guaranteeBox } from "./kinds/compute.js";
 import { listPage, onePage } from "./kinds/kind.js";
-import { dim, facts, haBox, link, lookOf, mono, nodeCell, section, stateCell } from "./kinds/parts.js";
-import { load, segment } from "./kinds/requests.js";
-import { eventsSection, explainSection, instanceOf, instancesSection, serviceOf, startStop } from "./kinds/service.js";
+import { haCell, lookOf, stateCell } from "./kinds/parts.js";
+import { serviceEvents, serviceOf } from "./kinds/service.js";
 import { VM_ACTIONS } from "./kinds/vm_forms.js";
-import { coresText, memoryText } from "./kinds/wording.js";
 
 const machines = (ctx) => ctx.status.instances.filter((one) => one.kind === "vm");
 const deleting = (ctx, vm) => Boolean(serviceOf(ctx, "vm", vm.service)?.deleting);
@@ -36,7 +40,7 @@ const storageLoss = (config) => (config.on_storage_loss === "ignore" ? "it stays
 
 function console_(ctx, vm) {
   const item = ctx.data(`console-${vm.service}`, () => load(`/vms/${segment(vm.service)}/console`, { lines: 100 }), "once");
-  return section(ctx, "console", "Console", { note: "The end of what its guest wrote to the serial console.", tools: [{ action: "vm-console", words: "Read again", may: "read" }] },
+  return section("console", "Console", { note: "The end of what its guest wrote to the serial console.", tools: sectionButtons(ctx, [{ action: "vm-console", words: "Read again", may: "read" }]) },
     item.error?.status === 404 ? h("p", { class: "none" }, "It has written nothing yet.") : whenLoaded(item, (found) => found.lines.length
       ? h("pre", { class: "console", tabindex: "0", "aria-label": "Console" }, found.lines.join("\n"))
       : h("p", { class: "none" }, "It has written nothing yet.")));
@@ -50,19 +54,19 @@ const kind = {
     { action: "vm-create", words: "New machine", tone: "primary", picture: "plus" }],
   above: (ctx) => compute(ctx) && guaranteeBox(ctx),
   items: machines,
-  none: "There is no machine yet. Create one, or import a libvirt domain.",
+  none: "There is no machine yet. Create one, or import a libvirt domain.", noun: "machine",
   key: (vm) => vm.service,
   columns: (ctx) => [
     ["Machine", (vm) => [link(to("vm", vm.service), vm.service), vm.preemptible && h("small", { class: "dim" }, "preemptible")]],
     ["State", (vm) => stateCell(vm, deleting(ctx, vm))],
-    ["Node", (vm) => nodeCell(vm.node)],
-    ["Size", (vm) => [coresText(vm.cpu), h("small", { class: "dim" }, memoryText(vm.memory_mib))]],
+    ["Node", (vm) => nodeLink(vm.node)],
+    ["Size", (vm) => [cores(vm.cpu), h("small", { class: "dim" }, memory(vm.memory_mib))]],
     ["Priority", (vm) => vm.priority],
-    ["HA", (vm) => (recovered(ctx, vm) ? "on" : h("span", { class: "tone-warn trouble" }, "off"))],
+    ["HA", (vm) => haCell(recovered(ctx, vm))],
   ],
   rowTools: (vm, ctx) => (deleting(ctx, vm) ? [] : [
-    !stopped(vm) && { action: "vm-move", words: "Move…" },
-    { action: stopped(vm) ? "vm-start" : "vm-stop", words: stopped(vm) ? "Start…" : "Stop…" }]),
+    !stopped(vm) && { action: "instance-move", id: vm.id, words: "Move…" },
+    startStop(vm.id, !stopped(vm))]),
   below: (ctx) => compute(ctx) && computeSection(ctx),
   empty: (ctx) => (compute(ctx) ? null : {
     title: "No compute cluster yet",
@@ -75,14 +79,14 @@ const kind = {
     find: (ctx, { name }) => instanceOf(ctx, `vm/${name}`),
     look: (vm, ctx) => lookOf(vm, deleting(ctx, vm)),
     tools: (vm, ctx) => (deleting(ctx, vm) ? [] : [
-      !stopped(vm) && { action: "service-move", id: vm.id, words: "Move…" },
-      startStop("vm", vm.service, !stopped(vm)),
+      !stopped(vm) && { action: "instance-move", id: vm.id, words: "Move…" },
+      startStop(`vm/${vm.service}`, !stopped(vm)),
       { action: "vm-change", id: vm.service, words: "Change…" },
       { action: "vm-delete", id: vm.service, words: "Delete…", tone: "danger" }]),
     view: (ctx, vm) => [
       haBox(recovered(ctx, vm), haText(ctx, vm)),
       facts([
-        ["Wanted", vm.desired], ["Size", `${coresText(vm.cpu)}, ${memoryText(vm.memory_mib)}`],
+        ["Wanted", vm.desired], ["Size", `${cores(vm.cpu)}, ${memory(vm.memory_mib)}`],
         ["Priority", `${vm.priority}${vm.preemptible ? ", may be stopped where a higher one needs room" : ""}`],
         ["Locked", vm.locked && (vm.locked === "*" ? "yes" : vm.locked)],
         ["Disks", (vm.config.disks ?? []).length > 0 && h("ul", {}, vm.config.disks.map((disk) => h("li", {}, mono(disk.path), dim(` ${disk.format}`))))],
@@ -91,10 +95,10 @@ const kind = {
         ["Its guest shuts down", onPowerOff(vm.config)], ["Its guest hangs", heartbeat(vm.config)], ["Its storage is lost", storageLoss(vm.config)],
         ["UUID", mono(vm.config.uuid)]]),
       vm.detail && !vm.healthy && h("p", { class: "trouble tone-warn" }, prose(vm.detail)),
-      instancesSection(ctx, [vm], { title: "Placement", deleting: deleting(ctx, vm) }),
+      instancesSection(ctx, [vm], { title: "Placement" }),
       explainSection(ctx, vm),
       ctx.may("operate") && console_(ctx, vm),
-      eventsSection(ctx, { kind: "vm", name: vm.service }, [vm]),
+      serviceEvents(ctx, "vm", vm.service, [vm]),
     ],
   },
   actions: { ...COMPUTE_ACTIONS, ...VM_ACTIONS, "vm-console": (_id, ctx) => ctx.forget("console") },

@@ -1,21 +1,22 @@
 // What if these nodes failed? Choose them on the map, by mouse or keyboard, and see where everything would go.
 
-import { call } from "../api.js";
+import { load } from "../api.js";
 import { sizeBars } from "../capacity.js";
 import { h, icon, prose } from "../dom.js";
 import { mapView } from "../map.js";
+import { buttons, dim, link, nodeLink, section, small } from "../parts.js";
+import { to } from "../router.js";
 import { problemView, waitingView } from "../states.js";
 import { table } from "../table.js";
 import { drawRoutes } from "../travel.js";
 import { capital, count, listed } from "../words.js";
-import { to } from "../router.js";
 
 let shown = null;
 
 export const page = {
   title: () => "What if",
   lead: () => "Choose nodes and see what would happen if all of them failed at once: the planner answers, nothing is done.",
-  tools: (ctx) => (chosen(ctx).size ? [h("button", { type: "button", class: "ghost", "data-action": "clear" }, "Choose none")] : []),
+  tools: (ctx) => (chosen(ctx).size ? buttons(ctx, [{ action: "clear", words: "Choose none", may: "read" }]) : []),
   enter: (ctx) => { ctx.local.chosen = new Set((ctx.query.fail ?? "").split(",").filter(Boolean)); },
   view: (ctx) => {
     const failed = [...chosen(ctx)].sort();
@@ -58,7 +59,7 @@ const chosen = (ctx) => (ctx.local.chosen ??= new Set());
 const remember = (set) => history.replaceState(null, "", set.size ? `#/what-if?fail=${[...set].sort().join(",")}` : "#/what-if");
 
 const answerOf = (failed, ctx) => ctx.data(`what-if ${failed.join(",")}`,
-  () => call("GET", `/api/v1/planner/what-if?${failed.map((node) => `fail=${encodeURIComponent(node)}`).join("&")}`), ctx.status.revision);
+  () => load("/planner/what-if", { fail: failed }), ctx.status.revision);
 
 /** The picture as it would be, and what would have moved, in the shape that the map takes. */
 function hypothesis(status, failed, answer) {
@@ -135,20 +136,14 @@ function details(answer) {
   ];
   const homeless = Object.entries(answer.unplaced);
   return [
-    homeless.length > 0 && h("section", { "data-key": "unplaced", "aria-labelledby": "unplaced-title" },
-      h("div", { class: "section-head" }, h("h2", { id: "unplaced-title" }, "Does not fit"), h("p", {}, "And why each node refuses it.")),
+    homeless.length > 0 && section("unplaced", "Does not fit", { note: "And why each node refuses it." },
       h("div", { class: "unplaced" }, homeless.map(([id, reasons]) => h("details", { "data-key": id, open: homeless.length <= 3 },
-        h("summary", {}, h("b", {}, id), h("span", { class: "dim" }, ` refused by ${count(Object.keys(reasons).length, "node")}`)),
+        h("summary", {}, h("b", {}, id), dim(` refused by ${count(Object.keys(reasons).length, "node")}`)),
         h("dl", { class: "node-reasons" }, Object.entries(reasons).map(([node, why]) => h("div", {}, h("dt", {}, node), h("dd", {}, prose(why))))))))),
-    h("section", { "data-key": "placed", "aria-labelledby": "placed-title" },
-      h("div", { class: "section-head" }, h("h2", { id: "placed-title" }, "Where everything goes")),
-      table({
-        id: "what-if", label: "What would happen", noun: "instance", rows, key: (row) => row.id, empty: "Nothing runs on these nodes.",
-        columns: [
-          { key: "id", label: "Instance", value: (row) => row.id, cell: (row) => h("a", { href: to("instances", row.id) }, row.id) },
-          { key: "what", label: "What happens", value: (row) => `${row.order} ${row.what}`, cell: (row) => row.what },
-          { key: "node", label: "To", value: (row) => row.node, cell: (row) => [row.node || h("span", { class: "dim" }, "nowhere"), row.from && h("small", { class: "dim" }, `from ${row.from}`)] },
-        ],
-      })),
+    section("placed", "Where everything goes", {}, table("What would happen", [
+      ["Instance", (row) => link(to("instances", row.id), row.id), (row) => row.id],
+      ["What happens", (row) => row.what, (row) => `${row.order} ${row.what}`],
+      ["To", (row) => [nodeLink(row.node, "nowhere"), row.from && small(`from ${row.from}`)], (row) => row.node],
+    ], rows, { noun: "instance", key: (row) => row.id, empty: "Nothing runs on these nodes." })),
   ];
 }

@@ -1,10 +1,10 @@
 // Backup clusters: create with each back-end, nodes, settings, users with their passwords, delete.
 
+import { segment } from "../../api.js";
+import * as check from "../../form/checks.js";
+import { confirmLoss } from "../../form/confirm.js";
+import { openForm } from "../../form/form.js";
 import { to } from "../../router.js";
-import * as check from "./checks.js";
-import { confirmLoss } from "./confirm.js";
-import { openForm } from "./form.js";
-import { segment } from "./requests.js";
 import { clientNetwork, listText } from "./wording.js";
 
 const HA = "From two nodes on: clients find the gateways by name, and another node takes a dead one's address, so that its clients are told at once and go on elsewhere.";
@@ -68,7 +68,7 @@ const certificate = [
 ];
 
 const nodes = (ctx, but, value, hint) => ({
-  name: "nodes", label: "Nodes", type: "nodes", required: true, value, hint, blame: /node/i, none: "All nodes of the cluster are in it.",
+  name: "nodes", label: "Nodes", type: "several", required: true, value, hint, blame: /node/i, none: "All nodes of the cluster are in it.",
   options: ctx.status.nodes.filter((node) => !but.includes(node.id)).map((node) => [node.id, node.id, node.addresses[clientNetwork(ctx)] ?? node.state]),
 });
 

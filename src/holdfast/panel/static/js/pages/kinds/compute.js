@@ -1,15 +1,15 @@
 // The compute cluster: which nodes carry machines, how many may fail, what is kept free, and whether that holds.
 
-import { h, icon, prose } from "../../dom.js";
+import { load } from "../../api.js";
+import { h, pill, prose } from "../../dom.js";
+import * as check from "../../form/checks.js";
+import { lacking } from "../../form/effect.js";
+import { openForm } from "../../form/form.js";
+import { facts, nodeLink, section, sectionButtons, stateBox } from "../../parts.js";
 import { whenLoaded } from "../../states.js";
-import { count } from "../../words.js";
-import * as check from "./checks.js";
-import { confirmStep } from "./confirm.js";
-import { lacking } from "./effect.js";
-import { openForm } from "./form.js";
-import { facts, nodeCell, section, table } from "./parts.js";
-import { load } from "./requests.js";
-import { bytesText, changed, listText, memoryText, sizeInput } from "./wording.js";
+import { table } from "../../table.js";
+import { capital, cores, count, memory, nodeLook } from "../../words.js";
+import { changed, listText, sizeInput } from "./wording.js";
 
 export const compute = (ctx) => ctx.status.compute;
 const anyOf = (number) => (number === 1 ? "any one node" : `any ${number} nodes`);
@@ -18,32 +18,31 @@ const anyOf = (number) => (number === 1 ? "any one node" : `any ${number} nodes`
 export function guaranteeBox(ctx) {
   const word = ctx.status.guarantee;
   const spec = compute(ctx);
-  if (!word) return h("div", { class: "ha-box tone-idle", "data-key": "guarantee" }, icon("shield"), h("div", {}, h("strong", {}, `To survive the failure of ${anyOf(spec.tolerate)}`), h("p", {}, "The manager has not computed yet whether it does.")));
+  if (!word) return stateBox("idle", true, `To survive the failure of ${anyOf(spec.tolerate)}`, "The manager has not computed yet whether it does.", { "data-key": "guarantee" });
   const text = word.tolerate === 0 ? "No failure needs to be survived" : word.holds ? `Survives the failure of ${anyOf(word.tolerate)}` : `Does not survive the failure of ${anyOf(word.tolerate)}`;
-  return h("div", { class: `ha-box tone-${word.holds ? "ok" : "bad"}`, "data-key": "guarantee", "data-testid": "guarantee" }, icon(word.holds ? "shield" : "shield-off"),
-    h("div", {}, h("strong", {}, text), word.text && h("p", {}, prose(word.text)), !word.holds && lacking(word)));
+  return stateBox(word.holds ? "ok" : "bad", word.holds, text, word.text && prose(capital(word.text)), { "data-key": "guarantee", "data-testid": "guarantee" }, !word.holds && lacking(word));
 }
 
 export function computeSection(ctx) {
   const spec = compute(ctx);
   const item = ctx.data("compute", () => load("/compute"), ctx.status.revision);
   const bridges = ctx.status.cluster.networks.filter((network) => network.bridge).map((network) => `${network.name}: ${network.bridge}`);
-  return section(ctx, "compute", "Compute cluster", { tools: [
+  return section("compute", "Compute cluster", { tools: sectionButtons(ctx, [
     { action: "compute-change", words: "Change…", may: "administer" },
-    { action: spec.ha ? "compute-ha-off" : "compute-ha-on", words: spec.ha ? "Switch HA off…" : "Switch HA on…", may: "administer" }] },
+    { action: spec.ha ? "compute-ha-off" : "compute-ha-on", words: spec.ha ? "Switch HA off…" : "Switch HA on…", may: "administer" }]) },
   facts([
     ["High availability", spec.ha ? "on: machines of a dead node are started on others" : "OFF: machines of a dead node wait for it"],
     ["May fail", count(spec.tolerate, "node")],
-    ["Kept free on each node", `${spec.reserve_cpu} cores, ${memoryText(spec.reserve_memory_mib)}`],
+    ["Kept free on each node", `${cores(spec.reserve_cpu)}, ${memory(spec.reserve_memory_mib)}`],
     ["Rebalancing", spec.rebalance === "auto" ? "automatic, by live moves" : "only when an operator asks"],
     ["Guests may use", listText(bridges, "no network: no bridge is known")]]),
-  whenLoaded(item, (found) => table("Nodes", [
-    ["Node", (node) => nodeCell(node.id)],
-    ["State", (node) => node.state],
+  whenLoaded(item, (found) => table("Compute nodes", [
+    ["Node", (node) => nodeLink(node.id)],
+    ["State", (node) => pill(nodeLook(node.state))],
     ["Cores free", (node) => meter(node.cpu_free, node.cpu, `${round(node.cpu_free)} of ${round(node.cpu)}`)],
-    ["Memory free", (node) => meter(node.memory_free_mib, node.memory_mib, `${memoryText(Math.max(0, node.memory_free_mib))} of ${memoryText(node.memory_mib)}`)],
+    ["Memory free", (node) => meter(node.memory_free_mib, node.memory_mib, `${memory(Math.max(0, node.memory_free_mib))} of ${memory(node.memory_mib)}`)],
     ["Machines", (node) => listText(node.vms)],
-  ], found.nodes, { key: (node) => node.id, none: "No node has the role compute." })));
+  ], found.nodes, { key: (node) => node.id, empty: "No node has the role compute." })));
 }
 
 const round = (number) => Math.round(number * 100) / 100;
@@ -58,8 +57,8 @@ const reserve = (spec) => [
 ];
 
 const nodes = (ctx, spec) => ({
-  name: "nodes", label: "Nodes", type: "nodes", required: true, value: spec?.nodes ?? ctx.status.nodes.filter((node) => node.state === "up").map((node) => node.id), blame: /node `|needs a node/i,
-  options: ctx.status.nodes.map((node) => [node.id, node.id, node.cpu ? `${node.cpu} cores, ${bytesText(node.memory_mib * 1024 ** 2)}` : "size not known yet"]),
+  name: "nodes", label: "Nodes", type: "several", required: true, value: spec?.nodes ?? ctx.status.nodes.filter((node) => node.state === "up").map((node) => node.id), blame: /node `|needs a node/i,
+  options: ctx.status.nodes.map((node) => [node.id, node.id, node.cpu ? `${cores(node.cpu)}, ${memory(node.memory_mib)}` : "size not known yet"]),
   hint: spec ? "Machines move off a node that is left out." : "They get the role `compute`.",
 });
 
@@ -101,12 +100,12 @@ export const COMPUTE_ACTIONS = {
     confirm: "Save", effect: "typing", force: "body",
     request: (values) => ({ method: "PUT", path: "/compute", body: changed({ ...bodyOf(ctx, values), rebalance: values.rebalance }, { ...compute(ctx), bridges: {} }) }),
   }, ctx),
-  "compute-ha-off": (_id, ctx) => confirmStep({
+  "compute-ha-off": (_id, ctx) => openForm({
     title: "Switch high availability of all machines off", tone: "danger", confirm: "Switch off",
     text: ["From then on machines of a node that dies wait until that node is back. Machines that run are not touched."],
     request: () => ({ method: "DELETE", path: "/compute/ha" }),
   }, ctx),
-  "compute-ha-on": (_id, ctx) => confirmStep({
+  "compute-ha-on": (_id, ctx) => openForm({
     title: "Switch high availability of all machines on", confirm: "Switch on",
     text: ["Machines of a dead node are started on others from then on, those that wait now included."],
     request: () => ({ method: "POST", path: "/compute/ha" }),

@@ -1,12 +1,12 @@
 // Zones, servers that are updated, secondaries, names.
 
-import { present } from "../../dialogs.js";
+import { load, segment } from "../../api.js";
+import { copyBox } from "../../copy.js";
 import { h } from "../../dom.js";
-import * as check from "./checks.js";
-import { confirmLoss, confirmStep } from "./confirm.js";
-import { openForm } from "./form.js";
-import { load, segment } from "./requests.js";
-import { copyBox } from "./secrets.js";
+import * as check from "../../form/checks.js";
+import { confirmLoss } from "../../form/confirm.js";
+import { openForm } from "../../form/form.js";
+import { present } from "../../form/present.js";
 
 /** What is published, and why. */
 export const dns = (ctx) => ctx.data("dns", () => load("/dns"), ctx.status.revision);
@@ -96,7 +96,7 @@ export const DNS_ACTIONS = {
   }, ctx),
   "dns-name-remove": (id, ctx) => {
     const [name, instance] = id.split(" ");
-    return confirmStep({ title: `Take ${name} away from ${instance}`, tone: "danger", text: ["Clients that use the name find nothing under it; the address stays."], confirm: "Take it away", request: () => ({ method: "DELETE", path: `/dns/names/${segment(name)}`, query: { instance } }), done: refreshed(ctx) }, ctx);
+    return openForm({ title: `Take ${name} away from ${instance}`, tone: "danger", text: ["Clients that use the name find nothing under it; the address stays."], confirm: "Take it away", request: () => ({ method: "DELETE", path: `/dns/names/${segment(name)}`, query: { instance } }), done: refreshed(ctx) }, ctx);
   },
   "dns-test": (_id, ctx) => openForm({
     title: "Test names", text: ["Asks every name server of Holdfast's, and looks whether the world is led to them. It takes a few seconds."],

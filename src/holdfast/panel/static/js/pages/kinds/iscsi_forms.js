@@ -1,11 +1,12 @@
 // Target groups and volumes of iSCSI: everything that is created, changed and deleted.
 
+import { segment } from "../../api.js";
+import * as check from "../../form/checks.js";
+import { confirmLoss } from "../../form/confirm.js";
+import { openForm } from "../../form/form.js";
 import { to } from "../../router.js";
-import * as check from "./checks.js";
-import { confirmLoss, confirmStep } from "./confirm.js";
-import { openForm } from "./form.js";
-import { segment } from "./requests.js";
-import { andText, bytesText, clientNetwork, sizeInput } from "./wording.js";
+import { bytes, listed } from "../../words.js";
+import { clientNetwork, sizeInput } from "./wording.js";
 
 const HA = "The group's nodes all have paths to its volumes. When the node with the active path fails, another node's path becomes active: no login, no new disk.";
 const ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -21,7 +22,7 @@ function madeUp() {
 }
 
 const nodes = (ctx, but, words) => ({
-  name: "nodes", label: "Nodes", type: "nodes", required: true, blame: /node|engine|portal|address|report/i, hint: words,
+  name: "nodes", label: "Nodes", type: "several", required: true, blame: /node|engine|portal|address|report/i, hint: words,
   options: ctx.status.nodes.filter((node) => !but.includes(node.id)).map((node) => [node.id, node.id, Object.entries(node.addresses).map(([network, address]) => `${network} ${address}`).join(", ")]),
   none: "All nodes of the cluster are in it.",
 });
@@ -47,7 +48,7 @@ export const ISCSI_ACTIONS = {
       { ...nodes(ctx, [], "Two at least. They see the shared storage, and get the role `storage`."), value: ctx.status.nodes.filter((node) => node.state === "up" && node.roles.includes("storage")).map((node) => node.id), must: check.atLeast(2, "with fewer no path would be left when its node dies.") },
       initiators([], "Empty: nobody may, until you add one."),
       { section: "More", advanced: true, fields: [
-        { name: "networks", label: "Networks", type: "nodes", value: [clientNetwork(ctx)], options: ctx.status.cluster.networks.map((network) => [network.name, network.name, network.cidrs.join(", ")]), blame: /network/i, hint: "Where the clients are: each node listens with its address there. Two make two paths per node." },
+        { name: "networks", label: "Networks", type: "several", value: [clientNetwork(ctx)], options: ctx.status.cluster.networks.map((network) => [network.name, network.name, network.cidrs.join(", ")]), blame: /network/i, hint: "Where the clients are: each node listens with its address there. Two make two paths per node." },
         portals,
         { name: "engine", label: "Engine", type: "select", options: [["", "The best that all nodes have"], ["lio", "LIO, in the kernel"], ["tgt", "tgt, in user space"]], blame: /engine/i, hint: "What serves the disks. All groups of a node have the same." },
         { name: "iqn", label: "Name of the target", must: check.initiator, blame: /iscsi target|has the name/i, placeholder: "iqn.2026-01.org.holdfast:cluster:disks", hint: "Empty: made from the names of cluster and group." }] }],
@@ -64,8 +65,8 @@ export const ISCSI_ACTIONS = {
     request: (values) => ({ method: "POST", path: at(name, "/nodes"), body: { nodes: values.nodes, portals: portalsOf(values.portals) } }),
   }, ctx),
 
-  "iscsi-group-start": (name, ctx) => confirmStep({ title: `Start ${name}`, text: ["Its target and its volumes are served again."], confirm: "Start", request: () => ({ method: "POST", path: at(name, "/start") }) }, ctx),
-  "iscsi-group-stop": (name, ctx) => confirmStep({
+  "iscsi-group-start": (name, ctx) => openForm({ title: `Start ${name}`, text: ["Its target and its volumes are served again."], confirm: "Start", request: () => ({ method: "POST", path: at(name, "/start") }) }, ctx),
+  "iscsi-group-stop": (name, ctx) => openForm({
     title: `Stop ${name}`, tone: "danger", confirm: "Stop", text: ["No node serves it: clients' reads and writes wait, or fail, as their multipath is set. Volumes stay attached, data stay."],
     request: () => ({ method: "POST", path: at(name, "/stop") }) }, ctx),
   "iscsi-group-delete": (name, ctx) => confirmLoss({
@@ -120,7 +121,7 @@ export const ISCSI_ACTIONS = {
   "iscsi-volume-attach": (name, ctx) => openForm({
     title: `Attach ${name}`, ha: HA,
     fields: [
-      { name: "group", label: "Target group", type: "select", options: ctx.status.target_groups.map((one) => [one.name, `${one.name}, on ${andText(Object.keys(one.portals).sort())}`]), blame: /group/i, hint: "A volume is in one group at a time." },
+      { name: "group", label: "Target group", type: "select", options: ctx.status.target_groups.map((one) => [one.name, `${one.name}, on ${listed(Object.keys(one.portals).sort())}`]), blame: /group/i, hint: "A volume is in one group at a time." },
       { name: "lun", label: "LUN", type: "number", must: check.all(check.whole, check.between(1, 255)), blame: /LUN/, hint: "Its number for clients. Empty: the lowest free one." }],
     confirm: "Attach", effect: "typing",
     request: ({ group: target, lun }) => ({ method: "POST", path: of(name, "/attach"), body: { group: target, lun: lun === "" ? null : Number(lun) } }),
@@ -138,7 +139,7 @@ export const ISCSI_ACTIONS = {
     const one = volume(ctx, name);
     return openForm({
       title: `Resize ${name}`,
-      text: [`It has ${bytesText(one.size_bytes)} now. Larger is possible at any time, with a moment's stall. Smaller only while it is detached, and never below what was written.`],
+      text: [`It has ${bytes(one.size_bytes)} now. Larger is possible at any time, with a moment's stall. Smaller only while it is detached, and never below what was written.`],
       fields: [{ name: "size", label: "Size", required: true, value: sizeInput(one.size_bytes), must: check.diskSize, blame: /bytes|size|smaller|holds data/i, hint: one.device ? "Change the device first, on all nodes; then say its size here." : "A client sees a larger disk when it logs in anew." }],
       confirm: "Resize",
       request: ({ size }) => ({ method: "PUT", path: of(name, "/size"), body: { size_bytes: check.bytes(size) } }),
@@ -149,7 +150,7 @@ export const ISCSI_ACTIONS = {
     const one = volume(ctx, name);
     return confirmLoss({
       title: `Delete the volume ${name}`,
-      lost: one.device ? [] : [`All its data, for ever: ${bytesText(one.size_bytes)} in \`${one.path}\`.`], stays: one.device ? [`The device \`${one.path}\` and what is on it.`] : [],
+      lost: one.device ? [] : [`All its data, for ever: ${bytes(one.size_bytes)} in \`${one.path}\`.`], stays: one.device ? [`The device \`${one.path}\` and what is on it.`] : [],
       type: name, confirm: "Delete volume",
       request: () => ({ method: "DELETE", path: of(name), query: { yes: true } }), next: () => "#/iscsi",
     }, ctx);

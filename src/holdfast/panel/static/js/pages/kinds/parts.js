@@ -1,30 +1,9 @@
 // Pieces that the pages of all kinds are made of.
 
 import { h, icon, pill, prose } from "../../dom.js";
+import { button } from "../../parts.js";
 import { emptyView } from "../../states.js";
-import { table as sheet } from "../../table.js";
 import { instanceLook } from "../../words.js";
-
-/** action: {action, words, tone, id, icon, may, off}. `may`: the permission it needs (operate where it is left out). */
-export function button(ctx, { action, words, tone = "ghost", id = "", picture = "", may = "operate", label = "", small = false }) {
-  if (!ctx.may(may)) return null;
-  return h("button", { type: "button", class: `${tone}${small ? " small" : ""}`, "data-action": action, "data-id": id, "data-key": `${action}-${id}`, "aria-label": label || null },
-    picture && icon(picture), words);
-}
-
-export const buttons = (ctx, list) => list.filter(Boolean).map((one) => button(ctx, one));
-
-/** Buttons of a row: small, and named with what they act on. */
-export const rowButtons = (ctx, id, list) =>
-  list.filter(Boolean).map((one) => button(ctx, { ...one, id, small: true, label: `${one.words} ${id}` }));
-
-/** A part of a page with its own heading. */
-export function section(ctx, key, title, { note = "", tools = [] }, ...content) {
-  return h("section", { class: "kind-section", "data-key": key, "aria-labelledby": `${key}-title` },
-    h("div", { class: "section-head" }, h("h2", { id: `${key}-title` }, title), note && h("p", {}, prose(note)),
-      tools.length > 0 && h("span", { class: "section-tools" }, tools.filter(Boolean).map((one) => button(ctx, { ...one, small: true })))),
-    ...content);
-}
 
 /** What the kind is for and what it needs first, where there is none yet. `needs`: [[is it there, words, link?]]. */
 export function emptyKind(ctx, { picture, title, text, needs = [], action = null }) {
@@ -35,34 +14,6 @@ export function emptyKind(ctx, { picture, title, text, needs = [], action = null
     action && button(ctx, { tone: "primary", picture: "plus", ...action })));
 }
 
-/** [[term, what]]; what is empty is left out. */
-export function facts(rows) {
-  const shown = rows.filter(Boolean).filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false && !(Array.isArray(value) && value.length === 0));
-  return h("dl", { class: "facts-list", "data-key": "facts" }, shown.map(([term, value]) => h("div", { "data-key": term }, h("dt", {}, term), h("dd", {}, value))));
-}
-
-/** What high availability means for this item, and whether it is on. */
-export function haBox(on, text, words = on ? "Highly available" : "Not highly available") {
-  return h("div", { class: `ha-box tone-${on ? "ok" : "warn"}`, "data-key": "ha", "data-testid": "ha" }, icon(on ? "shield" : "shield-off"),
-    h("div", {}, h("strong", {}, words), h("p", {}, prose(text))));
-}
-
-/**
- * A table. `columns`: [[head, cell(row), value(row)?]], the first is the row's heading; by values they are sorted and filtered,
- * where there is none by the cell's text. `key(row)` tells rows apart; `actions(row)`: its buttons.
- */
-export function table(label, columns, rows, { key, actions = null, none = "" }) {
-  const value = (cell) => (row) => h("span", {}, cell(row)).textContent;
-  return sheet({
-    id: label, label, rows, key, actions, empty: none, attributes: (row) => ({ "data-row": key(row) }),
-    columns: columns.map(([head, cell, sorted]) => ({ key: head.toLowerCase().replace(/\W+/g, "-"), label: head, cell, value: sorted ?? value(cell) })),
-  });
-}
-
-export const dim = (text) => h("span", { class: "dim" }, text);
-export const link = (href, text) => h("a", { class: "name", href }, text);
-export const mono = (text) => h("code", {}, text);
-
 /** States of what is more than one instance, and of what is none. */
 export const LOOKS = {
   ok: { tone: "ok", icon: "check", label: "Serves" },
@@ -72,6 +23,7 @@ export const LOOKS = {
   deleting: { tone: "busy", icon: "busy", label: "Being deleted" },
   detached: { tone: "idle", icon: "pause", label: "Detached" },
   detaching: { tone: "busy", icon: "busy", label: "Being detached" },
+  started: { tone: "ok", icon: "check", label: "Started" },
 };
 
 export const lookOf = (instance, deleting = false) => (deleting ? LOOKS.deleting : LOOKS[instance.state] ?? instanceLook(instance));
@@ -88,4 +40,8 @@ export function stateCell(instance, deleting = false) {
   ];
 }
 
-export const nodeCell = (name) => (name ? h("a", { href: `#/nodes/${encodeURIComponent(name)}` }, name) : dim("none"));
+/** Whether high availability is on, in a table. */
+export const haCell = (on) => (on ? "on" : h("span", { class: "trouble tone-warn" }, "off"));
+
+/** [healthy, all] */
+export const countCell = ([healthy, all]) => h("span", { class: healthy < all ? "trouble tone-warn" : "" }, `${healthy} of ${all}`);

@@ -1,10 +1,10 @@
 // S3 clusters: create, nodes, users with their keys, delete.
 
+import { segment } from "../../api.js";
+import * as check from "../../form/checks.js";
+import { confirmLoss } from "../../form/confirm.js";
+import { openForm } from "../../form/form.js";
 import { to } from "../../router.js";
-import * as check from "./checks.js";
-import { confirmLoss, confirmStep } from "./confirm.js";
-import { openForm } from "./form.js";
-import { segment } from "./requests.js";
 import { clientNetwork, listText } from "./wording.js";
 
 const HA = "From three nodes on, and with a highly available admin panel: name and object servers of a dead node start on the others with their addresses; gateways are found by name, and a survivor answers at a dead one's address.";
@@ -28,7 +28,7 @@ const servers = (words) => [
 ];
 
 const nodes = (ctx, but, value, hint) => ({
-  name: "nodes", label: "Nodes", type: "nodes", required: true, value, hint, blame: /node/i, none: "All nodes of the cluster are in it.",
+  name: "nodes", label: "Nodes", type: "several", required: true, value, hint, blame: /node/i, none: "All nodes of the cluster are in it.",
   options: ctx.status.nodes.filter((node) => !but.includes(node.id)).map((node) => [node.id, node.id, node.state === "up" ? Object.keys(node.addresses).join(", ") : node.state]),
 });
 
@@ -100,8 +100,8 @@ export const S3_ACTIONS = {
     request: (body) => ({ method: "POST", path: userAt(id, "/rotate"), body }),
   }, ctx),
 
-  "s3-user-disable": (id, ctx) => confirmStep({ title: `Disable ${parts(id)[1]}`, tone: "danger", text: ["All its keys are refused within two seconds. Buckets and objects stay as they are."], confirm: "Disable", request: () => ({ method: "POST", path: userAt(id, "/disable") }) }, ctx),
-  "s3-user-enable": (id, ctx) => confirmStep({ title: `Enable ${parts(id)[1]}`, text: ["Its keys are accepted again."], confirm: "Enable", request: () => ({ method: "POST", path: userAt(id, "/enable") }) }, ctx),
+  "s3-user-disable": (id, ctx) => openForm({ title: `Disable ${parts(id)[1]}`, tone: "danger", text: ["All its keys are refused within two seconds. Buckets and objects stay as they are."], confirm: "Disable", request: () => ({ method: "POST", path: userAt(id, "/disable") }) }, ctx),
+  "s3-user-enable": (id, ctx) => openForm({ title: `Enable ${parts(id)[1]}`, text: ["Its keys are accepted again."], confirm: "Enable", request: () => ({ method: "POST", path: userAt(id, "/enable") }) }, ctx),
   "s3-user-delete": (id, ctx) => confirmLoss({
     title: `Delete the user ${parts(id)[1]}`, lost: ["Its keys are forgotten.", "Nobody can reach what it owns, unless others were given access to it: not even a new user of the same name."], stays: ["Its buckets and objects take up room in the cluster. To keep them reachable, disable the user instead."],
     type: parts(id)[1], confirm: "Delete user", request: () => ({ method: "DELETE", path: userAt(id), query: { yes: true } }),

@@ -1,12 +1,12 @@
 // Creating, importing, changing and deleting a virtual machine.
 
-import { toast } from "../../dialogs.js";
+import { load, segment, send } from "../../api.js";
+import * as check from "../../form/checks.js";
+import { confirmLoss } from "../../form/confirm.js";
+import { openForm } from "../../form/form.js";
 import { to } from "../../router.js";
-import * as check from "./checks.js";
-import { confirmLoss } from "./confirm.js";
-import { openForm } from "./form.js";
-import { load, segment, send } from "./requests.js";
-import { ACTIONS, instanceOf, targets } from "./service.js";
+import { toast } from "../../say.js";
+import { instanceOf, targets } from "../../service_actions.js";
 import { changed, sizeInput } from "./wording.js";
 
 const HA = "If its node fails, it is started on another node from its disks on the shared storage. Planned moves are live.";
@@ -88,7 +88,7 @@ function machine(values) {
 const create = (_id, ctx) => openForm({
   title: "New virtual machine", wide: true, ha: HA,
   fields: [name(ctx), ...size(), disks(ctx),
-    { name: "networks", label: "Networks", type: "nodes", options: ctx.status.cluster.networks.filter((network) => network.bridge).map((network) => [network.name, network.name, `bridge ${network.bridge}`]), blame: /network/i,
+    { name: "networks", label: "Networks", type: "several", options: ctx.status.cluster.networks.filter((network) => network.bridge).map((network) => [network.name, network.name, `bridge ${network.bridge}`]), blame: /network/i,
       none: "No network has a bridge for guests yet: see the compute cluster's settings.", hint: "A network card for each." },
     { section: "High availability", fields: importance() }, policies(), placing(ctx)],
   confirm: "Create machine", effect: "typing", force: "body",
@@ -165,7 +165,4 @@ export const VM_ACTIONS = {
   "vm-import": import_,
   "vm-change": change,
   "vm-delete": remove,
-  "vm-move": (machineName, ctx) => ACTIONS["service-move"](`vm/${machineName}`, ctx),
-  "vm-start": (machineName, ctx) => ACTIONS["service-start"](`vm/${machineName}`, ctx),
-  "vm-stop": (machineName, ctx) => ACTIONS["service-stop"](`vm/${machineName}`, ctx),
 };

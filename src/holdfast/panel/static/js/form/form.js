@@ -1,45 +1,40 @@
-// The form of everything that is created, changed and deleted. It explains, validates while typing, shows what the change does to
-// the guarantee before it is made (by asking the server for a dry run), and shows a refusal at the field it is about.
+// The one form: for everything that is created, changed, done and taken away. It explains, validates while a person types, shows
+// what becomes of the guarantee before it is done (by asking the server for a dry run), shows a refusal at the field it is about,
+// and loses nothing that was typed.
 
-import { problemText, tell } from "../../dialogs.js";
-import { h, icon, prose } from "../../dom.js";
+import { send } from "../api.js";
+import { h, icon, prose, render } from "../dom.js";
+import { changed } from "../pages/kinds/wording.js";
+import { problemText, tell, toast } from "../say.js";
+import { modal } from "./dialog.js";
 import { Effect } from "./effect.js";
 import { inputOf } from "./inputs.js";
-import { send } from "./requests.js";
-import { showSecrets } from "./secrets.js";
-
-const dialog = () => document.getElementById("dialog");
+import { showSecrets } from "./present.js";
 
 /**
- * form: {title, text, ha, fields, confirm, tone, wide, request(values) → {method, path, body, query}, force, effect, done, secrets}
+ * form: {title, text, ha, fields, confirm, tone, wide, request(values), effect, force, told, secrets, secretTitle, done, next}
  *
- * `fields`: inputs (see inputs.js) and {section, note, advanced, fields}. `ha`: what high availability means for it, a sentence.
+ * `text`: sentences and elements. `ha`: what high availability means for it, a sentence. `fields`: inputs (see inputs.js) and
+ * {section, note, advanced, when, fields}. `request(values)` → {method, path, body, query}, of the fields that are shown.
  * `effect`: "typing" – a dry run as soon as the form is complete and the person rests; "asked" – by a button, where a dry run
  * costs something; none – it has no effect on the guarantee. `force`: "body" or "query", where the server can be overruled.
- * `secrets(result, values)`: what is shown once, [[label, value]]; `done(result, values)` after it, and `next(result, values)`: the
- * address of the page to go to.
+ * `told`: what is said afterwards where the server says nothing. `secrets(result, values)`: what is shown once, [[label, value]];
+ * `done(result, values)` after it, and `next(result, values)`: the address of the page to go to.
  * Resolves with the server's answer, or null on cancel.
  */
-export function openForm(form, ctx) {
-  return new Promise((resolve) => {
-    const open = new OpenForm(form, ctx);
-    dialog().classList.toggle("wide", Boolean(form.wide));
-    dialog().replaceChildren(open.element);
-    dialog().addEventListener("close", () => {
-      open.end();
-      open.element.remove();
-      dialog().classList.remove("wide");
-      resolve(open.result);
-    }, { once: true });
-    dialog().showModal();
-    (open.inputs.find((input) => input.asked)?.control.querySelector?.("input") ?? open.inputs[0]?.control ?? open.go).focus();
-  });
+export async function openForm(form, ctx) {
+  const open = new OpenForm(form, ctx);
+  open.modal = modal(open.element, { wide: form.wide, focus: open.first(), leave: () => open.leave() });
+  await open.modal.closed;
+  open.end();
+  return open.result;
 }
 
 class OpenForm {
   constructor(form, ctx) {
     this.form = form;
     this.result = null;
+    this.working = false;
     /** The page on which it was opened: who has left it meanwhile is not led away from another one. */
     this.at = location.hash;
     /** One key for all attempts: should an answer get lost, repeating it does nothing twice. */
@@ -48,20 +43,24 @@ class OpenForm {
     this.sections = [];
     this.errors = h("div", { class: "form-error", role: "alert", hidden: true });
     this.go = h("button", { type: "submit", class: form.tone ?? "primary" }, form.confirm);
-    this.effect = form.effect ? new Effect(form, ctx.status.guarantee, (strict) => this.dryRun(strict)) : null;
-    const cancel = h("button", { type: "button", class: "ghost" }, "Cancel");
-    cancel.addEventListener("click", () => dialog().close());
-    this.element = h("form", { method: "dialog", novalidate: true, class: "kind-form" },
-      h("header", {}, h("h2", { id: "dialog-title" }, form.title), (form.text ?? []).map((text) => (typeof text === "string" ? h("p", {}, prose(text)) : text)),
+    this.buttons = h("div", { class: "buttons" }, h("button", { type: "button", class: "ghost", "data-cancel": true }, "Cancel"), this.go);
+    this.discard = this.discardView();
+    this.effect = form.effect || form.force ? new Effect(form, ctx.status.guarantee, (strict) => this.dryRun(strict)) : null;
+    this.element = h("form", { method: "dialog", novalidate: true, class: "form" },
+      h("header", {}, h("h2", { id: "dialog-title" }, form.title),
+        (form.text ?? []).filter(Boolean).map((text) => (typeof text === "string" ? h("p", {}, prose(text)) : text)),
         form.ha && h("p", { class: "ha-note" }, icon("shield"), h("span", {}, prose(form.ha)))),
       h("div", { class: "form-body" }, this.rows(form.fields ?? [])),
-      h("footer", {}, this.errors, this.effect?.element, h("div", { class: "buttons" }, cancel, this.go)));
+      h("footer", {}, this.errors, this.effect?.element, this.discard, this.buttons));
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
     });
     this.arrange();
+    this.before = this.typed();
     this.effect?.later();
+    this.onUnload = (event) => this.touched() && event.preventDefault();
+    addEventListener("beforeunload", this.onUnload);
   }
 
   rows(fields) {
@@ -81,8 +80,14 @@ class OpenForm {
     });
   }
 
-  values() {
-    return Object.fromEntries(this.inputs.map((input) => [input.field.name, input.value()]));
+  /** Where a person begins. */
+  first() {
+    const input = this.inputs.find((one) => one.asked);
+    return input ? controlOf(input) : this.go;
+  }
+
+  values(inputs = this.inputs) {
+    return Object.fromEntries(inputs.map((input) => [input.field.name, input.value()]));
   }
 
   /** Show what is asked for in the present state of the form, and nothing else. */
@@ -98,6 +103,7 @@ class OpenForm {
   changed() {
     this.arrange();
     this.errors.hidden = true;
+    this.keep();
     this.effect?.later();
   }
 
@@ -105,8 +111,47 @@ class OpenForm {
     return this.inputs.filter((input) => input.asked);
   }
 
-  request(values) {
-    const request = this.form.request(values);
+  // --- leaving ---
+
+  /** What would be lost. A word that only confirms is soon typed again. */
+  typed() {
+    return JSON.stringify(this.values(this.inputs.filter((input) => !input.field.confirms)));
+  }
+
+  touched() {
+    return !this.working && this.result === null && this.typed() !== this.before;
+  }
+
+  leave() {
+    if (!this.touched()) this.modal.close();
+    else if (this.discard.hidden) {
+      this.from = document.activeElement;
+      this.discard.hidden = false;
+      this.buttons.hidden = true;
+      this.discard.querySelector("button").focus();
+    } else this.keep();
+  }
+
+  keep() {
+    if (this.discard.hidden) return;
+    this.discard.hidden = true;
+    this.buttons.hidden = false;
+    if (this.discard.contains(document.activeElement) || document.activeElement === document.body) this.from?.focus();
+  }
+
+  discardView() {
+    const keep = h("button", { type: "button", class: "ghost" }, "Go on typing");
+    const away = h("button", { type: "button", class: "danger" }, "Discard");
+    keep.addEventListener("click", () => this.keep());
+    away.addEventListener("click", () => this.modal.close());
+    return h("div", { class: "discard tone-warn", role: "alertdialog", "aria-label": "Discard what you have typed?", hidden: true },
+      icon("alert"), h("span", {}, "What you have typed is not saved."), keep, away);
+  }
+
+  // --- asking the server ---
+
+  request() {
+    const request = this.form.request(this.values(this.asked()));
     if (!this.form.force || !this.effect?.forced) return request;
     return this.form.force === "body"
       ? { ...request, body: { ...request.body, force: true } }
@@ -116,10 +161,11 @@ class OpenForm {
   /** Says what is missing only where the person has asked (`strict`). */
   async dryRun(strict) {
     const values = this.values();
-    if (!this.asked().map((input) => input.check(values, strict)).every(Boolean)) return this.effect.waiting();
+    const needed = this.asked().filter((input) => !input.field.confirms);
+    if (!needed.map((input) => input.check(values, strict)).every(Boolean)) return this.effect.waiting();
     const serial = this.effect.asking();
     try {
-      const outcome = await send(this.request(values), { dryRun: true });
+      const outcome = await send(this.request(), { dryRun: true });
       if (this.effect.isLatest(serial)) this.effect.show(outcome);
     } catch (problem) {
       if (!this.effect.isLatest(serial)) return;
@@ -130,7 +176,7 @@ class OpenForm {
   }
 
   async submit() {
-    if (this.go.disabled) return;
+    if (this.working) return;
     const values = this.values();
     const wrong = this.asked().filter((input) => !input.check(values));
     if (wrong.length) {
@@ -139,30 +185,34 @@ class OpenForm {
     }
     this.busy(true);
     try {
-      const request = this.request(values);
+      const request = this.request();
       this.result = (await send(request, { key: request.method === "POST" ? this.key : "" })) ?? {};
-      await closed();
-      await this.tell(values);
     } catch (problem) {
-      this.refuse(problem);
-    } finally {
       this.busy(false);
+      if (this.gone) toast("bad", problemText(problem));
+      else this.refuse(problem);
+      return;
     }
+    this.modal.close();
+    await this.tell(this.values(this.asked()));
   }
 
   async tell(values) {
     const { form, result } = this;
     const secrets = form.secrets?.(result, values) ?? [];
-    if (result.text) tell(result);
+    if (result.text || form.told) tell(result, form.told);
     if (secrets.length) await showSecrets(form.secretTitle ?? form.title, secrets);
-    form.done?.(result, values);
+    await form.done?.(result, values);
     const next = form.next?.(result, values);
     if (next && location.hash === this.at) location.hash = next;
   }
 
+  /** It keeps the focus: a button that is disabled loses it. */
   busy(on) {
-    this.go.disabled = on;
+    this.working = on;
+    this.go.setAttribute("aria-disabled", String(on));
     this.element.setAttribute("aria-busy", String(on));
+    render(this.go, on && icon("busy", "spin"), this.form.confirm);
   }
 
   refuse(problem) {
@@ -182,31 +232,26 @@ class OpenForm {
   /** The input that the refusal is about: which the server names, or its sentence, or its advice, or whose value it repeats. */
   blamed(problem) {
     if ([0, 401, 403, 412, 429].includes(problem.status) || problem.members?.worst) return null;
-    const named = problem.members?.field ?? /^`([\w.]+)`:/.exec(problem.text)?.[1];
+    const named = problem.members?.field ?? problem.members?.errors?.[0]?.field ?? /^`([\w.]+)`:/.exec(problem.text)?.[1];
     const asked = this.asked();
     const said = (text) => asked.find((input) => input.field.blame?.test(text));
     const repeated = () => asked.find((input) => [input.value()].flat().some((value) => typeof value === "string" && value.length > 2 && problem.text.includes(value)));
-    return asked.find((input) => input.field.name === named) ?? said(problem.text) ?? said(problem.advice) ?? repeated() ?? null;
+    return asked.find((input) => input.field.name === named?.split(".")[0]) ?? said(problem.text) ?? said(problem.advice) ?? repeated() ?? null;
   }
 
   end() {
+    this.gone = true;
+    removeEventListener("beforeunload", this.onUnload);
     this.effect?.end();
   }
 }
 
-/** Close the dialog, and wait until everybody knows: what is shown next is not to be taken for it. */
-function closed() {
-  return new Promise((resolve) => {
-    dialog().addEventListener("close", resolve, { once: true });
-    dialog().close();
-  });
-}
+const controlOf = (input) => (input.control.matches("fieldset") ? input.control.querySelector("input") : input.control);
 
 function reveal(input) {
   const folded = input.element.closest("details");
   if (folded) folded.open = true;
-  const control = input.control.matches("fieldset") ? input.control.querySelector("input") : input.control;
-  control?.focus();
+  controlOf(input)?.focus();
 }
 
 const whole = (problem) => `${problem.text}${/[.!?]$/.test(problem.text) ? "" : "."} ${problem.advice}`.trim();

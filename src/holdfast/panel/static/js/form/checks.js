@@ -15,6 +15,9 @@ export const all = (...checks) => (text) => checks.map((check) => check(text)).f
 /** Nothing is said of an empty input: whether it may be empty is the field's `required`. */
 const optional = (check) => (text) => (text === "" ? "" : check(text));
 
+/** What has this form; `words` say which. */
+export const matching = (pattern, words) => optional((text) => (pattern.test(text) ? "" : words));
+
 export const name = optional((text) =>
   NAME.test(text) ? "" : "Use small letters, digits and hyphens, with a letter or digit first and last.");
 

@@ -1,8 +1,8 @@
 // What a change does to the guarantee, before it is made: the server is asked to do everything but the change.
 
-import { problemText } from "../../dialogs.js";
-import { h, icon, prose, render } from "../../dom.js";
-import { count } from "../../words.js";
+import { problemText } from "../say.js";
+import { h, icon, prose, render } from "../dom.js";
+import { capital, count } from "../words.js";
 
 const REST_MS = 500;
 const SHOWN = 8;
@@ -30,13 +30,14 @@ export class Effect {
     clearTimeout(this.timer);
     this.serial += 1;
     this.forced = false;
-    if (this.form.effect === "asked") return this.waiting();
+    if (this.form.effect !== "typing") return this.waiting();
     this.draw("idle", "busy", [h("p", {}, "What this does to the guarantee is shown here before you save it.")]);
     this.timer = setTimeout(() => this.ask(false), REST_MS);
   }
 
   waiting() {
     this.problem = null;
+    this.element.hidden = !this.form.effect; // then it is shown only when it stands in the way
     const asked = this.form.effect === "asked";
     this.draw("idle", "shield", [
       h("p", {}, asked ? "See what this does before it is done; it takes a moment." : "What this does to the guarantee is shown here as soon as the form is complete."),
@@ -59,10 +60,12 @@ export class Effect {
   show(outcome) {
     this.problem = null;
     const then = outcome.guarantee;
-    const more = (outcome.warnings ?? []).length > 0 && h("ul", { class: "effect-notes" }, outcome.warnings.map((text) => h("li", {}, prose(text))));
-    if (!then) this.draw("ok", "check", [h("p", {}, h("b", {}, "This can be done. "), "There is no compute cluster, so no failures are promised to be survived."), more]);
-    else if (then.holds) this.draw("ok", "shield", [h("p", {}, h("b", {}, `Afterwards ${survives(then)}. `), this.compared(then)), more]);
-    else this.draw("warn", "alert", [h("p", {}, h("b", {}, `Afterwards the cluster does not survive ${failures(then)}. `), this.compared(then)), lacking(then), more]);
+    const notes = outcome.warnings ?? [];
+    const more = notes.length > 0 && h("ul", { class: "effect-notes" }, notes.map((text) => h("li", {}, prose(capital(text)))));
+    const what = outcome.text && h("p", { class: "dim" }, prose(capital(outcome.text)), ".");
+    if (!then) this.draw("ok", "check", [what, h("p", {}, h("b", {}, "This can be done. "), "There is no compute cluster, so no failures are promised to be survived."), more]);
+    else if (then.holds) this.draw("ok", "shield", [what, h("p", {}, h("b", {}, `Afterwards ${survives(then)}. `), this.compared(then)), more]);
+    else this.draw("warn", "alert", [what, h("p", {}, h("b", {}, `Afterwards the cluster does not survive ${failures(then)}. `), this.compared(then)), lacking(then), more]);
   }
 
   compared(then) {
@@ -92,6 +95,7 @@ export class Effect {
 
   draw(tone, picture, content, busy = false) {
     this.element.className = `effect tone-${tone}`;
+    if (tone !== "idle") this.element.hidden = false;
     render(this.element, icon(picture, busy ? "spin" : ""), h("div", {}, content));
   }
 

@@ -1,10 +1,11 @@
 // The inputs of a form, made from descriptions:
 //   {name, label, hint, type, value, required, must, options, when, blame, placeholder}
-// type: text (default), number, secret, area, lines, switch, select, choice, nodes.
-// `make()` makes up a secret. `span`: it takes the whole width of a wide form. must(value, values) says what is wrong ("" if nothing); when(values): the field is asked only then; `blame` matches refusals
+// type: text (default), number, secret, area (text of several lines), lines (several items), switch (yes or no), select (one of
+// some, the default where there are options), choice (one of a few, each explained), several (some of many).
+// `make()` makes up a secret. `span`: it takes the whole width of a wide form. `confirms`: it is no more than a word to confirm. must(value, values) says what is wrong ("" if nothing); when(values): the field is asked only then; `blame` matches refusals
 // of the server that belong to it. Every field has a `hint`: one sentence that says what it is.
 
-import { h, icon, prose } from "../../dom.js";
+import { h, icon, prose } from "../dom.js";
 
 const PATIENCE_MS = 500;
 /** More choices than these are filtered. */
@@ -12,7 +13,9 @@ const MANY = 12;
 
 /** One input: {field, element, control, value(), mark(text), check(values, strict)}. `changed()` is called after each change. */
 export function inputOf(field, changed) {
-  const made = (MAKERS[field.type ?? "text"] ?? MAKERS.text)(field);
+  const type = field.type ?? (field.options ? "select" : "text");
+  const written = ["text", "number", "secret", "area", "lines"].includes(type);
+  const made = MAKERS[type](field);
   const error = h("p", { class: "field-error", id: `field-${field.name}-error` });
   const element = made.frame(error);
   let timer = 0;
@@ -37,7 +40,7 @@ export function inputOf(field, changed) {
   };
   element.addEventListener("input", soon);
   element.addEventListener("change", () => {
-    if (!["text", "number", "secret", "area", "lines"].includes(field.type ?? "text")) changed();
+    if (!written) changed();
     if (made.control.getAttribute("aria-invalid") !== "true") input.check(input.others(), false);
   });
   return input;
@@ -98,14 +101,14 @@ const MAKERS = {
     return { control, value: () => control.checked, frame };
   },
   select: (field) => {
-    const control = h("select", ids(field), field.options.map(([code, words]) => h("option", { value: code, selected: code === field.value }, words)));
+    const control = h("select", ids(field), field.options.map(([code, words]) => h("option", { value: code, selected: code === (field.value ?? "") }, words)));
     return { control, value: () => control.value, frame: boxed(field, control) };
   },
   /** One of a few, each explained: options [[code, words, sentence]]. */
   choice: (field) => group(field, "radio", field.options, [field.value ?? field.options[0][0]],
     (inputs) => inputs.find((one) => one.checked)?.value ?? ""),
-  /** Some of the nodes: options [[id, words, remark]]. */
-  nodes: (field) => group(field, "checkbox", field.options, field.value ?? [],
+  /** Some of many: options [[code, words, remark]]. */
+  several: (field) => group(field, "checkbox", field.options, field.value ?? [],
     (inputs) => inputs.filter((one) => one.checked).map((one) => one.value)),
 };
 
