@@ -21,6 +21,7 @@ from holdfast.agent.context import NodeContext
 from holdfast.agent.drill import DrillDuty
 from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import capacity, read_identity
+from holdfast.agent.known_nodes import Memory, on_disk
 from holdfast.agent.node_secrets import NodeSecrets
 from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.runner_systemd import make_runner
@@ -32,6 +33,7 @@ from holdfast.agent.telemetry import Telemetry
 from holdfast.agent.trust import TrustKeeper
 from holdfast.agent.trust_office import TrustOffice
 from holdfast.bootstrap.create import SEED_FILE, apply_seed
+from holdfast.bootstrap.restore import KNOWN_FILE
 from holdfast.clock import SystemClock
 from holdfast.config import BEAT_PORT, DEFAULT_PATH, NodeConfig, load, store_endpoints
 from holdfast.core.model import ClusterSpec, NodeSpec
@@ -150,9 +152,11 @@ class Agent:
             lambda: session.fence_epoch,
         )
         orders = MirrorOrders(self._mirror, self._config.id, lambda: session.fence_epoch)
+        memory = Memory(self._config.id, self._store, self._mirror, *on_disk(Path(self._config.state_dir) / KNOWN_FILE))
         session = Session(
-            self._config.id, self._measured, guard, self._clock, timing, identity, self._executor, capacity, orders
-        )
+            self._config.id, self._measured, guard, self._clock, timing, identity, self._executor, capacity, orders,
+            memory,
+        )  # fmt: skip
         self._session = session
         self._mirror.on_change(session.seen)
         self._mirror.on_regress(lambda: session.distrust(WENT_BACK))
@@ -181,7 +185,7 @@ class Agent:
             self._config, self._clock, self._mirror, self._measured, self._addresses, session, guard, self._executor, tally,
             identity.session,
         )  # fmt: skip
-        self._spawn(beacon.run(), self._follow(), self._prepare(), drill.run(), telemetry.run())
+        self._spawn(beacon.run(), self._follow(), self._prepare(), drill.run(), telemetry.run(), memory.run())
         ended = asyncio.create_task(self._ending.wait())
         await asyncio.wait([living, ended, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in [living, *self._tasks]:

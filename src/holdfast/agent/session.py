@@ -6,15 +6,15 @@ here stand only the store, the guard and the clock around it.
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
 from holdfast.agent.identity import Identity
 from holdfast.agent.orders import NoOrders, Orders
 from holdfast.agent.renewal import Capacity, Outcome, Renewal
+from holdfast.agent.seams import Former, Workload
 from holdfast.core.leaving import ShutdownKind, policy_for
-from holdfast.core.model import BeatPhase, ShutdownPolicy, WatchdogAttestation
+from holdfast.core.model import Beat, BeatPhase, ShutdownPolicy, WatchdogAttestation
 from holdfast.core.timing import Timing
 from holdfast.core.validity import SessionEvent, SessionState, Validity, session_next
 from holdfast.errors import StoreError
@@ -32,22 +32,6 @@ MOVE_OFF_S = 300.0
 MOVE_OFF_LOOK_S = 0.5
 
 
-class Workload(Protocol):
-    """What runs on this node, as far as the session must know it."""
-
-    async def stop_strict(self, grace_s: float) -> bool:
-        """Stop everything strict and start nothing strict until `resume`. True only if every stop is confirmed."""
-        ...
-
-    async def stop_all(self, grace_s: float) -> bool:
-        """The same for every instance."""
-        ...
-
-    def resume(self) -> None:
-        """The session is active: placements may be acted on (again)."""
-        ...
-
-
 class Session:
     """See the module's text. `run` ends only after a release."""
 
@@ -62,8 +46,10 @@ class Session:
         workload: Workload,
         capacity: Capacity = lambda: (0.0, 0),
         orders: Orders | None = None,
+        former: Former | None = None,
     ) -> None:
         self._node = node
+        self._former = former
         self._guard = guard
         self._clock = clock
         self._timing = timing
@@ -190,18 +176,24 @@ class Session:
             self._refuse(str(error))
             return await self._sleep(self._timing.b)
         if fence is None:
-            self._refuse(f"{self._node} is not a node of this cluster (any more): holdfast node add {self._node}")
-            return await self._sleep(REFUSED_RETRY_S)
+            return await self._turn_away(
+                f"{self._node} is not a node of this cluster (any more): holdfast node add {self._node}"
+            )
         live = previous is not None and previous.fence_epoch == fence.epoch and previous.phase is BeatPhase.ACTIVE
-        if previous is not None and live and previous.machine_id != self._identity.machine_id:
-            self._refuse(
+        if previous is not None and live and not self._is_this_machine(previous):
+            return await self._turn_away(
                 f"another machine uses the identity of {self._node} (a cloned disk, or new hardware). If this machine "
                 f"replaces the other one, which is off: holdfast node confirm-dead {self._node}"
             )
-            return await self._sleep(REFUSED_RETRY_S)
         self.problem = ""
-        self.fence_epoch = fence.epoch
         adopting = previous is not None and live and previous.boot_id == self._identity.boot_id
+        if self._former is not None and not adopting:
+            try:
+                await self._former.tell()
+            except StoreError as error:
+                self._refuse(str(error))
+                return await self._sleep(self._timing.b)
+        self.fence_epoch = fence.epoch
         if not adopting and not await self._announce_joining():
             return await self._sleep(self._timing.b)
         if self.state is not SessionState.JOINING:
@@ -227,6 +219,20 @@ class Session:
             return False
         await self._sleep(min(1.0, self._timing.H))
         return True
+
+    def _is_this_machine(self, previous: Beat) -> bool:
+        """A beat that a restored store has in place of one that it does not know names no machine: then this one's own
+        memory counts."""
+        mine = self._identity.machine_id
+        known = self._former is not None and self._former.was(mine)
+        return previous.machine_id == mine or (not previous.machine_id and known)
+
+    async def _turn_away(self, problem: str) -> None:
+        """Whoever may not join runs nothing strict, whatever it was allowed before and by which store: in a pause of high
+        availability no deadline would ever end it."""
+        self._refuse(problem)
+        await self._workload.stop_strict(0.0)
+        await self._sleep(REFUSED_RETRY_S)
 
     def _refuse(self, problem: str) -> None:
         if problem != self.problem:

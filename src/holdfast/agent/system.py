@@ -16,18 +16,19 @@ from typing import Protocol
 
 import structlog
 
+from holdfast import owners
 from holdfast.agent.members import answers, my_turn, restored_at
 from holdfast.bootstrap.trust import NodeTrust, Trust
 from holdfast.config import NodeConfig, Tls
+from holdfast.core import rights
 from holdfast.core.model import ManagementMember, ManagementSpec, Placement
-from holdfast.core.restored import Restored
+from holdfast.core.restored import Restored, floor_of
 from holdfast.errors import HoldfastError, StoreError
 from holdfast.ports import Clock, Runner, Store, Unit
 from holdfast.software import is_current
 from holdfast.store import keys
 from holdfast.store.codec import decode, encode
 from holdfast.store.etcd import EtcdMember, etcd_unit
-from holdfast.store.etcd.unit import HARDENING
 from holdfast.store.mirror import Mirror
 
 log = structlog.get_logger("holdfast.agent")
@@ -39,21 +40,6 @@ LOOK_S, STORE_S = 5.0, 1.0
 """How often it is asked whether the store still is the one that is known, and how long that may take."""
 PANEL = "panel/admin"
 NAME_SERVER = "nameserver"
-NAME_SERVER_HARDENING = tuple(
-    "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" if text.startswith("CapabilityBoundingSet") else text
-    for text in HARDENING
-)
-MANAGER_HARDENING = (
-    "NoNewPrivileges=yes",
-    "CapabilityBoundingSet=CAP_NET_RAW",
-    "ProtectSystem=full",
-    "ProtectHome=read-only",
-    "ProtectKernelModules=yes",
-    "ProtectKernelTunables=yes",
-    "RestrictNamespaces=yes",
-    "RestrictSUIDSGID=yes",
-)
-"""It needs its certificates and the network. Fence agents are its children: some ping, some read a key below /root."""
 OURS = ("manager", NAME_SERVER, "panel")
 """System units that are Holdfast's own program, and hold nothing that would be missed for a second."""
 
@@ -162,7 +148,7 @@ class SystemUnits:
         running = await self._runner.running()
         if manages and "manager" not in running:
             program = Path(sys.executable).parent / "holdfast-manager"
-            await self._runner.start(Unit("manager", (str(program),), strict=False, hardening=MANAGER_HARDENING))
+            await self._runner.start(Unit("manager", (str(program),), strict=False, rights=rights.MANAGER))
         elif spec is not None and not manages:
             for unit in self._to_retire(spec) & set(running):
                 await self._runner.stop(unit, grace_s=STOP_GRACE_S)
@@ -177,7 +163,7 @@ class SystemUnits:
     async def _name_server(self, *, wanted: bool, runs: bool) -> None:
         if wanted and not runs:
             program = (sys.executable, "-m", "holdfast.nameserver")
-            await self._runner.start(Unit(NAME_SERVER, program, strict=False, hardening=NAME_SERVER_HARDENING))
+            await self._runner.start(Unit(NAME_SERVER, program, strict=False, rights=rights.NAME_SERVER))
         elif runs and not wanted:
             await self._runner.stop(NAME_SERVER, grace_s=STOP_GRACE_S)
         if not wanted:
@@ -270,7 +256,20 @@ class SystemUnits:
         crl = str(self._files.ensure_revocations()) if self._files else ""
         if self._files and "etcd" not in await self._runner.running():
             _write(self._started_file, encode(self._files.fingerprints()))
+        if "etcd" not in await self._runner.running():
+            await asyncio.to_thread(self._let_the_member_in)
         await self._runner.start(etcd_unit(self._config, member, crl=crl))
+
+    def _let_the_member_in(self) -> None:
+        """It runs as a user of its own: its data are that user's, the node's key is readable by its group, and it may pass
+        through the directories on the way. What is there may be of another version. Raises OSError."""
+        key = Path(self._config.tls.key)
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if key.exists():
+            owners.let_read(key)
+            owners.let_in(key.parent, key.parent.parent)
+        owners.let_in(self._data.parent)
+        owners.give(owners.ids_of(rights.ETCD), self._data, *self._data.rglob("*"))
 
     def _remember_restored(self) -> None:
         """Before this node's member can be one of the store that says so."""
@@ -292,10 +291,10 @@ class SystemUnits:
 
     async def _newer(self, spec: ManagementSpec | None) -> ManagementMember | None:
         """Another member, of a store that was restored since this node heard of the store last."""
-        known = _times(self._restored_file)
+        known = _life(self._restored_file)
         others = [m for m in spec.members if m.node != self._config.id] if spec else []
         answers = await asyncio.gather(*(self._asked(m.client_url, self._config.tls, self._clock) for m in others))
-        found = (m for m, said in zip(others, answers, strict=True) if said is not None and said.times > known)
+        found = (m for m, said in zip(others, answers, strict=True) if floor_of(said) > known)
         return next(found, None)
 
     async def look_for_a_new_store(self) -> None:
@@ -340,10 +339,10 @@ def _member_of(spec: ManagementSpec | None, node: str) -> ManagementMember | Non
     return next((member for member in spec.members if member.node == node), None) if spec else None
 
 
-def _times(path: Path) -> int:
-    """How often the store was restored, as far as this node knows."""
+def _life(path: Path) -> int:
+    """Which life of the store this node knows (`floor_of`)."""
     try:
-        return decode(path.read_bytes(), Restored, str(path)).times
+        return floor_of(decode(path.read_bytes(), Restored, str(path)))
     except (OSError, StoreError):
         return 0
 

@@ -30,7 +30,6 @@ from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, NodeConfig
 from holdfast.core.history import Event, Severity
 from holdfast.core.model import (
     Beat,
-    BeatPhase,
     Fence,
     InstanceSpec,
     ManagementMember,
@@ -39,8 +38,8 @@ from holdfast.core.model import (
     Placement,
     Role,
 )
-from holdfast.core.restored import Restored
-from holdfast.errors import Conflict, InvalidInput, NotFound
+from holdfast.core.restored import KnownNode, KnownNodes, Restored, floor_of, unheard_beat
+from holdfast.errors import Conflict, InvalidInput, NotFound, StoreError
 from holdfast.store import codec, keys
 from holdfast.store.etcd import EtcdMember
 
@@ -48,7 +47,10 @@ _T = TypeVar("_T")
 
 REACH_S = 2.0
 EPOCH_STEP = 1_000_000_000
-"""More than any life of a store uses up."""
+"""More than a life of a store uses up after its last backup."""
+EPOCHS_PER_MS = 1000
+"""Each epoch of a life is at most its floor and a revision more; no store commits so many of them. So the time of a restore
+lies above all that a life has used which began earlier, and which the backup knows nothing of."""
 OF_THE_MOMENT = (
     "manager/", keys.STATUSES, keys.SESSIONS, keys.DRILL_REQUESTS, keys.MOVES, keys.JOIN_TOKENS,
     keys.TOKEN_USES, keys.LOGIN_FAILURES, keys.PAUSE, keys.REPORTS,
@@ -58,6 +60,8 @@ CACHED = ("management.json", "endpoints.json", "cluster.json", "etcd-trust.json"
 """What the agent remembers of the former store, in its state directory."""
 RESTORED_FILE = "restored.json"
 """Which life of the store this node's member belongs to."""
+KNOWN_FILE = "known-nodes.json"
+"""The nodes as this one last knew them (agent/known_nodes.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,7 @@ def as_restored(backup: Backup, node: str, options: RestoreOptions) -> dict[str,
         name = keys.last_part(key)
         new[keys.fence(name)] = codec.encode(Fence(epoch=floor))
         if name != node:
-            known_beat = _read(old, keys.beat(name), Beat)
-            new[keys.beat(name)] = codec.encode(_unheard(known_beat, floor))
+            new[keys.beat(name)] = codec.encode(unheard_beat(_read(old, keys.beat(name), Beat), floor))
     for key in [key for key in new if key.startswith(keys.PLACEMENTS)]:
         # Kept for what waits for its own node; of a fence epoch that no node has.
         placement = codec.decode(new[key], Placement, key)
@@ -100,7 +103,9 @@ def as_restored(backup: Backup, node: str, options: RestoreOptions) -> dict[str,
     _manage_from(new, old, node)
     former = _read(old, keys.RESTORED, Restored)
     times = former.times + 1 if former else 1
-    new[keys.RESTORED] = codec.encode(Restored(options.wall, backup.wall, backup.revision, node, floor, times))
+    new[keys.RESTORED] = codec.encode(
+        Restored(options.wall, backup.wall, backup.revision, node, floor, times, floor_of(former))
+    )
     text = f"the store was restored on {node} from the backup of {backup.wall}"
     newest = max((key for key in new if key.startswith(keys.EVENTS)), default=keys.event(0))
     new[f"{newest[: len(keys.event(0))]}-restored-{times}"] = codec.encode(
@@ -115,13 +120,33 @@ def _floor(old: Mapping[str, bytes], wall_ms: int) -> int:
     used = [codec.decode(value, Fence, key).epoch for key, value in old.items() if key.endswith("/fence")]
     used += [codec.decode(value, Placement, key).epoch for key, value in old.items() if key.startswith(keys.PLACEMENTS)]
     former = _read(old, keys.RESTORED, Restored)
-    return max([*used, former.epoch_floor if former else 0, wall_ms]) + EPOCH_STEP
+    return max(max([*used, floor_of(former)]) + EPOCH_STEP, wall_ms * EPOCHS_PER_MS)
 
 
-def _unheard(known: Beat | None, epoch: int) -> Beat:
-    """No session, no boot: whatever runs there is not adopted. No watchdog: time proves nothing, for it may be paused."""
-    machine, cpu, memory = (known.machine_id, known.cpu, known.memory_mib) if known else ("", 0.0, 0)
-    return Beat("", "", machine, 0, epoch, BeatPhase.ACTIVE, cpu=cpu, memory_mib=memory)
+def unheard_node(known: KnownNode, floor: int) -> dict[str, bytes]:
+    """Key → value of a node that the backup does not know. It does not manage: the store's members are others."""
+    name = known.spec.id
+    roles = tuple(role for role in known.spec.roles if role is not Role.MANAGEMENT)
+    return {
+        keys.node_spec(name): codec.encode(replace(known.spec, roles=roles)),
+        keys.fence(name): codec.encode(Fence(floor)),
+        keys.beat(name): codec.encode(unheard_beat(known.beat, floor)),
+    }
+
+
+def known_here(content: bytes | None, new: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The nodes that this one knows (KNOWN_FILE) and the backup does not."""
+    restored = _read(new, keys.RESTORED, Restored)
+    assert restored is not None
+    try:
+        memory = codec.decode(content, KnownNodes, KNOWN_FILE) if content else KnownNodes(0)
+    except StoreError:
+        return {}
+    found: dict[str, bytes] = {}
+    for known in memory.unknown_to(restored):
+        if keys.node_spec(known.spec.id) not in new:
+            found |= unheard_node(known, restored.epoch_floor)
+    return found
 
 
 def _manage_from(new: dict[str, bytes], old: Mapping[str, bytes], node: str) -> None:
@@ -209,6 +234,8 @@ def restore(backup: Backup, options: RestoreOptions, root: Path = Path("/")) -> 
     state = files.below(root, config.state_dir)
     with contextlib.suppress(FileNotFoundError):
         (state / "etcd").rename(state / f"etcd.before-{options.wall[:19].replace(':', '')}-{secrets.token_hex(2)}")
+    known = state / KNOWN_FILE
+    new |= known_here(known.read_bytes() if known.exists() else None, new)
     for name in CACHED:
         (state / name).unlink(missing_ok=True)
     peer = url(address, ETCD_PEER_PORT)

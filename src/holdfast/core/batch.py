@@ -43,7 +43,9 @@ class Batch:
         leaving = {name for name in where if _is_leaving(view.instances[name])}
         specs = [instance.spec for instance in view.instances.values()]
         fleet = Fleet(view.nodes, specs, where, view.timing, now, rules_of(view))
-        return Batch(view, now, claimed, fleet, leaving, unheard=unheard_wait(view.unheard), freed=_freed(view))
+        return Batch(
+            view, now, claimed, fleet, leaving, unheard=unheard_wait(view.unheard, view.fresh(now)), freed=_freed(view)
+        )
 
     @property
     def rules(self) -> Rules:

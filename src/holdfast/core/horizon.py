@@ -25,6 +25,8 @@ def next_look(view: View, now: float) -> float:
 def _moments(view: View) -> Iterator[float]:
     """Every threshold that some comparison with the time in `core` knows."""
     timing = view.timing
+    if view.epoch_floor:
+        yield view.term_since + timing.T_wait
     for node in view.nodes.values():
         if node.member:
             yield node.beat_seen_at + timing.F

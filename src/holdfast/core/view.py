@@ -7,6 +7,7 @@ from holdfast.core.model import (
     Beat,
     BeatPhase,
     DeathConfirmation,
+    Exclusivity,
     Fence,
     Goal,
     InstanceSpec,
@@ -302,6 +303,14 @@ class View:
     def unheard(self) -> list[str]:
         """Nodes that may run anything, because the store was restored and they have not joined since."""
         return [node.id for node in self.nodes.values() if node.unheard]
+
+    def fresh(self, now: float) -> bool:
+        """The store was restored, and a node that it knows nothing of may still run what the lost store let it run: nothing
+        strict was ever placed by this life of the store, and this manager has not led for T_wait yet."""
+        if not self.epoch_floor or now - self.term_since >= self.timing.T_wait:
+            return False
+        strict = (one for one in self.instances.values() if one.spec.exclusivity is Exclusivity.STRICT)
+        return not any(one.placement is not None and one.placement.fence_epoch for one in strict)
 
     def recovers(self, spec: InstanceSpec) -> bool:
         """After its node's death it is started on another one; else it waits for that node's return."""

@@ -10,6 +10,7 @@ from holdfast.core.policy import BringBack, HaPause, InstanceLock, Maintenance, 
 from holdfast.ports import Delete
 from holdfast.sim.network import NETWORKS
 from holdfast.sim.operators import ask_move, confirm_dead, shut_down
+from holdfast.sim.restoring import Restore
 from holdfast.sim.scenario import Step
 from holdfast.sim.world import World
 from holdfast.store import keys
@@ -173,6 +174,14 @@ def _store_fault(world: World, args: Args) -> None:
     _later(world, args, lambda: _store_heals(world, nodes))
 
 
+def _store_lost(world: World, _args: Args) -> None:
+    """With what else was on those disks."""
+    for member in world.store.members:
+        world.machines[member].known_nodes = None
+    world.store.lose()
+    world.log.say("store-lost")
+
+
 def _store_heals(world: World, nodes: list[str]) -> None:
     store = world.store
     store.cluster.full = False
@@ -312,9 +321,12 @@ _ACTIONS: dict[str, Callable[[World, Args], None]] = {
     "store-off": _store_off,
     "store-on": _store_on,
     "store-fault": _store_fault,
+    "store-lost": _store_lost,
+    "store-restore": lambda world, args: Restore(world, args["node"], args["backup"], args["fresh"]).begin(),
     "lie-fence": _lie_fence,
     "confirm-dead": lambda world, args: confirm_dead(world, args["node"]),
     "return-node": lambda world, args: _delete(world, keys.health(args["node"])),
+    "add-node": lambda world, args: world.write(world.node_records(world.scenario.nodes[args["node"]])),
     "maintenance-on": lambda world, args: world.write({keys.maintenance(args["node"]): Maintenance("operator")}),
     "maintenance-off": _maintenance_off,
     "ha-pause": lambda world, args: world.write({keys.PAUSE: HaPause(PauseMode(args["mode"]), "operator")}),

@@ -39,7 +39,8 @@ class Checks:
         """An execution has begun."""
         self.executors(instance.id)
         agent = machine.agent
-        if instance.exclusivity is Exclusivity.STRICT and agent is not None:
+        # An agent that has not noticed yet that the store is another one acts within the lost one's deadline.
+        if instance.exclusivity is Exclusivity.STRICT and agent is not None and agent.store.knows:
             epoch = self._world.history.fence_epoch(machine.name)
             if agent.session.fence_epoch < epoch:
                 self.violated("INV-3", f"{instance.id} started on {machine.name} after the claim of epoch {epoch}")

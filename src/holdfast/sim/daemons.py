@@ -8,6 +8,7 @@ from holdfast.agent.beacon import Beacon
 from holdfast.agent.context import NodeContext
 from holdfast.agent.executor import Executor, concerns_agents
 from holdfast.agent.identity import Identity
+from holdfast.agent.known_nodes import Memory
 from holdfast.agent.orders import MirrorOrders
 from holdfast.agent.report import Reporter
 from holdfast.agent.session import Session
@@ -18,6 +19,7 @@ from holdfast.core.make_room import RoomProblem, RoomSolution
 from holdfast.core.model import KINDS
 from holdfast.core.validity import SessionState
 from holdfast.core.view import View
+from holdfast.errors import StoreRejected
 from holdfast.manager.guarantee import assess
 from holdfast.manager.loop import Manager
 from holdfast.net.announce import Announcer
@@ -29,6 +31,7 @@ from holdfast.sim.driver import SimDriver, SimProbe
 from holdfast.sim.link import SimGuardLink
 from holdfast.sim.loop import LIFE
 from holdfast.sim.power import SimPowerFences
+from holdfast.sim.restoring import replace_daemon
 from holdfast.sim.store import SimStore
 from holdfast.store.mirror import WENT_BACK, Mirror
 
@@ -77,7 +80,7 @@ class AgentRun:
         life = LIFE.get()
         assert life is not None
         clock, name = machine.clock, machine.name
-        store = SimStore(world.store, world.loop, name, patient=True)
+        store = self.store = SimStore(world.store, world.loop, name, patient=True)
         self._mirror = Mirror(store, notable=concerns_agents)
         identity = Identity(f"{machine.identity}-{machine.runs}", machine.boot_id, f"machine-{machine.identity}")
         addresses = MemoryAddresses(world.addresses, name, world.addresses_of(name))
@@ -103,10 +106,12 @@ class AgentRun:
             lambda: self.session.fence_epoch,
         )
         orders = self._orders = MirrorOrders(self._mirror, name, lambda: self.session.fence_epoch)
+        memory = Memory(name, store, self._mirror, lambda: machine.known_nodes, self._keep)
         self.guard_link = SimGuardLink(machine)
         self.session = Session(
-            name, store, self.guard_link, clock, world.timing, identity, self.executor, machine.capacity, orders
-        )
+            name, store, self.guard_link, clock, world.timing, identity, self.executor, machine.capacity, orders,
+            memory,
+        )  # fmt: skip
         self.session.on_state = self._said
         self._mirror.on_change(self.session.seen)
         self._mirror.on_regress(lambda: self.session.distrust(WENT_BACK))
@@ -117,8 +122,23 @@ class AgentRun:
             name, identity.session, store, clock, addresses,
             active=lambda: self.session.state is SessionState.ACTIVE, wanted=self.executor.addresses,
         )  # fmt: skip
-        for part in (self._mirror.run(), self._live(), self._follow(), reporter.run()):
+        for part in (self._mirrored(), self._live(), self._follow(), reporter.run(), memory.run()):
             world.spawn(life, part)
+
+    def _keep(self, content: bytes) -> None:
+        self._machine.known_nodes = content
+
+    async def _mirrored(self) -> None:
+        life = LIFE.get()
+        try:
+            await self._mirror.run()
+        except StoreRejected:
+            replace_daemon(self._world, self._machine, life)
+
+    @property
+    def begun(self) -> bool:
+        """It has reached the store, and is more than a process that waits for it."""
+        return self._mirror.ready.is_set()
 
     async def release(self, kind: str) -> None:
         """The machine is shut down or rebooted in an orderly way."""
@@ -205,4 +225,11 @@ def start_manager(world: "World", machine: "Machine") -> None:
 
     bus.on_receive(received)
     machine.manager = manager
-    world.spawn(life, manager.run())
+
+    async def run() -> None:
+        try:
+            await manager.run()
+        except StoreRejected:
+            replace_daemon(world, machine, life)
+
+    world.spawn(life, run())

@@ -1,8 +1,8 @@
 """What the fuzzer lets happen: one generator per kind of episode, each of which ends every fault that it begins.
 
-Never generated are `store-fault restore`, `lie-fence lie-state`, `watchdog-off`, `watchdog-slow` (between two beats) and a
-`confirm-dead` of a node that has power: they break a premise of the protocol (docs/safety.md, limits), so that a violation
-would say nothing.
+Never generated are `store-fault restore` (but sim/losses.py), `lie-fence lie-state`, `watchdog-off`, `watchdog-slow`
+(between two beats) and a `confirm-dead` of a node that has power: they break a premise of the protocol (docs/safety.md,
+limits), so that a violation would say nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -22,7 +22,7 @@ class Excuses:
         """Why it may wait; "" if it must run."""
         placement = self._world.history.placements.get(instance)
         held = self._held(placement) if placement is not None else ""
-        waits = held or self._hold()
+        waits = held or self._hold() or self._unheard(instance)
         if placement is not None and self._needs_no_claim(instance, placement):
             waits = ""
         return self._nothing_works(instance) or waits or self._early(instance) or self._no_room(instance)
@@ -85,6 +85,18 @@ class Excuses:
                 return f"nothing can prove that {node} is dead"
         return ""
 
+    def _unheard(self, instance: str) -> str:
+        """After a restore of the store whatever is strict waits for every node that could still run it."""
+        history = self._world.history
+        if history.instances[instance].exclusivity is not Exclusivity.STRICT:
+            return ""
+        for node, beat in history.beats.items():
+            machine = self._world.machines[node]
+            unheard = not beat.session and beat.fence_epoch == history.fence_epoch(node)
+            if unheard and not self.working(machine) and not self._provable(machine):
+                return f"{node} has not joined since the store was restored, and nothing can prove that it is dead"
+        return ""
+
     def _provable(self, machine: "Machine") -> bool:
         beat = self._world.history.beats.get(machine.name)
         by_watchdog = beat is not None and beat.watchdog is not None
@@ -111,7 +123,7 @@ class Excuses:
     def takes(self, machine: "Machine") -> bool:
         """Does the node work, and may instances be placed there?"""
         entries = self._world.store.cluster
-        if entries.get(keys.maintenance(machine.name)) is not None:
+        if entries.get(keys.maintenance(machine.name)) is not None or machine.name not in self._world.history.nodes:
             return False
         return self.working(machine) and machine.name not in self._world.history.quarantined
 

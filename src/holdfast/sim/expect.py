@@ -48,6 +48,8 @@ EVENT_KINDS = (
     "hold-ended",
     "manager-elected",
     "rule-refused",
+    "store-lost",
+    "store-restored",
     "paused",
     "resumed",
     "frozen",

@@ -62,6 +62,7 @@ NODE_FIELDS = (
     Field("watchdog", Kind.FLAG, "It has a watchdog.", True),
     Field("labels", Kind.LABELS, "For people; `rack` is the node's failure domain.", {}),
     Field("slots", Kind.SLOTS, "So many instances of a kind at most, e.g. {vm: 40, nfs: 10}. Default: no limit.", {}),
+    Field("joined", Kind.FLAG, "It is a node of the cluster from the beginning; else from its `add-node` on.", True),
 )
 CLUSTER_FIELDS = (
     Field("tolerate", Kind.WHOLE, "So many nodes may fail at once.", 1),

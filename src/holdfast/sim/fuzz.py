@@ -12,6 +12,7 @@ from holdfast.errors import InvalidInput
 from holdfast.sim.cast import LONGEST_S, Cast, step
 from holdfast.sim.episodes import play
 from holdfast.sim.fields import INSTANCE_FIELDS
+from holdfast.sim.losses import with_loss
 from holdfast.sim.scenario import DETECTION
 from holdfast.sim.setup import KINDS, ClusterSetup, InstanceSetup, NodeSetup, Scenario, Step, instance_setup
 
@@ -79,7 +80,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
         tuple(i for i in instances if i.startswith("vm/")) or tuple(instances),
     )
     detection = "datagrams" if random.random() < DATAGRAMS else "model"
-    return Scenario(
+    scenario = Scenario(
         name=f"fuzz seed {seed}",
         nodes=nodes,
         instances={**instances, **_exported(seed, nodes), **gateways},
@@ -94,6 +95,7 @@ def generate(seed: int, shape: Shape | None = None) -> Scenario:
         ),
         simulation={"detection": shape.detection or detection},
     )
+    return with_loss(scenario, seed)
 
 
 # --- the cluster --------------------------------------------------------------------------------------------------------

@@ -55,7 +55,14 @@ class History:
         }
         for records in (*(records for records, _ in readers.values()), self.fences, self.beats):
             records.clear()
+        self.paused = False
+        self.quarantined.clear()
         for entry in entries:
+            if entry.key == keys.PAUSE:
+                self.paused = True
+            if entry.key.startswith(keys.NODES) and entry.key.endswith("/health"):
+                health = decode(entry.value, NodeHealth, entry.key)
+                self.quarantined |= {keys.node_of(entry.key)} if health.quarantined else set()
             for prefix, (records, kind) in readers.items():
                 if entry.key.startswith(prefix):
                     records[entry.key.removeprefix(prefix)] = decode(entry.value, kind, entry.key)

@@ -69,6 +69,8 @@ class Machine:
     live: dict[str, Run] = field(default_factory=dict)
     receiving: dict[str, str] = field(default_factory=dict)
     """Instances that a process here waits for to be handed over live → their kind."""
+    known_nodes: bytes | None = None
+    """A file on its disk: the nodes of the cluster as its agent last knew them (agent/known_nodes.py)."""
     powered_off: set[str] = field(default_factory=set)
     """Instances that ended here by their own will, and were neither started nor stopped since."""
     clock: NodeClock = field(init=False)

@@ -118,6 +118,7 @@ def read_nodes(cursor: Cursor, start: Cursor, cluster: ClusterSetup) -> dict[str
             values["labels"],
             on,
             values["slots"],
+            values["joined"],
         )
     return nodes
 

@@ -47,6 +47,8 @@ class NodeSetup:
     """Its power at the beginning."""
     slots: dict[str, int] = field(default_factory=dict)
     """Kind → how many instances of it the node carries at most."""
+    joined: bool = True
+    """It is a node of the cluster from the beginning."""
 
 
 @dataclass(frozen=True, slots=True)

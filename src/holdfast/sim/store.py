@@ -5,11 +5,11 @@ changes, requests that are under way while something breaks, and the anomalies o
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from random import Random
 from typing import TypeVar
 
-from holdfast.errors import StoreError, StoreUnavailable, StoreUnknownOutcome
+from holdfast.errors import StoreError, StoreRejected, StoreUnavailable, StoreUnknownOutcome
 from holdfast.ports import Change, Compare, Entry, Op, Snapshot, TxnResult, WatchBatch
 from holdfast.sim.loop import VirtualLoop
 from holdfast.sim.network import Network
@@ -42,7 +42,11 @@ class StoreService:
         """Node → seconds by which its watches lag behind."""
         self.asked_at = 0.0
         """When the transaction that takes effect was sent (true time)."""
-        self._backups: list[Backup] = []
+        self.lost = False
+        """All members have lost their disks: it never answers again (`begin_anew`)."""
+        self.losses = 0
+        self._backups: list[tuple[float, Backup]] = []
+        """(scenario time, state)"""
         self._loop = loop
         self.random = random
         self._network = network
@@ -68,14 +72,34 @@ class StoreService:
             self._loop.hardware(self.random.uniform(*ELECTION_S), self._elect)
         self.wake()
 
-    def save_backup(self) -> None:
+    def save_backup(self, at: float) -> None:
         """What an operator's timer does."""
-        self._backups = [*self._backups[-2:], self.cluster.backup()]
+        if not self.lost:
+            self._backups.append((at, self.cluster.backup()))
 
     def restore_backup(self) -> None:
-        """The oldest backup is restored over the running cluster."""
+        """The last backup but two is restored over the running cluster."""
         if self._backups:
-            self.cluster.restore(self._backups[0])
+            self.cluster.restore(self._backups[-3:][0][1])
+
+    def backup_before(self, at: float) -> tuple[float, Backup]:
+        """The last one that was made until then, and when; else the first there is."""
+        return next((saved for saved in reversed(self._backups) if saved[0] <= at), self._backups[0])
+
+    def lose(self) -> None:
+        """All members lose their disks. What was under way to them is lost, too."""
+        self.lost = True
+        self.losses += 1
+        self.refresh()
+
+    def begin_anew(self, member: str, content: Mapping[str, bytes]) -> None:
+        """Another store, of one member: to etcd it is another cluster, and its revisions begin anew."""
+        first = 2
+        entries = {key: Entry(key, value, first, first) for key, value in content.items()}
+        self.cluster.restore(Backup(entries, first, {}), foreign=True)
+        self.lost = False
+        self.members = (member,)
+        self.refresh()
 
     def change_leader(self) -> None:
         """The leader steps down; another one is elected."""
@@ -95,7 +119,7 @@ class StoreService:
 
     def _majority(self) -> frozenset[str]:
         """The largest group of members that all reach one of them, if it is a majority."""
-        living = [member for member in self.members if self._network.up(member)]
+        living = [member for member in self.members if self._network.up(member) and not self.lost]
         for centre in living:
             group = frozenset(member for member in living if self._network.both(centre, member))
             if 2 * len(group) > len(self.members):
@@ -167,6 +191,19 @@ class SimStore:
         self._cluster = service.cluster
         self._loop = loop
         self._node = node
+        self._cluster_id = 0
+        """Of the store that it spoke to first."""
+
+    @property
+    def knows(self) -> bool:
+        """The store it knows is the one there is."""
+        return self._cluster_id in (0, self._cluster.cluster_id)
+
+    def _check_cluster(self) -> None:
+        """As with etcd, whose answers name it. Raises StoreRejected."""
+        if not self.knows:
+            raise StoreRejected("the store belongs to another cluster", "It was restored: this daemon begins anew.")
+        self._cluster_id = self._cluster.cluster_id
 
     async def get(self, key: str, *, timeout: float | None = None) -> Entry | None:
         return await self._call(lambda: self._cluster.get(key), f"read {key}", timeout, write=False)
@@ -217,6 +254,7 @@ class SimStore:
         unknown = write and service.random.random() < service.unknown.get(self._node, 0.0)
         if unknown and service.random.random() < 0.5:
             raise await self._lost(action, what, write, end)
+        self._check_cluster()
         result = action()
         if unknown:
             await asyncio.sleep(max(0.0, end - loop.time()))
@@ -232,12 +270,12 @@ class SimStore:
         """It broke while the request was under way: it may be applied late, by the next leader, or never."""
         if write and self._service.random.random() < 0.4:
             # Outside of the asking process: its death stops nothing that is on its way.
-            self._loop.hardware(self._service.random.uniform(0.05, 4.0), self._late, action)
+            self._loop.hardware(self._service.random.uniform(0.05, 4.0), self._late, action, self._cluster.cluster_id)
         await asyncio.sleep(max(0.0, end - self._loop.time()))
         return self._silence(what, write)
 
-    def _late(self, action: Callable[[], object]) -> None:
-        if self._service.leader:
+    def _late(self, action: Callable[[], object], cluster_id: int) -> None:
+        if self._service.leader and self._cluster.cluster_id == cluster_id and self.knows:
             try:
                 action()
             except StoreError:
@@ -263,6 +301,7 @@ class SimStore:
                     await asyncio.sleep(lag + service.random.uniform(*LATENCY_S))
                     if not service.serves(self._node) or self._node in service.lose_events:
                         continue
+                    self._check_cluster()
                     batch = self._batch(prefix, seen, target)
                     seen = (cluster.incarnation, batch.revision)
                     yield batch

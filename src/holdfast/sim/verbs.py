@@ -104,6 +104,17 @@ _TABLE = (
         "changed; none: no more.",
         (Field("mode", Kind.CHOICE, required=True, choices=STORE_FAULTS), _AT_NODES, _FOR),
     ),
+    Verb("store-lost", "All members of the store lose their disks: it never answers again."),
+    Verb(
+        "store-restore",
+        "An operator restores a lost store on this node from a backup (one is made each minute), as soon as nothing strict "
+        "runs there. It alone keeps the store then.",
+        (
+            _NODE,
+            Field("backup", Kind.SECONDS, "The last backup until then. Default: the last one.", 1e9),
+            Field("fresh", Kind.FLAG, "The machine is lost, too: a new one, with an empty disk, is this node.", False),
+        ),
+    ),
     # fencing
     Verb(
         "lie-fence",
@@ -115,6 +126,7 @@ _TABLE = (
     Verb("confirm-dead", "An operator says that the node is dead.", (_NODE,)),
     Verb("return-node", "An operator ends the node's quarantine.", (_NODE,)),
     # operators
+    Verb("add-node", "A machine that did not belong to the cluster becomes a node of it.", (_NODE,)),
     Verb("maintenance-on", "The node's instances are moved off and none is placed there.", (_NODE,)),
     Verb("maintenance-off", "The maintenance ends; what was moved off returns.", (_NODE,)),
     Verb(

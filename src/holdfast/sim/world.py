@@ -23,7 +23,7 @@ from holdfast.core.model import (
     ServiceSpec,
 )
 from holdfast.core.policy import ComputeSpec, RuleSpec
-from holdfast.errors import StoreFull
+from holdfast.errors import StoreFull, StoreUnavailable
 from holdfast.net.memory import MemoryNetwork
 from holdfast.ports import Change, Op, Put
 from holdfast.sim import daemons
@@ -37,7 +37,7 @@ from holdfast.sim.loop import Life, VirtualLoop, spawn
 from holdfast.sim.machine import Machine
 from holdfast.sim.network import NETWORKS, Network
 from holdfast.sim.premises import Premises
-from holdfast.sim.scenario import InstanceSetup, Scenario
+from holdfast.sim.scenario import InstanceSetup, NodeSetup, Scenario
 from holdfast.sim.store import StoreService
 from holdfast.sim.trouble import Trouble
 from holdfast.store import keys
@@ -119,18 +119,9 @@ class World:
             ),
             keys.MANAGEMENT: ManagementSpec(self.managers, PANEL_ADDRESS),
         }
-        for name, node in self.scenario.nodes.items():
-            devices = (FenceDeviceSpec("bmc", "sim", {"node": name}),) if node.power_fencing else ()
-            values[keys.node_spec(name)] = NodeSpec(
-                name,
-                node.roles,
-                self.addresses_of(name),
-                node.labels.get("rack", ""),
-                node.labels,
-                devices,
-                node.slots,
-            )
-            values[keys.fence(name)] = Fence(1)
+        for node in self.scenario.nodes.values():
+            if node.joined:
+                values.update(self.node_records(node))
         for rule in self._accepted_rules({spec.id: spec for spec in values.values() if isinstance(spec, NodeSpec)}):
             values[keys.rule(rule.id)] = rule
         for instance in self.scenario.instances.values():
@@ -159,6 +150,13 @@ class World:
         """Network → the node's own address on it."""
         return {network: host for host, (name, network) in self.hosts.items() if name == node}
 
+    def node_records(self, node: NodeSetup) -> dict[str, object]:
+        """What `holdfast node add` writes."""
+        name, rack = node.name, node.labels.get("rack", "")
+        devices = (FenceDeviceSpec("bmc", "sim", {"node": name}),) if node.power_fencing else ()
+        spec = NodeSpec(name, node.roles, self.addresses_of(name), rack, node.labels, devices, node.slots)
+        return {keys.node_spec(name): spec, keys.fence(name): Fence(1)}
+
     def instance_records(self, setup: InstanceSetup) -> dict[str, object]:
         """The records of a new instance, and its placement where a node is named."""
         spec = setup.spec
@@ -180,8 +178,10 @@ class World:
         """As an operator, without any fault."""
         ops: list[Op] = [Put(key, encode(value)) for key, value in values.items()]
         try:
+            if self.store.lost:
+                raise StoreUnavailable("the store is lost", "Restore it from a backup.")
             self.store.cluster.txn([], ops, [])
-        except StoreFull as error:
+        except (StoreFull, StoreUnavailable) as error:
             self.log.say("operator-refused", str(error))
 
     def start(self) -> None:
@@ -201,7 +201,7 @@ class World:
 
     def _save(self) -> None:
         """An operator's timer saves the store now and then."""
-        self.store.save_backup()
+        self.store.save_backup(self.log.now())
         self.loop.hardware(BACKUP_S, self._save)
 
     def restore_store(self) -> None:
@@ -301,13 +301,17 @@ class World:
         """All machines of that name."""
         return [self.machines[node], *(clone for clone in self.clones if clone.name == node)]
 
-    def clone(self, node: str) -> None:
-        """Boot other hardware with the node's disk, beside the machine or in the place of one that is off."""
+    def clone(self, node: str, *, empty: bool = False) -> None:
+        """Boot other hardware with the node's disk, beside the machine or in the place of one that is off. `empty`: with a
+        new disk, in the place of a machine that is off for good."""
         old = self.machines[node]
+        if empty:
+            old.power_off()
         twin = Machine(
             self, node, old.roles, old.cpu, old.memory_mib, old.has_bmc, old.has_watchdog, old.rate,
             identity=f"{node}-copy-{len(self.named(node))}",
         )  # fmt: skip
+        twin.known_nodes = None if empty else old.known_nodes
         if not old.powered:
             self.machines[node] = twin
         self.clones.append(twin if old.powered else old)

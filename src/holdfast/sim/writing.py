@@ -53,6 +53,7 @@ def _node_fields(index: int, node: NodeSetup, scenario: Scenario) -> dict[str, o
         "watchdog": node.watchdog,
         "labels": node.labels,
         "slots": node.slots,
+        "joined": node.joined,
     }
     return write_fields({k: "" if v == () else v for k, v in values.items()}, NODE_FIELDS)
 
