@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -11,7 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.api.listen import Doorkeeper
 from holdfast.api.protocol import Patient
-from holdfast.api.server import make_server
+from holdfast.api.server import HANDSHAKE_S, make_server, tls_context
+from holdfast.bootstrap.pki import create_authority, issue_node
+from holdfast.config import Tls
 
 HANG_S = 60
 
@@ -100,6 +103,24 @@ async def test_headers_that_never_end_are_not_waited_for(port: int) -> None:
     assert await drip(dripping, b"x: y\r\n") == b""
     assert await silent.ended() == b"", "nor is a client that says nothing at all"
     await silent.close()
+
+
+async def test_a_handshake_that_never_ends_is_not_waited_for(listener: Doorkeeper, tmp_path: Path) -> None:
+    """By clients that say nothing, and by those that say the beginning of a hello by drops."""
+    files = Tls("", str(tmp_path / "crt"), str(tmp_path / "key"))
+    for file, content in zip((files.cert, files.key), issue_node(create_authority("x"), "n1", ()), strict=True):
+        Path(file).write_bytes(content)
+    server = make_server(answers, tls_context(files))
+    assert server.handshake_s == HANDSHAKE_S < 60
+    server.handshake_s = 0.5
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    silent, dripping = [await Client.connect(listener.getsockname()[1]) for _ in range(2)]
+    await dripping.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+    assert await drip(dripping, b"\0") == b""
+    assert await silent.ended() == b""
+    await silent.close()
+    server.should_exit = True
+    await running
 
 
 async def test_a_body_that_never_ends_is_not_waited_for(port: int) -> None:

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -37,6 +38,10 @@ _log = structlog.get_logger("holdfast.panel")
 SHUTDOWN_S = 1
 """Open streams are cut after this time."""
 CERTIFICATE_CHECK_S = 5.0
+HANDSHAKE_S = 10.0
+"""For a TLS handshake, as for the headers behind it: asyncio would wait a minute for who says nothing."""
+FAREWELL_S = 5.0
+"""For the end of TLS, which a client that is gone does not answer."""
 
 
 async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.socket, stop: asyncio.Event) -> None:
@@ -89,7 +94,7 @@ async def serve(config: NodeConfig, tcp: Sequence[socket.socket], local: socket.
         task.result()
 
 
-def make_server(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Server:
+def make_server(app: ASGIApp, tls: ssl.SSLContext | None) -> "Server":
     """Serves the sockets it is given, with TLS or without, until `should_exit` is set. Leaves signals and logs alone."""
     config = uvicorn.Config(
         app,
@@ -107,11 +112,37 @@ def make_server(app: ASGIApp, tls: ssl.SSLContext | None) -> uvicorn.Server:
     )
     config.load()
     config.ssl = tls
-    return _Server(config)
+    return Server(config)
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals alone: the process handles them for all its servers."""
+class Server(uvicorn.Server):
+    """Leaves the signals alone: the process handles them for all its servers. Waits for nobody's handshake for long."""
+
+    handshake_s = HANDSHAKE_S
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's own for sockets that it is given, which knows no times."""
+        config, loop = self.config, asyncio.get_running_loop()
+        await self.lifespan.startup()
+        handshake_s, farewell_s = (self.handshake_s, FAREWELL_S) if config.ssl else (None, None)
+
+        def protocol() -> asyncio.Protocol:
+            kind: Any = config.http_protocol_class
+            made: asyncio.Protocol = kind(config=config, server_state=self.server_state, app_state=self.lifespan.state)
+            return made
+
+        self.servers = [
+            await loop.create_server(
+                protocol,
+                sock=sock,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=handshake_s,
+                ssl_shutdown_timeout=farewell_s,
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
