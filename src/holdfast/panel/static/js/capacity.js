@@ -57,9 +57,9 @@ export function loadBars(node, status) {
   const load = loadOf(node, status);
   if (!node.cpu && !node.memory_mib && load.slots.length === 0) return null;
   return [
-    node.cpu > 0 && bar("cpu", load.cpu, short),
-    node.memory_mib > 0 && bar("memory", load.memory, memory),
-    load.slots.map((slot) => bar(`${slot.kind} slots`, slot, String)),
+    node.cpu > 0 && bar("CPU", load.cpu, short),
+    node.memory_mib > 0 && bar("Memory", load.memory, memory),
+    load.slots.map((slot) => bar(`${kindWord(slot.kind)} slots`, slot, String)),
   ];
 }
 
@@ -107,8 +107,8 @@ export function guaranteeView(status, beyond) {
     h("div", { class: "cluster-load" },
       h("h2", {}, "Capacity"),
       h("p", { class: "dim" }, `of the ${count(load.nodes, "node")} that ${load.nodes === 1 ? "is" : "are"} up`),
-      load.cpu.total > 0 && bar("cpu", load.cpu, cores, "big"),
-      load.memory.total > 0 && bar("memory", load.memory, memory, "big"),
+      load.cpu.total > 0 && bar("CPU", load.cpu, cores, "big"),
+      load.memory.total > 0 && bar("Memory", load.memory, memory, "big"),
       slotLine(status)),
   ];
 }

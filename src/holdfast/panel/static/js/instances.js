@@ -6,7 +6,7 @@ import { to } from "./router.js";
 import { instanceTools } from "./service_actions.js";
 import { emptyView } from "./states.js";
 import { table } from "./table.js";
-import { instanceLook, KIND_ORDER, kindIcon, kindWord } from "./words.js";
+import { instanceLook, KIND_ORDER, kindIcon, kindWord, sentence } from "./words.js";
 
 export const EXCLUSIVITY = {
   strict: "Two copies would corrupt data: moves only after the old node is proven dead and claimed",
@@ -48,6 +48,6 @@ const stateView = (one) => [
 function why(instance) {
   const well = instance.state === "running" && instance.healthy;
   const trouble = instance.waiting || (well ? "" : instance.detail);
-  if (trouble) return h("span", { class: `trouble tone-${instanceLook(instance).tone}` }, prose(trouble));
-  return instance.reason ? h("span", { class: "reason" }, prose(instance.reason)) : dim("It is placed nowhere.");
+  if (trouble) return h("span", { class: `trouble tone-${instanceLook(instance).tone}` }, prose(sentence(trouble)));
+  return instance.reason ? h("span", { class: "reason" }, prose(sentence(instance.reason))) : dim("It is placed nowhere.");
 }

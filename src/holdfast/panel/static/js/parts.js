@@ -32,7 +32,8 @@ export function sectionHead(key, title, { note = "", tools = [] } = {}) {
 /** [[term, what, remark?]]; what is empty is left out. */
 export function facts(rows) {
   const empty = (value) => value === null || value === undefined || value === "" || value === false || (Array.isArray(value) && value.length === 0);
-  return h("dl", { class: "facts-list", "data-key": "facts" }, rows.filter((row) => row && !empty(row[1])).map(([term, value, remark]) =>
+  const shown = rows.filter((row) => row && !empty(row[1]));
+  return shown.length > 0 && h("dl", { class: "facts-list", "data-key": "facts" }, shown.map(([term, value, remark]) =>
     h("div", { "data-key": term }, h("dt", {}, term), h("dd", {}, value, remark && small(remark)))));
 }
 

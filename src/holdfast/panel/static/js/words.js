@@ -127,4 +127,7 @@ export function listed(names, most = 6) {
 
 /** A sentence begins with a capital letter, unless it begins with an id ("nfs/home is …", "n2 failed"). */
 export const capital = (text) => (/^[a-z]+(?![\w/-])/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text);
+
+/** With a capital letter and a full stop. */
+export const sentence = (text) => `${capital(text)}${/[.!?…]$/.test(text) ? "" : "."}`;
 export const KIND_ORDER = ["panel", "vm", "nfs", "iscsi", "s3", "backup"];

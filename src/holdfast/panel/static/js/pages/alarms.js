@@ -1,13 +1,13 @@
 // What is wrong now, the most severe first, with what to do about each; and what was wrong.
 
 import { list, segments } from "../api.js";
-import { h, pill, prose } from "../dom.js";
+import { h, icon, pill, prose } from "../dom.js";
 import { openForm } from "../form/form.js";
-import { buttons, moment, section } from "../parts.js";
+import { button, buttons, link, moment, nodeLink, section } from "../parts.js";
 import { to } from "../router.js";
 import { emptyView, whenLoaded } from "../states.js";
 import { table } from "../table.js";
-import { capital, severityLook } from "../words.js";
+import { capital, sentence, severityLook } from "../words.js";
 
 const RANK = { error: 2, warning: 1, info: 0 };
 
@@ -36,9 +36,29 @@ function openView(ctx) {
 
 function alarmView(alarm, ctx) {
   const look = severityLook(alarm.severity);
-  const acknowledge = (alarm, ctx) => openForm({
+  const acknowledged = alarm.state === "acknowledged";
+  return h("li", { class: `alarm panel-box tone-${acknowledged ? "idle" : look.tone}`, "data-key": alarm.id, "data-alarm": alarm.id },
+    icon(look.icon),
+    h("div", { class: "alarm-text" },
+      h("div", { class: "alarm-head" }, h("strong", {}, subjectView(alarm, ctx.status)), pill(look), acknowledged && pill({ tone: "idle", icon: "check", label: "Acknowledged" }),
+        h("span", { class: "dim" }, "since ", moment(alarm.raised_at))),
+      h("p", {}, prose(sentence(alarm.text))),
+      alarm.advice && h("p", { class: "dim" }, prose(sentence(alarm.advice))),
+      acknowledged && h("p", { class: "dim" }, `${alarm.acknowledged_by} looks after it since `, moment(alarm.acknowledged_at), alarm.note ? `: ${alarm.note}` : ".")),
+    !acknowledged && button(ctx, { action: "acknowledge", id: alarm.id, words: "Acknowledge…", label: `Acknowledge… ${alarm.subject}` }));
+}
+
+/** The subject, as the way to its page where it has one. */
+function subjectView(alarm, status) {
+  const { subject } = alarm;
+  if (status.nodes.some((node) => node.id === subject)) return nodeLink(subject);
+  if (status.instances.some((one) => one.id === subject)) return link(to("instances", subject), subject);
+  return subject === "cluster" ? "The cluster" : subject;
+}
+
+const acknowledge = (alarm, ctx) => openForm({
   title: `Acknowledge: ${alarm.subject}`,
-  text: [capital(alarm.text), "It stays until its cause is gone, and is told again only if it gets worse."],
+  text: [sentence(alarm.text), "It stays until its cause is gone, and is told again only if it gets worse."],
   fields: [{ name: "note", label: "Note", placeholder: "disk ordered, arrives tomorrow", hint: "What others should know: who does what about it." }],
   confirm: "I look after it", told: "The alarm is acknowledged",
   request: (body) => ({ method: "POST", path: `/alarms/${segments(alarm.id)}/acknowledge`, body }),

@@ -48,7 +48,7 @@ function tick(ctx) {
 
 function listView(drills, ctx) {
   running = drills.some((one) => one.drill.state === "running");
-  if (drills.length === 0) return emptyView("target", "No drill yet", "A drill looks at fence devices, watchdogs, addresses, storage, DNS, room and store, on every node. It takes some seconds.");
+  if (drills.length === 0) return emptyView("target", "No drill yet", "A drill looks at fence devices, watchdogs, addresses, storage, DNS, room and store, on every node. It takes some seconds; make one after each change of hardware.");
   const shown = drills.find((one) => one.drill.id === ctx.local.shown) ?? drills[0];
   return [drillView(shown, ctx), pastView(drills, shown)];
 }

@@ -8,7 +8,7 @@ import { address, buttons, facts, link, nodeLink } from "../parts.js";
 import { to } from "../router.js";
 import { instanceOf, instanceTools } from "../service_actions.js";
 import { emptyView } from "../states.js";
-import { capital, cores, instanceLook, kindWord, memory } from "../words.js";
+import { cores, instanceLook, kindWord, memory, sentence } from "../words.js";
 
 const found = (ctx) => ctx.status && instanceOf(ctx, ctx.params.id);
 
@@ -43,6 +43,6 @@ function reasons(one) {
   const words = one.waiting || (well ? "" : one.detail);
   return h("div", { class: "why-cards", "data-key": "why" },
     h("div", { class: "why-card" }, h("h2", {}, one.node ? `Why on ${one.node}` : "Why on no node"),
-      h("p", {}, one.node ? prose(one.reason ? capital(one.reason) : "Nothing was noted when it was placed there.") : "Nothing has placed it yet.")),
-    words && h("div", { class: `why-card tone-${look.tone}`, "data-testid": "waiting" }, h("h2", {}, icon(look.icon), one.waiting ? "Why it waits" : look.label), h("p", {}, prose(capital(words)))));
+      h("p", {}, one.node ? prose(one.reason ? sentence(one.reason) : "Nothing was noted when it was placed there.") : "Nothing has placed it yet.")),
+    words && h("div", { class: `why-card tone-${look.tone}`, "data-testid": "waiting" }, h("h2", {}, icon(look.icon), one.waiting ? "Why it waits" : look.label), h("p", {}, prose(sentence(words)))));
 }

@@ -35,5 +35,5 @@ const name = (node, { status, link }) => [
 function load(node, status) {
   const { cpu, memory: room } = loadOf(node, status);
   if (!node.cpu) return dim("unknown");
-  return h("div", { class: "loads" }, bar("cpu", cpu, (number) => String(Math.round(number * 10) / 10)), bar("memory", room, memory));
+  return h("div", { class: "loads" }, bar("CPU", cpu, (number) => String(Math.round(number * 10) / 10)), bar("Memory", room, memory));
 }

@@ -60,8 +60,7 @@ export const page = {
   lead: () => "What runs where, together, apart, and in which order it starts. The planner keeps them, and says when it cannot.",
   tools: (ctx) => buttons(ctx, [{ action: "rule-create", words: "New rule", tone: "primary", picture: "plus" }]),
   view: (ctx) => whenLoaded(ctx.data("rules", () => load("/rules"), ctx.status.revision), (found) => (found.length === 0
-    ? emptyKind(ctx, { picture: "rule", title: "No rules yet", text: "Without rules everything is placed by free resources. Rules keep what must not fail together apart, or what belongs together on one node.",
-      needs: [[ctx.status.instances.length > 0, "something that is placed"]], action: { action: "rule-create", words: "New rule" } })
+    ? emptyKind(ctx, { picture: "rule", title: "No rules yet", text: "Without rules everything is placed by free resources. Rules keep what must not fail together apart, or what belongs together on one node.", action: { action: "rule-create", words: "New rule" } })
     : table("Rules", [
       ["Rule", (one) => h("span", { class: "name" }, one.rule.id)], ["Asks for", (one) => pill({ tone: "idle", icon: "rule", label: word(one.rule.kind) })],
       ["In words", (one) => [h("span", {}, one.text), one.note && h("small", { class: "trouble tone-warn" }, prose(one.note))]],

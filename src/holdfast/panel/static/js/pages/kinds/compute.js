@@ -8,7 +8,7 @@ import { openForm } from "../../form/form.js";
 import { facts, nodeLink, section, sectionButtons, stateBox } from "../../parts.js";
 import { whenLoaded } from "../../states.js";
 import { table } from "../../table.js";
-import { capital, cores, count, memory, nodeLook } from "../../words.js";
+import { cores, count, memory, nodeLook, sentence } from "../../words.js";
 import { changed, listText, sizeInput } from "./wording.js";
 
 export const compute = (ctx) => ctx.status.compute;
@@ -20,7 +20,7 @@ export function guaranteeBox(ctx) {
   const spec = compute(ctx);
   if (!word) return stateBox("idle", true, `To survive the failure of ${anyOf(spec.tolerate)}`, "The manager has not computed yet whether it does.", { "data-key": "guarantee" });
   const text = word.tolerate === 0 ? "No failure needs to be survived" : word.holds ? `Survives the failure of ${anyOf(word.tolerate)}` : `Does not survive the failure of ${anyOf(word.tolerate)}`;
-  return stateBox(word.holds ? "ok" : "bad", word.holds, text, word.text && prose(capital(word.text)), { "data-key": "guarantee", "data-testid": "guarantee" }, !word.holds && lacking(word));
+  return stateBox(word.holds ? "ok" : "bad", word.holds, text, word.text && prose(sentence(word.text)), { "data-key": "guarantee", "data-testid": "guarantee" }, !word.holds && lacking(word));
 }
 
 export function computeSection(ctx) {
@@ -39,16 +39,16 @@ export function computeSection(ctx) {
   whenLoaded(item, (found) => table("Compute nodes", [
     ["Node", (node) => nodeLink(node.id)],
     ["State", (node) => pill(nodeLook(node.state))],
-    ["Cores free", (node) => meter(node.cpu_free, node.cpu, `${round(node.cpu_free)} of ${round(node.cpu)}`)],
-    ["Memory free", (node) => meter(node.memory_free_mib, node.memory_mib, `${memory(Math.max(0, node.memory_free_mib))} of ${memory(node.memory_mib)}`)],
+    ["Cores used", (node) => meter(node.cpu - node.cpu_free, node.cpu, `${round(node.cpu - node.cpu_free)} of ${round(node.cpu)}`), (node) => node.cpu - node.cpu_free],
+    ["Memory used", (node) => meter(node.memory_mib - node.memory_free_mib, node.memory_mib, `${memory(node.memory_mib - node.memory_free_mib)} of ${memory(node.memory_mib)}`), (node) => node.memory_mib - node.memory_free_mib],
     ["Machines", (node) => listText(node.vms)],
   ], found.nodes, { key: (node) => node.id, empty: "No node has the role compute." })));
 }
 
 const round = (number) => Math.round(number * 100) / 100;
 
-function meter(free, of, words) {
-  return [h("span", {}, words), h("meter", { class: "room", min: 0, max: of || 1, value: Math.max(0, of - free), "aria-hidden": "true" })];
+function meter(used, of, words) {
+  return [h("span", {}, words), h("meter", { class: "room", min: 0, max: of || 1, value: Math.max(0, used), "aria-hidden": "true" })];
 }
 
 const reserve = (spec) => [
