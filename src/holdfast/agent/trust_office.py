@@ -57,6 +57,8 @@ class TrustOffice:
         """Key → revision that was found in order for the present generation."""
         self._swept_for = (0, False)
         self._sweep_at = 0.0
+        self._forget_at = 0.0
+        """When the secret before may be forgotten at the earliest."""
 
     async def run(self) -> None:
         """For ever. What fails is said and tried again."""
@@ -144,10 +146,13 @@ class TrustOffice:
     # --- what is locked -------------------------------------------------------------------------------------------------
 
     async def _sweep(self, specs: dict[str, NodeSpec], management: ManagementSpec, mine: ring.Ring) -> None:
-        """Lock what stands in clear; lock anew what was locked with the secret before; then forget that."""
+        """Lock what stands in clear; lock anew what was locked with the secret before; then forget that, but not at once: an
+        operation that read it before it changed may be at work yet (it tries a back-end out, say), and what it locks would
+        open for nobody but for the node that was removed."""
         relock = bool(mine.cluster_before) and self._all_have(specs, management, mine)
         if self._swept_for != (mine.generation, relock):
             self._swept, self._swept_for = {}, (mine.generation, relock)
+            self._forget_at = self._clock.now() + ring.HOLD_S
         elif self._clock.now() < self._sweep_at:
             return
         secret, done = mine.cluster + mine.cluster_before, True
@@ -164,7 +169,7 @@ class TrustOffice:
                 done = False
                 await self._store.txn([Compare(key, revision)], [Put(key, wanted)])
         self._sweep_at = self._clock.now() + (SWEEP_S if done else 0.0)
-        if relock and done:
+        if relock and done and self._clock.now() >= self._forget_at:
             log.info("everything is locked with the new secret", generation=mine.generation)
             (self._pki / files.CLUSTER_PREVIOUS).unlink(missing_ok=True)
 

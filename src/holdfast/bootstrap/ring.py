@@ -30,7 +30,8 @@ from holdfast.locks import SECRET_BYTES
 
 HOLD_S = 30.0
 """How long the beat key before is used beside the new one at least. A member that could not follow would fall silent, and be
-taken for dead: therefore it is waited for."""
+taken for dead: therefore it is waited for. So long, too, the cluster secret before still opens what is locked with it, once
+every node has the new one: longer than an operation takes."""
 _RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 _NONCE = bytes(12)
 
