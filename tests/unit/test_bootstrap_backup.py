@@ -12,7 +12,7 @@ from holdfast.bootstrap import files, ring, sealed
 from holdfast.bootstrap.backup import Backup
 from holdfast.bootstrap.create import SEED_FILE, CreateOptions, apply_seed, create_cluster
 from holdfast.bootstrap.pki import names_of
-from holdfast.bootstrap.restore import RestoreOptions, as_restored, read_passphrase, restore
+from holdfast.bootstrap.restore import RestoreOptions, as_restored, known_here, read_passphrase, restore
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -29,7 +29,7 @@ from holdfast.core.model import (
     WatchdogAttestation,
 )
 from holdfast.core.policy import HaPause, PauseMode
-from holdfast.core.restored import Restored
+from holdfast.core.restored import KnownNode, KnownNodes, Restored
 from holdfast.errors import Conflict, HoldfastError, InvalidInput, NotFound
 from holdfast.ports import Put
 from holdfast.store import codec, keys
@@ -69,6 +69,18 @@ async def made(root: Path) -> tuple[Backup, MemoryStore]:
     lease = await store.lease(60)
     await store.txn([], [Put(keys.session("x"), b'{"who": "me"}', lease)])
     return await backups.make(store, "n1", "2026-11-23T14:00:00Z", pki_dir=root / "etc/holdfast/pki"), store
+
+
+async def test_no_file_of_one_node_is_kept_and_no_name_of_a_backup_leads_anywhere(tmp_path: Path) -> None:
+    """What is staged while a certificate is renewed would make another node pass for the one that was backed up."""
+    _, store = await made(tmp_path / "n1")
+    pki = tmp_path / "n1/etc/holdfast/pki"
+    for name in ("node.key.next", "node.crt.next", ".node.key.new"):
+        (pki / name).write_bytes(b"of n1 alone")
+    backup = await backups.make(store, "n1", "2026-11-23T14:00:00Z", pki_dir=pki)
+    assert set(backup.files) <= set(backups.SHARED)
+    bad = {**backup.files, "../../../evil": "", "/etc/evil": "", "node.key.next": "", "node.key": ""}
+    assert backups.unpack(backups.pack(replace(backup, files=bad), PASSPHRASE), PASSPHRASE) == backup
 
 
 def read(new: dict[str, bytes], key: str, kind: type) -> object:
@@ -128,11 +140,43 @@ async def test_of_a_restored_store_nothing_is_believed_that_may_have_changed(tmp
 
 async def test_a_second_restore_of_the_same_backup_uses_no_epoch_of_the_first(tmp_path: Path) -> None:
     backup, _ = await made(tmp_path)
-    floors = [
+    first, second = (
         read(as_restored(backup, "n1", replace(NOW, wall_ms=NOW.wall_ms + later)), keys.RESTORED, Restored)
         for later in (0, 1000)
-    ]
-    assert floors[1].epoch_floor > floors[0].epoch_floor  # type: ignore[attr-defined]
+    )
+    assert isinstance(first, Restored)
+    assert isinstance(second, Restored)
+    # Each epoch of the first life is its floor and a revision of the store more: not one of a thousand in a millisecond.
+    assert second.epoch_floor >= first.epoch_floor + 1000 * 1000
+    assert (first.former_floor, first.backup_revision) == (0, backup.revision)
+
+
+async def test_the_backup_of_a_restored_store_names_the_life_that_it_is_of(tmp_path: Path) -> None:
+    """Even if the clock of the machine is wrong."""
+    backup, _ = await made(tmp_path)
+    first = as_restored(backup, "n1", NOW)
+    again = replace(backup, records=[(key, base64.b64encode(value).decode()) for key, value in sorted(first.items())])
+    one = read(first, keys.RESTORED, Restored)
+    two = read(as_restored(again, "n1", replace(NOW, wall_ms=0)), keys.RESTORED, Restored)
+    assert isinstance(one, Restored)
+    assert isinstance(two, Restored)
+    assert (two.times, two.former_floor) == (2, one.epoch_floor)
+    assert two.epoch_floor > one.epoch_floor + 10**8
+
+
+async def test_the_machine_that_restores_knows_of_nodes_that_the_backup_does_not(tmp_path: Path) -> None:
+    backup, _ = await made(tmp_path)
+    new = as_restored(backup, "n1", NOW)
+    record = read(new, keys.RESTORED, Restored)
+    assert isinstance(record, Restored)
+    since = KnownNode(NodeSpec("n9", (Role.COMPUTE,), {"management": "10.77.0.19"}), backup.revision + 1)
+    known = read(new, keys.node_spec("n2"), NodeSpec)
+    assert isinstance(known, NodeSpec)
+    memory = KnownNodes(0, {"n2": KnownNode(known, backup.revision + 2), "n9": since})
+    found = known_here(codec.encode(memory), new)
+    assert sorted(found) == sorted([keys.node_spec("n9"), keys.fence("n9"), keys.beat("n9")])
+    assert read(found, keys.fence("n9"), Fence) == Fence(record.epoch_floor)
+    assert known_here(None, new) == known_here(b"{", new) == {}
 
 
 async def test_the_node_that_it_was_gets_its_store_back(tmp_path: Path) -> None:

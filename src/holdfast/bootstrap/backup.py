@@ -6,7 +6,7 @@ left out. It is made on a management node, which has the cluster secret.
 
 import base64
 import gzip
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -21,8 +21,12 @@ from holdfast.store import codec, keys
 LIST_S = 30.0
 """All of a large store takes longer than an ordinary read."""
 SUFFIX = ".hfbackup"
-OWN = (files.NODE_CERT, files.NODE_KEY, files.SEALING_KEY)
-"""What belongs to the one node where the backup is made: another one gets its own."""
+SHARED = (
+    files.CA_CERT, files.CRL, files.GENERATION, files.BEAT_KEY, files.BEAT_PREVIOUS, files.CLUSTER_SECRET,
+    files.CLUSTER_PREVIOUS,
+)  # fmt: skip
+"""What all nodes have. The rest belongs to the one node where the backup is made, a key that is about to replace its own
+among it: another node gets its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ async def make(store: Store, node: str, wall: str, *, pki_dir: Path = files.PKI_
     cluster = codec.decode(found[keys.CLUSTER], ClusterSpec, keys.CLUSTER)
     if not (pki_dir / files.CLUSTER_SECRET).exists():
         raise ConfigError("this node does not have the cluster secret", "Make the backup on a management node.")
-    kept = sorted(path for path in pki_dir.iterdir() if path.is_file() and path.name not in OWN)
+    kept = [pki_dir / name for name in SHARED if (pki_dir / name).is_file()]
     try:
         shared = {path.name: base64.b64encode(path.read_bytes()).decode() for path in kept}
     except OSError as error:
@@ -80,10 +84,12 @@ def pack(backup: Backup, passphrase: str) -> bytes:
 
 
 def unpack(content: bytes, passphrase: str) -> Backup:
-    """Raises InvalidInput: no backup, damaged, or another passphrase."""
+    """Raises InvalidInput: no backup, damaged, or another passphrase. Files are those of SHARED, whatever else it holds: no
+    name of a backup is ever used as a path."""
     _, payload = sealed.unseal(content, passphrase)
     try:
-        return msgspec.json.decode(gzip.decompress(payload), type=Backup)
+        found = msgspec.json.decode(gzip.decompress(payload), type=Backup)
+        return replace(found, files={name: found.files[name] for name in SHARED if name in found.files})
     except (msgspec.DecodeError, OSError, EOFError) as error:
         raise InvalidInput(f"this backup cannot be read: {error}", "Take an older one.") from error
 
