@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.agent.identity import Identity
 from holdfast.agent.orders import MirrorOrders
+from holdfast.agent.seams import Former
 from holdfast.agent.session import MOVE_OFF_S, Session
 from holdfast.agent.shutdown import HINT_FILE, shutdown_kind
 from holdfast.clock import ManualClock
@@ -34,6 +35,7 @@ from holdfast.core.model import (
 from holdfast.core.policy import HaPause, Maintenance, PauseMode
 from holdfast.core.timing import profile
 from holdfast.core.validity import SessionState
+from holdfast.errors import StoreUnavailable
 from holdfast.fencing.guard import core as guard_core
 from holdfast.ports import Delete, Put
 from holdfast.store import keys
@@ -133,6 +135,7 @@ class Node:
     boot: str = "boot-1"
     run: int = 1
     faults: Faults = field(default_factory=Faults)
+    former: Former | None = None
 
     def __post_init__(self) -> None:
         self.workload = Workload(self.clock)
@@ -141,7 +144,9 @@ class Node:
         self.mirror = Mirror(store)
         identity = Identity(f"session-{self.boot}-{self.run}", self.boot, "machine")
         orders = MirrorOrders(self.mirror, "n1", lambda: self.session.fence_epoch)
-        self.session = Session("n1", store, self.guard, self.clock, T, identity, self.workload, _capacity, orders)
+        self.session = Session(
+            "n1", store, self.guard, self.clock, T, identity, self.workload, _capacity, orders, self.former
+        )
         self.mirror.on_change(self.session.seen)
         self._seen_beat = (0, 0.0)
 
@@ -204,16 +209,22 @@ def new_cluster(clock: ManualClock, policy: ShutdownPolicy = ShutdownPolicy.FAIL
 
 
 @asynccontextmanager
-async def living(node: Node, settle_s: float = 3.0) -> AsyncIterator[Node]:
+async def begun(node: Node) -> AsyncIterator[Node]:
     tasks = [asyncio.create_task(node.mirror.run()), asyncio.create_task(node.session.run())]
     try:
-        await node.until(SessionState.ACTIVE)
-        await node.run_for(settle_s)
         yield node
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def living(node: Node, settle_s: float = 3.0) -> AsyncIterator[Node]:
+    async with begun(node):
+        await node.until(SessionState.ACTIVE)
+        await node.run_for(settle_s)
+        yield node
 
 
 @asynccontextmanager
@@ -539,6 +550,68 @@ async def test_a_frozen_node_rejoins_with_the_epoch_it_had() -> None:
     async with living(Node(cluster, clock, boot="boot-2")) as node:
         assert (node.session.fence_epoch, node.workload.running) == (1, True)
         assert node.beat().leaving == ""
+
+
+# --- who may not join ---------------------------------------------------------------------------------------------------
+
+
+class Remembered:
+    """What this node knew of a store that was lost."""
+
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+        self.told = 0
+        self.fails = False
+
+    async def tell(self) -> None:
+        if self.fails:
+            raise StoreUnavailable("the store cannot be reached", "It is asked again.")
+        self.told += 1
+
+    def was(self, machine_id: str) -> bool:
+        return machine_id == self.machine
+
+
+@pytest.mark.parametrize("why", ["no node", "another machine", "machine not known"])
+async def test_whoever_may_not_join_ends_what_runs(why: str) -> None:
+    """In a pause of high availability nothing else would: there is no deadline, and the guard kills nothing."""
+    clock = ManualClock()
+    node = Node(new_cluster(clock), clock)
+    if why == "no node":
+        node.delete(keys.node_spec("n1"))
+    else:
+        machine = "another" if why == "another machine" else ""
+        node.put(keys.beat("n1"), Beat("", "", machine, 0, 1, BeatPhase.ACTIVE))
+    node.workload.running = True
+    async with begun(node):
+        await node.run_for(3.0)
+        assert node.session.state is SessionState.JOINING
+        assert node.session.problem
+        assert not node.workload.running
+
+
+@pytest.mark.parametrize("machine", ["machine", "the original"])
+async def test_where_a_restored_store_knows_no_machine_the_nodes_own_memory_counts(machine: str) -> None:
+    """A copy of its disk remembers the original."""
+    clock = ManualClock()
+    node = Node(new_cluster(clock), clock, former=Remembered(machine))
+    node.put(keys.beat("n1"), Beat("", "", "", 0, 1, BeatPhase.ACTIVE))
+    async with begun(node):
+        await node.run_for(5.0)
+        assert (node.session.state is SessionState.ACTIVE) is (machine == "machine")
+
+
+async def test_nothing_is_joined_before_it_is_told_what_the_node_knew() -> None:
+    clock = ManualClock()
+    former = Remembered("machine")
+    former.fails = True
+    node = Node(new_cluster(clock), clock, former=former)
+    async with begun(node):
+        await node.run_for(3.0)
+        assert node.cluster.get(keys.beat("n1")) is None
+        former.fails = False
+        await node.until(SessionState.ACTIVE)
+        assert former.told
 
 
 # --- what kind of shutdown ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,16 @@ async def test_which_life_it_is_in_is_known_before_a_member_joins(tmp_path: Path
     await node.store.txn([], puts)
     await node.runs_until_it_manages()
     assert codec.decode((node.state / "restored.json").read_bytes(), Restored, "") == SECOND
+
+
+async def test_a_member_of_an_earlier_restore_of_the_same_backup_is_removed(tmp_path: Path) -> None:
+    """Both lives are the first one after the backup: what tells them apart is their floor."""
+    node = Node(tmp_path, SECOND)
+    former = replace(SECOND, epoch_floor=SECOND.epoch_floor - 1)
+    (node.state / "restored.json").write_bytes(codec.encode(former))
+    await node.runs_until_it_manages()
+    assert ("start", "etcd") not in node.host.history
+    assert not (node.state / "etcd").exists()
 
 
 @pytest.mark.parametrize("known", [None, SECOND])

@@ -80,6 +80,30 @@ def test_once_all_have_joined_it_starts_with_an_epoch_that_was_never_used() -> N
     assert place.placement.epoch > FLOOR
 
 
+def test_for_a_node_that_nobody_knows_the_first_strict_start_waits_as_long_as_a_deadline_may_run() -> None:
+    here = node("n1", joined=True)
+    advisory = instance("panel/admin", Exclusivity.ADVISORY)
+    for on in ("n1", "n2", ""):
+        early = replace(view(here, instances=(instance(on=on), advisory)), term_since=NOW - T.T_wait + 1)
+        decision = decide(early, NOW)
+        assert [one.instance for one in decision.intents if isinstance(one, Place)] == ["panel/admin"]
+        assert "restored a moment ago" in decision.waiting["nfs/v"]
+        assert next_look(early, NOW) <= NOW + 1
+        assert len(of(decide(replace(early, term_since=NOW - T.T_wait), NOW).intents, Place)) == 2
+
+
+def test_once_something_strict_was_placed_a_new_manager_does_not_wait_again() -> None:
+    """That is the proof that somebody has waited already. What is not strict was placed at once, and proves nothing."""
+    placed = replace(instance("nfs/w", on="n1"), placement=Placement("n1", FLOOR + 9, FLOOR))
+    later = replace(view(node("n1", joined=True), instances=(instance(), placed)), term_since=NOW)
+    assert of(decide(later, NOW).intents, Place) != []
+    panel = replace(instance("panel/admin", Exclusivity.ADVISORY, "n1"), placement=Placement("n1", FLOOR + 9, FLOOR))
+    early = replace(view(node("n1", joined=True), instances=(instance(), panel)), term_since=NOW)
+    assert of(decide(early, NOW).intents, Place) == []
+    never = replace(early, epoch_floor=0)
+    assert of(decide(never, NOW).intents, Place) != []
+
+
 def test_what_is_not_strict_does_not_wait_and_goes_to_a_node_that_is_there() -> None:
     advisory = instance("panel/admin", Exclusivity.ADVISORY)
     nodes = (node("n1", joined=True), node("n2", joined=False), node("n3", joined=False))

@@ -185,7 +185,6 @@ class Session:
                 f"another machine uses the identity of {self._node} (a cloned disk, or new hardware). If this machine "
                 f"replaces the other one, which is off: holdfast node confirm-dead {self._node}"
             )
-        self.problem = ""
         adopting = previous is not None and live and previous.boot_id == self._identity.boot_id
         if self._former is not None and not adopting:
             try:
@@ -193,6 +192,7 @@ class Session:
             except StoreError as error:
                 self._refuse(str(error))
                 return await self._sleep(self._timing.b)
+        self.problem = ""
         self.fence_epoch = fence.epoch
         if not adopting and not await self._announce_joining():
             return await self._sleep(self._timing.b)
