@@ -11,9 +11,14 @@ from holdfast.core import alarm as core_alarm
 from holdfast.core import alarm_instances
 from holdfast.core.alarm import REST, judge
 from holdfast.core.alarm_life import (
+    CLEAR_AFTER_S,
     CLEAR_S,
     CLEARED_KEPT,
+    CLEARED_WAITING,
+    FLAPS_S,
     RAISE_S,
+    STEADY_S,
+    WORDS_S,
     Tracker,
     acknowledged,
     after,
@@ -317,10 +322,41 @@ def test_what_gets_worse_is_raised_again_and_never_becomes_more_harmless() -> No
     life.alarms[seen.id] = seen
     assert not life.look(bad, wait=10)
     assert life.look(worse, wait=1) == ["node-suspect:n2 raised"]
-    assert life.look(bad, wait=1) == ["node-suspect:n2 raised"], "only its text changes"
+    assert not life.look(bad, wait=1), "other words alone can wait"
+    assert life.look(bad, wait=WORDS_S) == ["node-suspect:n2 raised"], "only its text changes"
     alarm = life.alarms["node-suspect:n2"]
     assert alarm.severity is Severity.ERROR and alarm.change == 2
     assert acknowledged(replace(alarm, state=AlarmState.CLEARED), "ann", WALL, "") is None
+
+
+def test_what_comes_back_again_and_again_stays_raised_longer_each_time() -> None:
+    life = Life()
+    quiet = []
+    for _ in range(7):
+        life.look(BAD)
+        assert life.look(BAD, wait=RAISE_S) == ["node-dead:n2 raised"]
+        life.look(GOOD)
+        began = life.now
+        while not life.look(GOOD, wait=1):
+            assert life.now - began <= STEADY_S
+        quiet.append(life.now - began)
+    first = CLEAR_AFTER_S[AlarmKind.NODE_DEAD]
+    assert quiet == [first * 2**n for n in range(7)], quiet
+    life.now += FLAPS_S
+    life.look(BAD)
+    life.look(BAD, wait=RAISE_S)
+    life.look(GOOD)
+    assert life.look(GOOD, wait=first) == ["node-dead:n2 cleared"], "that was long ago"
+    assert len(life.alarms) == 1 and life.alarms["node-dead:n2"].number == 8
+
+
+def test_what_a_receiver_has_not_heard_the_end_of_is_kept_for_it_up_to_a_bound() -> None:
+    over = Alarm("a", "node-dead", "n", Severity.ERROR, "", "", AlarmState.CLEARED, "1", change=2, cleared_at="2")
+    many = {f"a{n}": replace(over, id=f"a{n}", cleared_at=f"{n:04}") for n in range(CLEARED_KEPT + 3)}
+    away = Delivery(1, {"a0": (1, 1), "a1": (1, 2), "a2": (1, 1)})
+    assert to_forget(many, [Delivery(2), away]) == ["a1"]
+    too_many = {f"a{n:04}": replace(over, id=f"a{n:04}", cleared_at=f"{n:04}") for n in range(CLEARED_WAITING + 1)}
+    assert to_forget(too_many, [Delivery(1, dict.fromkeys(too_many, (1, 1)))]) == ["a0000"]
 
 
 def test_what_was_over_long_ago_is_forgotten() -> None:

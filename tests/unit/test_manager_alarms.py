@@ -9,7 +9,8 @@ import pytest
 from decide_world import NOW, claimed, node
 
 from holdfast.clock import ManualClock
-from holdfast.core.alarm_life import acknowledged
+from holdfast.core.alarm import Judgement
+from holdfast.core.alarm_life import CLEARED_KEPT, RAISE_S, acknowledged
 from holdfast.core.alarm_model import (
     Alarm,
     AlarmState,
@@ -19,15 +20,16 @@ from holdfast.core.alarm_model import (
     Notice,
     Receiver,
     ReceiverType,
+    StoreMember,
 )
-from holdfast.core.history import Event, ManagerView
-from holdfast.core.model import FenceDeviceSpec
+from holdfast.core.history import Event, ManagerView, Severity
+from holdfast.core.model import FenceDeviceSpec, ManagementSpec
 from holdfast.core.timing import profile
 from holdfast.core.view import NodeView, View
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, StoreUnknownOutcome
 from holdfast.manager.alarms import HEALTH_S, AlarmDesk
 from holdfast.manager.commit import EventLog
-from holdfast.manager.delivery import FIRST_RETRY_S, LAST_RETRY_S, REPEAT_S
+from holdfast.manager.delivery import ERROR_CHARS, FIRST_RETRY_S, LAST_RETRY_S, REPEAT_S
 from holdfast.manager.election import LostLeadership
 from holdfast.manager.fence_tests import FIRST_S, PERIOD_S
 from holdfast.ports import Compare, Delete, Op, PowerReading, Put, TxnResult
@@ -80,21 +82,47 @@ class World:
         self.told: list[Notice] = []
         self.refuses = ""
         self.leads = True
+        self.is_blind = False
+        self.takes_notes = True
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while it is judged."""
         self.measured = MeasuredStore(self.store, self.clock)
         self.desk = self.new_desk()
         self.tasks = [asyncio.create_task(self.mirror.run())]
 
     def new_desk(self) -> AlarmDesk:
         election: Any = self
-        return AlarmDesk(self.mirror, self.clock, election, "n1", self.measured, self.devices, send=self.send)
+        return AlarmDesk(
+            self.mirror,
+            self.clock,
+            election,
+            "n1",
+            self.measured,
+            self.devices,
+            look=self.look,
+            send=self.send,
+            apart=self.apart,
+        )
+
+    async def look(self, spec: ManagementSpec) -> tuple[StoreMember, ...]:
+        """A mistake of whoever asks the members must end nothing."""
+        raise RuntimeError("a mistake")
+
+    async def apart(self, judging: Callable[[], Judgement]) -> Judgement:
+        judged = judging()
+        self.meanwhile()
+        await self.until(lambda: self.mirror.revision == self.cluster.list("").revision)
+        return judged
 
     async def commit(self, compare: Sequence[Compare], ops: Sequence[Op], *, timeout: float | None = None) -> TxnResult:
         if not self.leads:
             raise LostLeadership("over")
+        if not self.takes_notes and any(op.key.startswith(keys.DELIVERIES) for op in ops):
+            raise StoreUnknownOutcome("no answer")
         return await self.store.txn(compare, ops)
 
     def blind(self) -> bool:
-        return False
+        return self.is_blind
 
     async def send(self, notice: Notice) -> None:
         if self.refuses:
@@ -167,6 +195,77 @@ async def test_raised_once_acknowledged_and_cleared_with_an_event_each(world: Wo
     assert over is not None and over.state is AlarmState.CLEARED and over.acknowledged_by == "ann"
     assert world.events() == ["alarm-raised", "alarm-cleared"]
     assert world.deliveries() == [f"{DEAD} raised", f"{DEAD} cleared"]
+
+
+async def test_what_is_acknowledged_while_it_is_judged_is_not_overwritten(world: World) -> None:
+    await world.see(well("n1"), node("n2", missed_for=5.0))
+    raised = world.alarm("node-suspect:n2")
+    assert raised is not None
+    seen = acknowledged(raised, "ann", "now", "")
+    assert seen is not None
+    told = replace(seen, note="cable")
+
+    def acknowledge() -> None:
+        world.put(keys.alarm(told.id), told)
+        world.meanwhile = lambda: None
+
+    world.meanwhile = acknowledge
+    lost = replace(node("n2", missed_for=5.0), power=None)
+    view = View(profile("fast"), 1, {"n1": well("n1"), "n2": lost})
+    world.desk.observe(view, ManagerView("n1", 1, notes={"n2": "other words"}))
+    await world.clock.advance(1)
+    await world.until(lambda: world.mirror.revision == world.cluster.list("").revision)
+    assert world.alarm(told.id) == told
+    world.desk.observe(view, ManagerView("n1", 1, notes={"n2": "other words"}))
+    await world.clock.advance(20)
+    after = world.alarm(told.id)
+    assert after is not None and "other words" in after.text
+    assert (after.state, after.acknowledged_by, after.note) == (AlarmState.ACKNOWLEDGED, "ann", "cable")
+
+
+async def test_what_is_raised_anew_is_not_forgotten_in_the_same_moment(world: World) -> None:
+    over = Alarm(DEAD, "node-dead", "n2", Severity.ERROR, "", "", AlarmState.CLEARED, "1", number=7, cleared_at="1")
+    world.put(keys.alarm(DEAD), over)
+    for number in range(CLEARED_KEPT - 1):
+        name = f"node-dead:x{number}"
+        world.put(keys.alarm(name), replace(over, id=name, subject=f"x{number}", cleared_at=f"2{number:03}"))
+    await world.see(well("n1"), claimed("n2"), for_s=RAISE_S)
+    world.put(keys.alarm("node-dead:y"), replace(over, id="node-dead:y", subject="y", cleared_at="3"))
+    await world.see(well("n1"), claimed("n2"))
+    alarm = world.alarm()
+    assert alarm is not None and alarm.open and alarm.number == 8
+
+
+async def test_what_was_told_and_could_not_be_noted_is_not_told_again(world: World) -> None:
+    world.put(keys.receiver("hook"), HOOK)
+    await world.see(well("n1"), for_s=2)
+    world.takes_notes = False
+    await world.see(well("n1"), claimed("n2"), for_s=30)
+    assert world.deliveries() == [f"{DEAD} raised"] and not world.delivery().told
+    assert world.alarm("receiver-failing:hook") is None, "it is no fault of the receiver's"
+    world.takes_notes = True
+    await world.see(well("n1"), claimed("n2"), for_s=3)
+    assert world.delivery().told == {DEAD: (1, 1)} and world.deliveries() == [f"{DEAD} raised"]
+
+
+async def test_after_a_time_without_the_store_receivers_are_told_at_once(world: World) -> None:
+    world.put(keys.receiver("hook"), HOOK)
+    await world.see(well("n1"), claimed("n2"), for_s=3)
+    world.refuses = "refused"
+    await world.see(well("n1"), claimed("n2"), for_s=3)
+    world.refuses, world.is_blind = "", True
+    await world.see(well("n1"), claimed("n2"), for_s=200)
+    assert not world.told
+    world.is_blind = False
+    await world.see(well("n1"), claimed("n2"), for_s=2)
+    assert world.deliveries() == [f"{DEAD} raised"] and not world.delivery().failures
+
+
+async def test_of_a_long_answer_only_so_much_is_kept(world: World) -> None:
+    world.put(keys.receiver("hook"), HOOK)
+    world.refuses = "no\n" * 10_000
+    await world.see(well("n1"), claimed("n2"))
+    assert 100 < len(world.delivery().error) <= ERROR_CHARS and "\n" not in world.delivery().error
 
 
 async def test_before_the_observers_are_heard_nothing_is_raised_and_nothing_cleared(world: World) -> None:

@@ -1,6 +1,6 @@
 """From conditions to alarms: what holds for long enough is raised, what is gone for long enough is cleared. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from holdfast.core.alarm import Judgement
@@ -34,7 +34,14 @@ RAISE_S = 3.0
 CLEAR_AFTER_S = {AlarmKind.NODE_DEAD: 3.0, AlarmKind.INSTANCE_WAITING: 5.0, AlarmKind.NODE_SUSPECT: 5.0}
 CLEAR_S = 20.0
 """How long it must be gone before the alarm is cleared, likewise: what flaps stays raised."""
+FLAPS_S = 1800.0
+STEADY_S = 600.0
+"""What was raised again and again within FLAPS_S must be gone for twice as long each time, up to STEADY_S."""
+WORDS_S = 10.0
+"""Other words for what is raised already are written at most this often."""
 CLEARED_KEPT = 200
+CLEARED_WAITING = 1000
+"""So many stay while a receiver that was told of their begin has not taken their end."""
 
 
 @dataclass(slots=True)
@@ -44,23 +51,61 @@ class Tracker:
 
     _since: dict[str, float] = field(default_factory=dict)
     _gone: dict[str, float] = field(default_factory=dict)
+    _lives: dict[str, dict[int, float]] = field(default_factory=dict)
+    """Alarm → its number → when it was first seen raised; of the last FLAPS_S."""
+    _worded: dict[str, float] = field(default_factory=dict)
+    """When its words changed last."""
 
     def step(self, judged: Judgement, alarms: Mapping[str, Alarm], now: float, wall: str) -> list[Alarm]:
         """The alarms that are to be written, as they are then."""
         changed = []
+        self._remember(alarms, now)
         self._since = {name: self._since.get(name, now) for name in judged.conditions}
         for name, condition in judged.conditions.items():
             alarm = alarms.get(name)
             if alarm is not None and alarm.open:
-                changed += _followed(alarm, condition)
+                changed += self._followed(alarm, condition, now)
             elif now - self._since[name] >= RAISE_AFTER_S.get(condition.kind, RAISE_S):
                 changed.append(_raised(alarm, condition, wall))
         left = [name for name, alarm in alarms.items() if alarm.open and name not in judged.conditions]
         self._gone = {name: self._gone.get(name, now) for name in left if judged.knows(name)}
         for name, since in self._gone.items():
-            if now - since >= _CLEAR_AFTER_S.get(alarms[name].kind, CLEAR_S):
+            if now - since >= self._clear_after_s(alarms[name], now):
                 changed.append(_cleared(alarms[name], wall))
         return changed
+
+    def _remember(self, alarms: Mapping[str, Alarm], now: float) -> None:
+        """When each alarm was first seen raised, with each of its numbers."""
+        self._worded = {name: at for name, at in self._worded.items() if name in alarms}
+        self._lives = {name: lives for name, lives in self._lives.items() if name in alarms}
+        for name, alarm in alarms.items():
+            lives = self._lives.setdefault(name, {})
+            if alarm.open and alarm.number not in lives:
+                self._lives[name] = {n: at for n, at in lives.items() if now - at <= FLAPS_S} | {alarm.number: now}
+
+    def _clear_after_s(self, alarm: Alarm, now: float) -> float:
+        lately = sum(now - at <= FLAPS_S for at in self._lives[alarm.id].values())
+        return min(_CLEAR_AFTER_S.get(alarm.kind, CLEAR_S) * 2.0 ** max(0, lately - 1), STEADY_S)
+
+    def _followed(self, alarm: Alarm, condition: Condition, now: float) -> list[Alarm]:
+        """It still holds: perhaps in other words, perhaps worse. It is never less severe than it was, until it is over."""
+        worse = RANK[condition.severity] > RANK[alarm.severity]
+        if not worse and now - self._worded.get(alarm.id, float("-inf")) < WORDS_S:
+            return []
+        state = alarm_next(alarm.state, AlarmEvent.WORSENED if worse else AlarmEvent.FOUND)
+        assert state is not None
+        new = replace(
+            alarm,
+            state=state,
+            severity=condition.severity if worse else alarm.severity,
+            text=condition.text,
+            advice=condition.advice,
+            change=alarm.change + worse,
+        )
+        if new == alarm:
+            return []
+        self._worded[alarm.id] = now
+        return [new]
 
 
 _CLEAR_AFTER_S = {kind.value: seconds for kind, seconds in CLEAR_AFTER_S.items()}
@@ -80,22 +125,6 @@ def _raised(old: Alarm | None, condition: Condition, wall: str) -> Alarm:
     )
 
 
-def _followed(alarm: Alarm, condition: Condition) -> list[Alarm]:
-    """It still holds: perhaps in other words, perhaps worse. It is never less severe than it was, until it is over."""
-    worse = RANK[condition.severity] > RANK[alarm.severity]
-    state = alarm_next(alarm.state, AlarmEvent.WORSENED if worse else AlarmEvent.FOUND)
-    assert state is not None
-    new = replace(
-        alarm,
-        state=state,
-        severity=condition.severity if worse else alarm.severity,
-        text=condition.text,
-        advice=condition.advice,
-        change=alarm.change + worse,
-    )
-    return [new] if new != alarm else []
-
-
 def _cleared(alarm: Alarm, wall: str) -> Alarm:
     state = alarm_next(alarm.state, AlarmEvent.GONE)
     assert state is not None
@@ -110,10 +139,17 @@ def acknowledged(alarm: Alarm, operator: str, wall: str, note: str) -> Alarm | N
     return replace(alarm, state=state, acknowledged_by=operator, acknowledged_at=wall, note=note)
 
 
-def to_forget(alarms: Mapping[str, Alarm]) -> list[str]:
-    """Cleared alarms beyond those that are kept, oldest first."""
+def to_forget(alarms: Mapping[str, Alarm], deliveries: Collection[Delivery] = ()) -> list[str]:
+    """Cleared alarms beyond those that are kept, oldest first. `deliveries`: what receivers were told."""
     cleared = sorted((alarm.cleared_at, name) for name, alarm in alarms.items() if not alarm.open)
-    return [name for _, name in cleared[: max(0, len(cleared) - CLEARED_KEPT)]]
+    old = [name for _, name in cleared[: max(0, len(cleared) - CLEARED_KEPT)]]
+    at_any_rate = old[: max(0, len(cleared) - CLEARED_WAITING)]
+    waiting = {name for name in old if any(_end_waits(delivery, alarms[name]) for delivery in deliveries)}
+    return [name for name in old if name not in waiting or name in at_any_rate]
+
+
+def _end_waits(delivery: Delivery, alarm: Alarm) -> bool:
+    return _told_begin(delivery, alarm) and delivery.told[alarm.id] != (alarm.number, alarm.change)
 
 
 def open_alarms(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:

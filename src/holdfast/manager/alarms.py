@@ -5,7 +5,7 @@ acknowledgement is never overwritten unseen, and what is raised already stands i
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -98,22 +98,23 @@ class AlarmDesk:
 
     async def run(self) -> None:
         """For the length of a term. Raises LostLeadership."""
-        watching = asyncio.create_task(self._members.run())
+        watching, trouble = asyncio.create_task(self._members.run()), ""
         try:
             while True:
                 await self._clock.sleep(LOOK_S)
-                if watching.done():
-                    watching.result()
                 if self._seen is None or self._election.blind():
                     continue
                 try:
                     await self._step(*self._seen)
+                    trouble = ""
                 except LostLeadership:
                     raise
                 except StoreError as error:
                     log.info("alarms not written", error=str(error))
                 except Exception as error:  # a mistake here must not end the manager
-                    log.error("alarms could not be looked at", error=repr(error))
+                    if repr(error) != trouble:  # said once, not each second
+                        log.error("alarms could not be looked at", error=repr(error))
+                    trouble = repr(error)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
@@ -125,13 +126,16 @@ class AlarmDesk:
             return  # before it has heard the observers it would clear what its predecessor has raised
         self._fences.observe(view, now)
         alarms = all_said(self._mirror, keys.ALARMS, Alarm)
+        # As they were read: what an operator acknowledges from here on makes the write fail instead of being overwritten.
+        revisions = {name: self._mirror.revision_of(keys.alarm(name)) for name in alarms}
         facts = self._facts(view, said)
         raised = frozenset(name for name, alarm in alarms.items() if alarm.open)
         judged = await self._apart(lambda: judge(view, facts, seen_at, raised))
         changed = self._tracker.step(judged, alarms, now, facts.wall)
         for at in range(0, len(changed), AT_ONCE):
-            await self._write(changed[at : at + AT_ONCE], alarms)
-        await self._forget(to_forget(alarms), view)
+            await self._write(changed[at : at + AT_ONCE], alarms, revisions)
+        old = {keys.alarm(name): revisions[name] for name in to_forget(alarms, facts.deliveries.values())}
+        await self._forget(old, view)
         await self._publish(facts, now)
 
     def _facts(self, view: View, said: ManagerView) -> Facts:
@@ -158,9 +162,9 @@ class AlarmDesk:
 
     # --- writing --------------------------------------------------------------------------------------------------------
 
-    async def _write(self, changed: list[Alarm], alarms: dict[str, Alarm]) -> None:
+    async def _write(self, changed: list[Alarm], alarms: dict[str, Alarm], revisions: Mapping[str, int]) -> None:
         """If somebody has acknowledged one of them meanwhile nothing is written: the next look decides anew."""
-        compare = [Compare(keys.alarm(alarm.id), self._mirror.revision_of(keys.alarm(alarm.id))) for alarm in changed]
+        compare = [Compare(keys.alarm(one.id), revisions.get(one.id, 0)) for one in changed]
         ops: list[Op] = [Put(keys.alarm(alarm.id), encode(alarm)) for alarm in changed]
         ops += [event for alarm in changed for event in self._news(alarms.get(alarm.id), alarm)]
         result = await self._election.commit(compare, ops)
@@ -187,13 +191,16 @@ class AlarmDesk:
         while self._mirror.revision < revision and self._clock.now() < give_up:
             await self._clock.sleep(0.01)
 
-    async def _forget(self, old: list[str], view: View) -> None:
-        """Alarms that were over long ago, and what nodes said that are none any more."""
-        keys_ = [keys.alarm(name) for name in old]
-        keys_ += [key for key in self._mirror.keys_below(keys.REPORTS) if keys.last_part(key) not in view.nodes]
-        if keys_:
-            compare = [Compare(key, self._mirror.revision_of(key)) for key in keys_[:AT_ONCE]]
-            await self._election.commit(compare, [Delete(key) for key in keys_[:AT_ONCE]])
+    async def _forget(self, old: dict[str, int], view: View) -> None:
+        """Alarms that were over long ago (key → revision), and what nodes said that are none any more."""
+        for key in self._mirror.keys_below(keys.REPORTS):
+            if keys.last_part(key) not in view.nodes:
+                old[key] = self._mirror.revision_of(key)
+        some = list(old.items())[:AT_ONCE]
+        if some:
+            await self._election.commit(
+                [Compare(key, revision) for key, revision in some], [Delete(key) for key, _ in some]
+            )
 
     async def _publish(self, facts: Facts, now: float) -> None:
         latency = self._store.latency_s() or (0.0, 0.0)

@@ -12,7 +12,7 @@ import structlog
 from holdfast.core.alarm_life import after, due, first_delivery
 from holdfast.core.alarm_model import RANK, Alarm, Delivery, Notice, Receiver, ReceiverType
 from holdfast.core.model import ClusterSpec
-from holdfast.errors import HoldfastError, StoreError
+from holdfast.errors import HoldfastError, StoreError, StoreUnavailable
 from holdfast.manager.election import Election, LostLeadership
 from holdfast.ports import Change, Clock, Compare, Put
 from holdfast.store import keys
@@ -31,6 +31,8 @@ AGAIN_S = 600.0
 SEND_S = 20.0
 """Time-out of one attempt."""
 AT_ONCE = 50
+ERROR_CHARS = 300
+"""So much of why it failed is kept: some servers say a lot."""
 
 Send = Callable[[Notice], Awaitable[None]]
 """Returns when the receiver has taken it. Raises HoldfastError."""
@@ -86,6 +88,8 @@ class _Courier:
         self._node = node
         self._send = send
         self._state = said(mirror, keys.delivery(receiver.name), Delivery) or Delivery()
+        self._noted = True
+        """Does the store hold this state?"""
         self._repeated_at = clock.now()
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
@@ -102,11 +106,17 @@ class _Courier:
         while True:
             self._news.clear()
             wait_s = REPEAT_S if self._repeats else AGAIN_S
+            if self._election.blind():  # a send could not be noted: it would be sent again by the next leader
+                await self._clock.sleep(FIRST_RETRY_S)
+                continue
             try:
                 await self._catch_up()
                 retry_s, failing = FIRST_RETRY_S, False
             except LostLeadership:
                 return
+            except StoreError as error:  # no fault of the receiver's
+                log.info("delivery not noted", receiver=self.receiver.name, error=str(error))
+                wait_s, failing = FIRST_RETRY_S, True
             except Exception as error:  # also a fault of ours must not silence a receiver for good
                 await self._failed(error)
                 wait_s, retry_s, failing = retry_s, min(LAST_RETRY_S, retry_s * 2), True
@@ -127,12 +137,13 @@ class _Courier:
         return self.receiver.type is ReceiverType.ALERTMANAGER
 
     async def _catch_up(self) -> None:
+        await self._note()
         alarms = all_said(self._mirror, keys.ALARMS, Alarm)
         if self._state.serial != self.receiver.serial:
             await self._say(first_delivery(self.receiver, alarms))
         while pending := due(self.receiver, self._state, alarms)[:AT_ONCE]:
             if self._election.blind():
-                raise HoldfastError("the store does not take what would be noted; nothing is sent")
+                raise StoreUnavailable("the store does not take what would be noted; nothing is sent")
             await self._tell(tuple(pending))
             await self._say(after(self._state, pending, alarms, self._clock.wall()))
         if self._repeats and self._clock.now() - self._repeated_at >= REPEAT_S:
@@ -163,6 +174,7 @@ class _Courier:
 
     async def _failed(self, error: Exception) -> None:
         text = str(error) if isinstance(error, HoldfastError) else f"unexpected failure: {error!r}"
+        text = " ".join(text.split())[:ERROR_CHARS]
         if text != self._state.error:
             log.warning("alarms not delivered", receiver=self.receiver.name, error=text)
         try:
@@ -171,13 +183,18 @@ class _Courier:
             log.info("delivery not noted", receiver=self.receiver.name, error=str(lost))
 
     async def _say(self, state: Delivery) -> None:
+        """It is so from now on, and noted in the store: what cannot be noted at once is not sent again, but noted later."""
+        if replace(state, at="") != replace(self._state, at=""):
+            self._state, self._noted = replace(state, at=self._clock.wall()), False
+            await self._note()
+
+    async def _note(self) -> None:
         """Compares the receiver: what it was told of before it was removed is nobody's business any more."""
-        if replace(state, at="") == replace(self._state, at=""):
+        if self._noted:
             return
-        state = replace(state, at=self._clock.wall())
         name = self.receiver.name
         alive = self._mirror.revision_of(keys.receiver(name))
-        ops = [Put(keys.delivery(name), encode(state))]
+        ops = [Put(keys.delivery(name), encode(self._state))]
         if not alive or not (await self._election.commit([Compare(keys.receiver(name), alive)], ops)).succeeded:
             raise StoreError("the receiver was changed or removed meanwhile")
-        self._state = state
+        self._noted = True

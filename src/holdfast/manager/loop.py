@@ -377,8 +377,8 @@ class Manager:
             return (await self.election.commit(compare, ops)).succeeded
 
         while self._membership_step is not None:
-            spec = self.observations.read(keys.MANAGEMENT, ManagementSpec)
             try:
+                spec = self.observations.read(keys.MANAGEMENT, ManagementSpec)
                 said = await self._membership_step(spec, commit) if spec else ""
             except StoreError as error:
                 said = str(error)

@@ -36,13 +36,14 @@ class StoreWatch:
         self.members = None
 
     async def run(self) -> None:
-        """For the length of a term."""
+        """For the length of a term. Whatever goes wrong here ends nothing else."""
         while self._look is not None:
-            spec = self._spec()
             try:
+                spec = self._spec()
                 self.members = await self._look(spec) if spec else None
-            except HoldfastError as error:
-                log.info("the store's members were not looked at", error=str(error))
+            except Exception as error:
+                text = str(error) if isinstance(error, HoldfastError) else repr(error)
+                log.info("the store's members were not looked at", error=text)
             await self._clock.sleep(PERIOD_S)
         await asyncio.Event().wait()
 
