@@ -124,9 +124,11 @@ async def test_admission_refuses_and_can_be_overruled(person: Person) -> None:
     await dialog.get_by_label("Delete its disks too").check()
     assert f"{world.root}/vm/one-more/disk0.qcow2" in world.images.files
     await person.confirm("Delete machine")
-    await expect(page.locator("#toasts")).to_contain_text("The disks of one-more are deleted")
-    assert f"{world.root}/vm/one-more/disk0.qcow2" not in world.images.files
     await expect(person.row("one-more")).to_have_count(0)
+    await person.go("tasks", "Tasks")
+    deleting = page.get_by_role("row", name="virtual machine one-more is being deleted, and then its disks")
+    await expect(deleting).to_contain_text("Done")
+    assert f"{world.root}/vm/one-more/disk0.qcow2" not in world.images.files
 
 
 async def test_nfs_volumes(person: Person) -> None:

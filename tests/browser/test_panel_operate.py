@@ -111,7 +111,7 @@ async def test_a_viewer_is_offered_nothing_that_is_refused(browser: Browser, per
 
 
 async def test_settings_and_who_is_told_of_alarms(person: Person) -> None:
-    page, dialog, world = person.page, person.dialog, person.world
+    page, world = person.page, person.world
     await person.go("settings", "Settings")
     await person.press("Change… Nodes that are shut down")
     await person.choose("policy", "migrate")

@@ -346,9 +346,12 @@ class RunningCalls(Calls):
             **terms,
         )
 
-    def delete_vm(self, name: str, *, force: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """Its disks stay; delete them with POST /vms/disks/delete once it is gone."""
-        return self.ask(Outcome, "DELETE", f"/vms/{part(name)}", query=given(force=force), **terms)
+    def delete_vm(
+        self, name: str, *, force: bool | None = None, disks: bool | None = None, **terms: Unpack[Terms]
+    ) -> Outcome:
+        """Its disks stay, unless `disks`: then the task deletes them once the machine is gone. (For one that is gone already
+        POST /vms/disks/delete does so.)"""
+        return self.ask(Outcome, "DELETE", f"/vms/{part(name)}", query=given(force=force, disks=disks), **terms)
 
     def delete_vm_disks(self, *, paths: Sequence[str], **terms: Unpack[Tried]) -> Outcome:
         """Delete vm disks."""

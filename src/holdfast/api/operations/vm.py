@@ -257,25 +257,30 @@ async def delete(store: Store, actor: Actor, name: str, *, force: bool = False) 
     """Stop it and let the manager remove it once it is confirmed stopped. Its disks stay (see `delete_disks`)."""
 
     async def operation(draft: Draft) -> str:
-        spec = find(draft, name)
-        _check_not_deleting(draft, name)
-        if spec.desired != Desired.STOPPED and not force:
-            raise Conflict(
-                f"the virtual machine `{name}` is not stopped",
-                f"Stop it first (holdfast vm stop {name}), or delete it with --force: it is ended at once.",
-            )
-        key = keys.service(vm.KIND, name)
-        service = draft.spec(key, ServiceSpec) or ServiceSpec(vm.KIND, name)
-        draft.put(keys.instance(spec.id), replace(spec, desired=Desired.STOPPED))
-        draft.put(key, replace(service, config={**service.config, "deleting": True}))
-        if draft.entry(keys.lock(spec.id)) is not None:  # or the next machine of that name would be locked
-            draft.delete(keys.lock(spec.id))
-        paths = [disk.path for disk in vm.from_instance(spec).disks]
-        draft.data["disks"] = paths
-        stay = f"; its disks stay: {', '.join(paths)}" if paths else ""
-        return f"virtual machine {name} is being deleted{stay}"
+        return forget(draft, name, force=force)
 
     return await transact(store, actor, operation)
+
+
+def forget(draft: Draft, name: str, *, force: bool) -> str:
+    """Collect what deletes it; the sentence that says so."""
+    spec = find(draft, name)
+    _check_not_deleting(draft, name)
+    if spec.desired != Desired.STOPPED and not force:
+        raise Conflict(
+            f"the virtual machine `{name}` is not stopped",
+            f"Stop it first (holdfast vm stop {name}), or delete it with --force: it is ended at once.",
+        )
+    key = keys.service(vm.KIND, name)
+    service = draft.spec(key, ServiceSpec) or ServiceSpec(vm.KIND, name)
+    draft.put(keys.instance(spec.id), replace(spec, desired=Desired.STOPPED))
+    draft.put(key, replace(service, config={**service.config, "deleting": True}))
+    if draft.entry(keys.lock(spec.id)) is not None:  # or the next machine of that name would be locked
+        draft.delete(keys.lock(spec.id))
+    paths = [disk.path for disk in vm.from_instance(spec).disks]
+    draft.data["disks"] = paths
+    stay = f"; its disks stay: {', '.join(paths)}" if paths else ""
+    return f"virtual machine {name} is being deleted{stay}"
 
 
 async def delete_disks(store: Store, actor: Actor, images: Images, paths: Sequence[str]) -> Outcome:

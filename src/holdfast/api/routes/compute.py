@@ -12,6 +12,7 @@ from holdfast.api.http import actor_of, answer, context_of, done, instance_at
 from holdfast.api.operations import checks, compute, console, rules, services, vm
 from holdfast.api.operations.draft import Actor, Outcome
 from holdfast.api.operations.terms import Terms
+from holdfast.api.operations.vm_disks import delete_with_disks
 from holdfast.api.task_model import Aim, Goal
 from holdfast.api.works import Errand, Job
 from holdfast.errors import DriverError
@@ -148,10 +149,19 @@ async def change_machine(request: Request, caller: Caller, name: str, body: requ
 
 @router.delete("/vms/{name}")
 async def delete_machine(
-    request: Request, caller: Caller, name: str, force: Annotated[bool, Query()] = False
+    request: Request,
+    caller: Caller,
+    name: str,
+    force: Annotated[bool, Query()] = False,
+    disks: Annotated[bool, Query()] = False,
 ) -> Response:
-    """Its disks stay; delete them with POST /vms/disks/delete once it is gone."""
+    """Its disks stay, unless `disks`: then the task deletes them once the machine is gone. (For one that is gone already
+    POST /vms/disks/delete does so.)"""
     context = context_of(request)
+    if disks:
+        images = _images(context)
+        begun = await delete_with_disks(context.works, context.store, context.clock, images, caller, name, force=force)
+        return await done(context, begun)
     return await done(context, await vm.delete(context.store, caller, name, force=force))
 
 

@@ -1,17 +1,14 @@
 // Creating, importing, changing and deleting a virtual machine.
 
-import { load, segment, send } from "../../api.js";
+import { segment } from "../../api.js";
 import * as check from "../../form/checks.js";
 import { confirmLoss } from "../../form/confirm.js";
 import { openForm } from "../../form/form.js";
 import { to } from "../../router.js";
-import { toast } from "../../say.js";
 import { instanceOf, targets } from "../../service_actions.js";
 import { changed, sizeInput } from "./wording.js";
 
 const HA = "If its node fails, it is started on another node from its disks on the shared storage. Planned moves are live.";
-const POLL_MS = 1000;
-const PATIENCE_MS = 180000;
 
 const machineNames = (ctx) => ctx.status.instances.filter((one) => one.kind === "vm").map((one) => one.service);
 
@@ -131,33 +128,11 @@ function remove(machineName, ctx) {
   return confirmLoss({
     title: `Delete vm/${machineName}`,
     lost: [vm.desired === "stopped" ? "The machine and its settings are forgotten." : "The machine is ended at once, and its settings are forgotten."],
-    stays: [],
-    fields: [paths.length > 0 && { name: "disks", label: "Delete its disks too, for good", type: "switch", value: false, hint: `Otherwise they stay: ${paths.map((path) => `\`${path}\``).join(", ")}` }],
+    fields: [paths.length > 0 && { name: "disks", label: "Delete its disks too, for good", type: "switch", value: false, hint: `As soon as it is gone; you need not wait here. Otherwise they stay: ${paths.map((path) => `\`${path}\``).join(", ")}` }],
     type: machineName, confirm: "Delete machine",
-    request: () => ({ method: "DELETE", path: `/vms/${segment(machineName)}`, query: { force: true } }),
+    request: ({ disks = false }) => ({ method: "DELETE", path: `/vms/${segment(machineName)}`, query: { force: true, disks } }),
     next: () => "#/vm",
-    done: (_result, values) => values.disks && deleteDisks(machineName, paths),
   }, ctx);
-}
-
-/** Disks can be deleted once the machine is gone for certain. */
-async function deleteDisks(machineName, paths) {
-  const end = performance.now() + PATIENCE_MS;
-  for (;;) {
-    const there = await load(`/services/vm/${segment(machineName)}`).then(() => true, (problem) => problem.status !== 404);
-    if (!there) break;
-    if (performance.now() > end) {
-      toast("warn", `${machineName} has not stopped yet, so its disks stay: ${paths.join(", ")}.`);
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-  try {
-    await send({ method: "POST", path: "/vms/disks/delete", body: { paths } });
-    toast("ok", `The disks of ${machineName} are deleted.`);
-  } catch (problem) {
-    toast("bad", `The disks of ${machineName} stay: ${problem.text} ${problem.advice}`);
-  }
 }
 
 export const VM_ACTIONS = {
