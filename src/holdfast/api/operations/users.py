@@ -81,6 +81,12 @@ async def set_password(
     async def operation(draft: Draft) -> str:
         user = await account(draft, name)
         draft.put(keys.user(name), replace(user, password_hash=hashed, stamp=_stamp()))
+        owned = [codec.decode(entry.value, Token, entry.key) for entry in (await store.list(keys.TOKENS)).entries]
+        if names := sorted(token.name for token in owned if token.owner == name):
+            draft.warn(
+                f"API tokens of {name} go on as before: {', '.join(names)}. If somebody else may have made or read one, "
+                "revoke it: holdfast token list."
+            )
         return f"the password of {name} is changed and all its sessions are over"
 
     outcome = await transact(store, actor, operation)
@@ -110,23 +116,30 @@ async def end_sessions(store: Store, actor: Actor, name: str, *, only: str = "",
     """End all sessions of an account, or the one with the id `only`; not that with the id `keep`. Raises NotFound."""
 
     async def operation(draft: Draft) -> str:
-        await account(draft, name)
-        ended = 0
-        known = []
-        for entry in (await store.list(keys.SESSIONS)).entries:
-            session = codec.decode(entry.value, Session, entry.key)
-            if session.user != name:
-                continue
-            known.append(session.id)
-            if session.id != keep and only in ("", session.id) and ended < MOST:
-                await draft.fetch(entry.key)
-                draft.delete(entry.key)
-                ended += 1
-        if only and not ended:
-            raise checks.not_found(f"session of {name}", only, known)
-        return f"{ended} session{'' if ended == 1 else 's'} of {name} ended"
+        user = await account(draft, name)
+        listed = (await store.list(keys.SESSIONS)).entries
+        sessions = {entry.key: codec.decode(entry.value, Session, entry.key) for entry in listed}
+        mine = {key: session for key, session in sessions.items() if session.user == name}
+        ending = [key for key, session in mine.items() if session.id != keep and only in ("", session.id)]
+        if only and not ending:
+            raise checks.not_found(f"session of {name}", only, [session.id for session in mine.values()])
+        for key in ending[:MOST]:
+            await draft.fetch(key)
+            draft.delete(key)
+        if not only:
+            # However many there are, and whoever begins one just now with what was right before.
+            new = replace(user, stamp=_stamp())
+            draft.put(keys.user(name), new)
+            for key, session in mine.items():
+                if keep and session.id == keep:
+                    await draft.fetch(key)
+                    draft.put(key, replace(session, stamp=new.stamp), session.lease)
+        return f"{len(ending)} session{'' if len(ending) == 1 else 's'} of {name} ended"
 
-    return await transact(store, actor, operation)
+    outcome = await transact(store, actor, operation)
+    if not only and not keep:
+        await _forget_sessions(store, actor, name)
+    return outcome
 
 
 async def unlock(store: Store, actor: Actor, name: str) -> Outcome:
