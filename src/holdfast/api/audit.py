@@ -3,6 +3,7 @@
 What strangers can cause is limited, so that nobody pushes the records of changes out of the store by making noise.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ from holdfast.errors import InvalidInput, StoreError
 from holdfast.ports import Clock, Get, Put, Store
 from holdfast.store import codec, keys
 
+_TIME = re.compile(r"\d{4}(-\d\d){0,2}([T ]\d\d(:\d\d){0,2}(\.\d*)?Z?)?$")
 PER_SOURCE = 6
 PER_PROCESS = 30
 PERIOD_S = 60.0
@@ -66,6 +68,11 @@ class Query:
     """Part of a changed key."""
     since: str = ""
     """ISO 8601 UTC, or the beginning of it."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput."""
+        if self.since and not _TIME.match(self.since):
+            raise InvalidInput(f"`{self.since}` is not a time", "Write it like 2026-01-31 or 2026-01-31T12:00 (UTC).")
 
     def fits(self, entry: AuditEntry) -> bool:
         return (

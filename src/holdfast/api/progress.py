@@ -33,7 +33,7 @@ def view(task_id: str, task: Task, picture: ClusterStatus, *, alive: bool = True
         state, detail = _whole(steps)
     elif alive:
         steps, state = _in_turn(task), TaskState.RUNNING
-        detail = task.detail or f"{task.percent:.0f} %"
+        detail = _doing(task, steps)
     else:
         state, detail = TaskState.INTERRUPTED, "the process that did it has ended"
     over = sum(one.state.over for one in steps)
@@ -63,6 +63,13 @@ def _in_turn(task: Task) -> tuple[Step, ...]:
         Step(aim, name, TaskState.DONE if k < over else TaskState.RUNNING, task.detail if k == over else "")
         for k, (aim, name) in enumerate(things)
     )
+
+
+def _doing(task: Task, steps: tuple[Step, ...]) -> str:
+    """In words, as far as its process has told."""
+    over = sum(one.state.over for one in steps)
+    what = task.detail or next((one.subject for one in steps[over:]), "")
+    return f"{what} ({over} of {len(steps)})" if task.parts else f"{task.percent:.0f} %"
 
 
 def cancellable(task: Task) -> bool:

@@ -1,8 +1,11 @@
 """The command line: `holdfast`. Tables for people, `--json` for programs, and never a traceback.
 
-Exit status: 0 done · 1 refused or failed (the reason and what to do stand on standard error) · 2 wrong usage.
+Exit status: 0 done · 1 refused or failed (the reason and what to do stand on standard error) · 2 wrong usage · 130 ended
+by Ctrl-C. It stands in `holdfast --help` and docs/operating.md too.
 """
 
+import errno
+import io
 import os
 import sys
 
@@ -16,6 +19,9 @@ def main(argv: list[str] | None = None) -> None:
     from holdfast.cli.app import build, run  # noqa: PLC0415 - importing holdfast.cli itself stays cheap
 
     arguments = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets question marks, not an error
     try:
         sys.exit(run(build(arguments), arguments))
     except HoldfastError as error:
@@ -30,6 +36,9 @@ def main(argv: list[str] | None = None) -> None:
         sys.stderr.close()  # the reader (head, less) has gone; nothing is left to be said to it
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            print("Error: the output cannot be written: no space is left there.", file=sys.stderr)
+            sys.exit(1)
         if os.environ.get("HOLDFAST_DEBUG"):
             raise
         print(f"Error: holdfast made a mistake: {type(error).__name__}: {error}.", file=sys.stderr)

@@ -1,13 +1,12 @@
 """holdfast alarm: what is wrong now, and who is told of it."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.options import names
+from holdfast.cli.options import content, names
 from holdfast.cli.output import Json
 from holdfast.client import part
 from holdfast.errors import InvalidInput
@@ -108,7 +107,7 @@ def add(
     """Tell somebody of alarms. Everything that is open now is told at once."""
     if sum(map(bool, (webhook, email, alertmanager))) != 1:
         raise InvalidInput("one way to tell it is needed", "Give one of --webhook, --email and --alertmanager.")
-    ca = _content(ca_file) if ca_file else ""
+    ca = content(ca_file) if ca_file else ""
     password = _secret(password_file) if password_file else ""
     body: dict[str, Any] = {"name": name, "min_severity": severity}
     if webhook:
@@ -160,16 +159,9 @@ def _where(options: dict[str, str]) -> str:
     return options.get("to") or options.get("url") or options.get("host", "")
 
 
-def _content(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read: {error}", "Check its name.") from error
-
-
 def _secret(file: str) -> str:
     """Its first line."""
-    lines = _content(file).splitlines()
+    lines = content(file).splitlines()
     if not lines or not lines[0]:
         raise InvalidInput(f"{file} is empty", "Write the secret into its first line.")
     return lines[0]

@@ -66,6 +66,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         name="holdfast",
         help="Holdfast keeps the services of a cluster alive when nodes fail, and never runs anything twice.",
         no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 ended by Ctrl-C.",
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

@@ -1,17 +1,15 @@
 """holdfast backup: gateways for restic and every tool that speaks its REST protocol."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from holdfast.cli import connection, output
 from holdfast.cli.backup_user import app as user
-from holdfast.cli.options import names, pairs
+from holdfast.cli.options import content, names, pairs
 from holdfast.cli.output import Json
 from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
 from holdfast.client import part
-from holdfast.errors import InvalidInput
 
 app = typer.Typer(no_args_is_help=True)
 node = typer.Typer(no_args_is_help=True)
@@ -84,10 +82,7 @@ def _credentials(file: str) -> dict[str, str]:
 
 def _read(file: str) -> str:
     """Raises InvalidInput. No name: nothing."""
-    try:
-        return Path(file).read_text() if file else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the file {file} cannot be read: {error}", "Check its name and permissions.") from error
+    return content(file) if file else ""
 
 
 @app.command("list")

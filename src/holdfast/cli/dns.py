@@ -3,14 +3,12 @@
 import base64
 import re
 import secrets
-import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.options import names
+from holdfast.cli.options import content, names
 from holdfast.cli.output import Json
 from holdfast.client import part
 from holdfast.errors import InvalidInput
@@ -301,9 +299,6 @@ def test(
 
 def _secret(file: str) -> str:
     """A TSIG secret from a file, never from the command line, which everybody on the machine can read."""
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the secret file {file} cannot be read: {error}", "Check its name.") from error
+    text = content(file, "secret file")
     match = _IN_FILE.search(text)
     return match[1] if match else (text.split() or [""])[0]

@@ -43,7 +43,7 @@ def drill(
     body = {"nodes": options.names(node or []), "instance": instance, "kill": kill}
     begun = api.post("/drills", body)
     if not follow:
-        output.outcome(begun, as_json=as_json)
+        wait.complete(api, begun, wait=False, timeout=timeout, as_json=as_json)
         return
     path = f"/drills/{part(begun['task'])}"
     try:

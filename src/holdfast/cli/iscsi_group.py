@@ -3,13 +3,12 @@
 import secrets
 import string
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.options import names
+from holdfast.cli.options import content, names
 from holdfast.cli.output import Json
 from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete
 from holdfast.client import part
@@ -267,10 +266,7 @@ def chap_clear(group: Group, as_json: Json = False) -> None:
 def _secret(user: str, file: str, option: str) -> str:
     """From the file, else asked for without echo: never from the command line, which everybody on the machine can read."""
     if file:
-        try:
-            text = sys.stdin.readline() if file == "-" else Path(file).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"the secret file {file} cannot be read: {error}", "Check its name.") from error
+        text = sys.stdin.readline() if file == "-" else content(file, "secret file")
         return (text.splitlines() or [""])[0]
     if not sys.stdin.isatty():
         raise InvalidInput(

@@ -1,6 +1,7 @@
 """Options that several commands read, and how their texts are understood."""
 
 import re
+import sys
 from pathlib import Path
 
 from holdfast.errors import InvalidInput
@@ -9,6 +10,17 @@ from holdfast.errors import InvalidInput
 def names(texts: list[str]) -> list[str]:
     """`a,b` and repeated options alike."""
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def content(file: str | Path, what: str = "file") -> str:
+    """The text of a file; `-`: of standard input. Raises InvalidInput."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        problem = "it is not text"
+    except OSError as error:
+        problem = error.strerror or str(error)
+    raise InvalidInput(f"the {what} {file} cannot be read: {problem}", "Check its name and permissions.")
 
 
 def pairs(texts: list[str], what: str, example: str) -> dict[str, str]:
@@ -34,10 +46,10 @@ def device(text: str) -> dict[str, object]:
     options = pairs(parts[2:], "fence device option", "username=admin")
     file = options.pop("password-file", "")
     if file:
-        try:
-            options["password"] = Path(file).read_text().splitlines()[0]
-        except (OSError, IndexError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"the password file {file} cannot be read: {error}", "Check its name.") from error
+        lines = content(file, "password file").splitlines()
+        if not lines:
+            raise InvalidInput(f"the password file {file} is empty", "Write the password into its first line.")
+        options["password"] = lines[0]
     return {"name": parts[0], "type": parts[1], "options": options}
 
 

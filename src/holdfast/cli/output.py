@@ -1,6 +1,7 @@
 """How results are shown: tables for people, JSON for programs."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -12,13 +13,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 PIPE_WIDTH = 240
 """Columns when the output is no terminal, so that nothing is cut off in a file."""
 
+READABLE = 12
+"""Columns that a cell needs at most: longer ones are folded."""
+
 GOOD = {"up", "running", "closed", "voter", "yes", "ok", "healthy"}
 BAD = {"claimed", "failed", "unplaced", "suspect", "quarantined", "no", "open"}
 PENDING = {"joining", "starting", "stopping", "unknown", "learner", "leaving", "waiting", "maintenance"}
 
 
 def emit_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=(sys.stdout.encoding or "").lower().replace("-", "") != "utf8"))
 
 
 def say(text: str) -> None:
@@ -35,10 +39,17 @@ def harmless(text: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """A table, or the sentence `empty` when there is nothing."""
-    rows = list(rows)
-    if not rows:
+    """A table, or the sentence `empty` when there is nothing. Where the terminal is too narrow for its columns, one fact
+    per line, and an empty line between its rows."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not cells:
         print(empty)
+        return
+    wide = [min(max(map(len, column)), READABLE) for column in zip(columns, *cells, strict=True)]
+    if sys.stdout.isatty() and sum(wide) + 3 * len(wide) > shutil.get_terminal_size().columns:
+        for number, row in enumerate(cells):
+            print(end="\n" if number else "")
+            facts((name or "-", cell) for name, cell in zip(columns, row, strict=True))
         return
     from rich import box  # noqa: PLC0415 - 60 ms that JSON output need not pay
     from rich.table import Table  # noqa: PLC0415
@@ -47,8 +58,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: st
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(harmless(str(cell)), style=_style(str(cell))) for cell in row))
+    for row in cells:
+        made.add_row(*(Text(harmless(cell), style=_style(cell)) for cell in row))
     _console().print(made)
 
 

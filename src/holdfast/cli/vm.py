@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import connection, output
-from holdfast.cli.options import memory_mib, names, size
+from holdfast.cli.options import content, memory_mib, names, size
 from holdfast.cli.output import Json
 from holdfast.cli.wait import TIMEOUT_S, Timeout, Wait, complete, follow
 from holdfast.client import part
@@ -111,12 +111,8 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Take over a libvirt domain whose disks lie on the shared storage. Started only with --start."""
-    try:
-        xml = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read: {error}", "Check its name.") from error
     body = {
-        "xml": xml,
+        "xml": content(file),
         **_wish(priority, ha, preemptible, node, start, force),
         **_policies(on_power_off, heartbeat, on_hang, hang_after, on_storage_loss, storage_loss_after),
     }

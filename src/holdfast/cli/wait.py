@@ -46,6 +46,8 @@ def complete(api: Api, answer: dict[str, Any], *, wait: bool, timeout: float, as
     if wait:
         answer = follow(api, answer, timeout=timeout)
     output.outcome(answer, as_json=as_json)
+    if answer.get("task") and not (wait or as_json):
+        output.say(f"It goes on: holdfast task show {answer['task']}.")
 
 
 def follow(api: Api, answer: dict[str, Any], *, timeout: float) -> dict[str, Any]:
@@ -71,7 +73,12 @@ def follow(api: Api, answer: dict[str, Any], *, timeout: float) -> dict[str, Any
     if not answer["task"]:
         return answer
     path = f"/tasks/{part(answer['task'])}"
-    return {**answer, "text": wait_for(api, path, missing, timeout=timeout, revision=answer["revision"])["text"]}
+    try:
+        text = wait_for(api, path, missing, timeout=timeout, revision=answer["revision"])["text"]
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. It goes on without you: holdfast task show {answer['task']}.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    return {**answer, "text": text}
 
 
 def wait_for(

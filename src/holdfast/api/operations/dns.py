@@ -221,7 +221,8 @@ def domain(text: str, what: str) -> str:
     """A host name in small letters without the final dot. Raises InvalidInput."""
     name = normal(text.strip())
     labels = name.split(".")
-    if len(name) > 200 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+    well_formed = len(labels) > 1 and all(_LABEL.fullmatch(label) for label in labels)
+    if len(name) > 200 or not well_formed or labels[-1].isdecimal():  # the last is an address (RFC 3696, section 2)
         raise InvalidInput(
             f"`{text}` cannot be the name of a {what}", "Write a fully qualified name, like s3.example.lan."
         )

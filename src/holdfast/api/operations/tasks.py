@@ -9,7 +9,7 @@ from holdfast.api.status import ClusterStatus
 from holdfast.api.task_model import Aim, Task, TaskState, TaskView
 from holdfast.clock import SystemClock
 from holdfast.core.model import MoveRequest
-from holdfast.errors import Conflict
+from holdfast.errors import Conflict, NotFound
 from holdfast.ports import Store
 from holdfast.store import keys
 from holdfast.store.view import Source
@@ -52,7 +52,7 @@ async def cancel(store: Store, actor: Actor, task_id: str) -> Outcome:
     async def operation(draft: Draft) -> str:
         task = await draft.read(keys.task(task_id), Task)
         if task is None:
-            raise checks.not_found("task", task_id, ())
+            raise NotFound(f"there is no task `{task_id}`", "See `holdfast task list`.")
         if task.state.over:
             raise Conflict(f"the task {task_id} is over: {task.state}", "There is nothing to cancel.")
         if not cancellable(task):
