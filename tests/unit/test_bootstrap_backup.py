@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from api_world import memory_store, put
 
+from holdfast import locks
 from holdfast.bootstrap import backup as backups
-from holdfast.bootstrap import files, ring, sealed
+from holdfast.bootstrap import certificates, files, pki, ring, sealed
 from holdfast.bootstrap.backup import Backup
 from holdfast.bootstrap.create import SEED_FILE, CreateOptions, apply_seed, create_cluster
-from holdfast.bootstrap.pki import names_of
-from holdfast.bootstrap.restore import RestoreOptions, as_restored, known_here, read_passphrase, restore
+from holdfast.bootstrap.restore import KNOWN_FILE, RestoreOptions, as_restored, known_here, read_passphrase, restore
+from holdfast.bootstrap.trust import Trust
 from holdfast.core.model import (
     Beat,
     BeatPhase,
@@ -203,6 +204,19 @@ async def test_the_node_that_it_was_gets_its_store_back(tmp_path: Path) -> None:
     assert keys.placement("vm/a") in found
 
 
+async def test_a_restore_puts_in_what_the_machine_knows(tmp_path: Path) -> None:
+    backup, _ = await made(tmp_path)
+    state = tmp_path / "var/lib/holdfast"
+    since = KnownNode(NodeSpec("n9", (Role.COMPUTE,), {"management": "10.77.0.19"}), backup.revision + 1)
+    (state / KNOWN_FILE).write_bytes(codec.encode(KnownNodes(0, {"n9": since})))
+    restore(backup, NOW, tmp_path)
+    store = memory_store()
+    assert await apply_seed(store, state / SEED_FILE)
+    told = await store.get(keys.node_spec("n9"))
+    assert told is not None
+    assert (state / KNOWN_FILE).exists()
+
+
 async def test_a_fresh_machine_becomes_the_node_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     backup, _ = await made(tmp_path / "old")
     fresh = tmp_path / "fresh"
@@ -210,10 +224,12 @@ async def test_a_fresh_machine_becomes_the_node_with_a_certificate_of_its_own(tm
         restore(backup, replace(NOW, machine_id="other"), fresh)
     assert not (fresh / "etc/holdfast/node.toml").exists()
     restore(backup, replace(NOW, machine_id="other", replaces=True, local={"watchdog": ""}), fresh)
-    pki = fresh / "etc/holdfast/pki"
-    assert "10.77.0.11" in names_of((pki / files.NODE_CERT).read_bytes())
-    assert (pki / files.NODE_KEY).stat().st_mode & 0o777 == 0o600
-    assert (pki / files.CLUSTER_SECRET).read_bytes() == (tmp_path / "old/etc/holdfast/pki/cluster.secret").read_bytes()
+    where = fresh / "etc/holdfast/pki"
+    assert "10.77.0.11" in pki.names_of((where / files.NODE_CERT).read_bytes())
+    assert (where / files.NODE_KEY).stat().st_mode & 0o777 == 0o600
+    assert (where / files.CLUSTER_SECRET).read_bytes() == (
+        tmp_path / "old/etc/holdfast/pki/cluster.secret"
+    ).read_bytes()
 
 
 async def test_secrets_that_are_newer_than_the_backup_go_on(tmp_path: Path) -> None:
@@ -227,6 +243,46 @@ async def test_secrets_that_are_newer_than_the_backup_go_on(tmp_path: Path) -> N
     after = ring.read(pki)
     assert (after.beat, after.cluster, after.generation) == (now.beat, now.cluster, now.generation)
     assert before.cluster in after.cluster_before
+
+
+async def test_who_was_removed_after_the_backup_stays_shut_out(tmp_path: Path) -> None:
+    """What a stolen disk held is worth nothing because the state of an earlier day was restored."""
+    backup, store = await made(tmp_path)
+    where = tmp_path / "etc/holdfast/pki"
+    before = ring.read(where)
+    entry = await store.get(keys.CA_KEY)
+    assert entry is not None
+    key = locks.unlock(codec.decode(entry.value, str, entry.key), before.cluster)
+    authority = pki.Authority((where / files.CA_CERT).read_bytes(), key)
+    ring.write(where, before.following())
+    (where / files.CRL).write_bytes(certificates.revocations(authority, ["abc"]))
+    config = restore(backup, NOW, tmp_path)
+    assert certificates.revoked_serials((where / files.CRL).read_bytes()) == {"abc"}
+    reborn = memory_store()
+    assert await apply_seed(reborn, tmp_path / f"var/lib/holdfast/{SEED_FILE}")
+    found = await reborn.get(keys.TRUST)
+    assert found is not None
+    known = codec.decode(found.value, Trust, found.key)
+    assert certificates.revoked_serials(known.crl_file) == {"abc"}
+    assert known.generation == ring.read(where).generation == 2, "else no management node would work on it"
+    assert config.id == "n1"
+    stranger = pki.create_authority("demo")
+    (where / files.CRL).write_bytes(certificates.revocations(stranger, ["def"]))
+    restore(backup, NOW, tmp_path)
+    assert certificates.revoked_serials((where / files.CRL).read_bytes()) == set(), "a list of nobody's is not believed"
+
+
+async def test_a_machine_whose_authority_the_backup_does_not_know_gets_a_certificate(tmp_path: Path) -> None:
+    """The authority was changed after the backup: with the certificate that it has nobody would let it in."""
+    backup, _ = await made(tmp_path)
+    where = tmp_path / "etc/holdfast/pki"
+    later = pki.create_authority("demo", "later")
+    cert, key = pki.issue_node(later, "n1", ["10.77.0.11"])
+    for name, content in ((files.CA_CERT, later.cert_pem), (files.NODE_CERT, cert), (files.NODE_KEY, key)):
+        (where / name).write_bytes(content)
+    restore(backup, NOW, tmp_path)
+    ca, own, its = ((where / name).read_bytes() for name in (files.CA_CERT, files.NODE_CERT, files.NODE_KEY))
+    pki.check_node(ca, own, its, "n1")
 
 
 async def test_where_it_must_not_be_restored(tmp_path: Path) -> None:

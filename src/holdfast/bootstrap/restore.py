@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from holdfast import config as node_config
 from holdfast import locks
-from holdfast.bootstrap import bundle, files, pki, ring, trust
+from holdfast.bootstrap import bundle, files, pki, restore_trust, ring, trust
 from holdfast.bootstrap.backup import Backup
 from holdfast.bootstrap.create import LOCAL_SETTINGS, MEMBER_FILE, SEED_FILE, seed_text, url, with_local_settings
 from holdfast.config import ETCD_CLIENT_PORT, ETCD_PEER_PORT, NodeConfig
@@ -264,12 +264,12 @@ def _pki(
     root: Path,
     options: RestoreOptions,
 ) -> dict[str, bytes]:
-    """Name → content. A machine that is this node keeps its key and certificate, and secrets that are newer than the backup;
+    """Name → content. A machine that is this node keeps its key and certificate, and what it knows better than the backup;
     another one gets a certificate, which `new` then knows."""
     kept = {name: base64.b64decode(content) for name, content in backup.files.items()}
     own = files.below(root, str(files.PKI_DIR))
-    if present is not None and (own / files.NODE_KEY).exists():
-        return _with_newer_ring(kept, own)
+    if present is not None and restore_trust.belongs(kept, own, spec.id):
+        return restore_trust.carry_on(new, kept, own, options.wall)
     with tempfile.TemporaryDirectory(prefix="holdfast-restore-") as directory:
         place = Path(directory)
         for name, content in kept.items():
@@ -287,17 +287,6 @@ def _pki(
     issued = trust.with_issued(record.issued, cert, options.wall)
     new[keys.trust_node(spec.id)] = codec.encode(trust.NodeTrust(issued=issued))
     return {**kept, files.NODE_CERT: cert, files.NODE_KEY: key}
-
-
-def _with_newer_ring(kept: dict[str, bytes], own: Path) -> dict[str, bytes]:
-    """Nodes that were removed since the backup have made others change their secrets: these go on, and those of the backup
-    open what is in it."""
-    here = ring.read(own)
-    if here.generation <= int(kept.get(files.GENERATION, b"1").strip() or b"1") or not here.cluster:
-        return kept
-    before = kept.get(files.CLUSTER_SECRET, b"") + here.cluster_before
-    merged = {files.BEAT_KEY: here.beat, files.CLUSTER_SECRET: here.cluster, files.CLUSTER_PREVIOUS: before}
-    return {**kept, **merged, files.GENERATION: str(here.generation).encode()}
 
 
 def addresses_of(backup: Backup, node: str) -> list[str]:
