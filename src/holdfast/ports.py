@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from holdfast.core.model import FenceDeviceSpec, InstanceSpec, ServiceAddress, WatchdogAttestation
+from holdfast.core.rights import AS_THE_AGENT, Rights
 
 # --- clock ---------------------------------------------------------------------------------------------------------
 
@@ -275,13 +276,12 @@ class Unit:
     env: dict[str, str] = field(default_factory=dict)
     strict: bool = True
     """True: in the group that the guard kills at the deadline. False: system units (store, manager, panel)."""
-    user: str = ""
     cwd: str = "/"
     allowed: Callable[[], bool] | None = field(default=None, compare=False)
     """Asked at the last moment before the program runs, when the process is already where the guard would kill it; False
     makes the start a DriverError. Strict units should pass on what their driver was given."""
-    hardening: tuple[str, ...] = ()
-    """What systemd may take from it (systemd.exec(5), `NoNewPrivileges=yes`); without systemd it keeps everything."""
+    rights: Rights = AS_THE_AGENT
+    """As whom it runs, and what it may do."""
 
 
 class Runner(Protocol):

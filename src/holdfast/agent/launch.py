@@ -14,14 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.core.rights import Rights
 from holdfast.errors import DriverError
+from holdfast.owners import less
 
 NO_FILES = 65536
 """RLIMIT_NOFILE of units (or the hard limit, where that is lower and may not be raised)."""
 
 _ANSWER_S = 10.0
 
-#: $1 control group, $2 open files, $3 directory, $4 user ("" = stay root); descriptor 3 leads to the agent.
+#: $1 control group, $2 open files, $3 directory; descriptor 3 leads to the agent.
 _SCRIPT = """
 echo 0 >"$1/cgroup.procs" || exit 125
 echo in >&3
@@ -29,9 +31,7 @@ read -r word <&3 && [ "$word" = go ] || exit 125
 exec 3<&-
 ulimit -n "$2" 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 cd "$3" || exit 126
-user=$4
-shift 4
-[ -z "$user" ] || exec setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- "$@"
+shift 3
 exec "$@"
 """
 
@@ -44,7 +44,7 @@ class Launch:
     env: dict[str, str]
     cgroup: Path
     cwd: str
-    user: str
+    rights: Rights
     output: int
     """Descriptor of the log file."""
 
@@ -90,7 +90,8 @@ async def launch(what: Launch, allowed: Callable[[], bool], on_spawn: Callable[[
 
 
 def _spawn(what: Launch, channel: int) -> int:
-    args = ["sh", "-c", _SCRIPT, "holdfast-launch", str(what.cgroup), str(NO_FILES), what.cwd, what.user, *what.argv]
+    args = ["sh", "-c", _SCRIPT, "holdfast-launch", str(what.cgroup), str(NO_FILES), what.cwd]
+    args += [*less(what.rights), *what.argv]
     # Python's own descriptors close on exec; those a C library left inheritable are closed by name.
     leaks = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()]
     files = [

@@ -112,7 +112,7 @@ class CgroupRunner:
         output = _open_log(Path(self.log_path(unit.name)))
         try:
             env = {**_BASE_ENV, **self._speaks, **unit.env}
-            what = Launch(unit.argv, env, group.path, unit.cwd, unit.user, output)
+            what = Launch(unit.argv, env, group.path, unit.cwd, unit.rights, output)
             await self._execute(unit, group, what, unit.allowed or _always)
         except BaseException:
             # Whatever went wrong, nothing may be left that still waits for a go.

@@ -19,8 +19,10 @@ from holdfast.agent.cgroup import Cgroup
 from holdfast.agent.launch import NO_FILES, Launch
 from holdfast.agent.runner import KILL_CONFIRM_S, CgroupRunner
 from holdfast.config import NodeConfig
+from holdfast.core.rights import AGENT, Rights
 from holdfast.errors import DriverError
 from holdfast.groups import slice_of
+from holdfast.owners import user_of
 from holdfast.ports import Unit
 
 ANSWER_S = 10.0
@@ -29,15 +31,13 @@ TRIES, RETRY_S = 100, 0.05
 """For systemd to forget the last service of that name."""
 _ALREADY = ("already exists", "was already loaded", "has a fragment file")
 
-#: Descriptors 0 and 1 lead to the agent, 2 to the log. $1 directory, $2 user ("" = stay root). The go has the environment.
+#: Descriptors 0 and 1 lead to the agent, 2 to the log. $1 directory. The go has the environment.
 _SCRIPT = """
 echo in >&0
 read -r word environment <&0 && [ "$word" = go ] || exit 125
 exec </dev/null >&2
 cd "$1" || exit 126
-user=$2
-shift 2
-[ -z "$user" ] || set -- setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- "$@"
+shift
 eval "exec env -i $environment \\"\\$@\\""
 """
 
@@ -55,8 +55,7 @@ _PROPERTIES = (
 
 
 AS_THE_AGENT = (
-    "CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_BOOT CAP_SYSLOG CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_AUDIT_CONTROL"
-    " CAP_AUDIT_READ CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_LEASE CAP_SYS_PACCT CAP_SYS_TTY_CONFIG CAP_LINUX_IMMUTABLE",
+    f"CapabilityBoundingSet={' '.join(AGENT)}",
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET AF_ALG AF_VSOCK",
     "LockPersonality=yes",
     "SystemCallArchitectures=native",
@@ -64,7 +63,7 @@ AS_THE_AGENT = (
     "SystemCallErrorNumber=EPERM",
 )
 """What units have of the agent's service where the agent starts them (packaging/systemd/holdfast-agent.service, with the
-reasons), they are to have of their own here."""
+reasons), they are to have of their own here, unless their rights say something narrower of the same."""
 
 
 def make_runner(config: NodeConfig) -> CgroupRunner:
@@ -145,15 +144,25 @@ def _listen(path: Path, stack: contextlib.ExitStack) -> socket.socket:
     return listener
 
 
+def _narrowed(rights: Rights) -> tuple[str, ...]:
+    """Each property once: systemd would join those of one name."""
+    found = dict(text.split("=", 1) for text in (*AS_THE_AGENT, *rights.hardening))
+    if rights.capabilities is not None:
+        found["CapabilityBoundingSet"] = " ".join(rights.capabilities)
+    if user := user_of(rights):
+        found |= {"User": user, "SupplementaryGroups": " ".join(rights.groups)}
+        found["AmbientCapabilities"] = " ".join(rights.capabilities or ())
+    return tuple(f"{name}={value}" for name, value in found.items())
+
+
 async def _systemd_run(unit: Unit, what: Launch, log: str, path: Path, group: Cgroup) -> None:
     """Raises DriverError where systemd refuses."""
     properties = (
         *_PROPERTIES,
-        *AS_THE_AGENT,
+        *_narrowed(unit.rights),
         f"StandardInput=file:{path}",
         f"StandardOutput=file:{path}",  # the same, or systemd would open it for reading only
         f"StandardError=append:{log}",
-        *unit.hardening,
     )
     argv = [
         "systemd-run",
@@ -164,7 +173,7 @@ async def _systemd_run(unit: Unit, what: Launch, log: str, path: Path, group: Cg
         f"--description=Holdfast: {unit.name}",
         *(f"--property={text}" for text in properties),
         "--",
-        *("/bin/sh", "-c", _escaped(_SCRIPT), "holdfast-launch", _escaped(what.cwd), _escaped(what.user)),
+        *("/bin/sh", "-c", _escaped(_SCRIPT), "holdfast-launch", _escaped(what.cwd)),
         *map(_escaped, what.argv),
     ]
     process = await asyncio.create_subprocess_exec(

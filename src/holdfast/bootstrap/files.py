@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast import owners
 from holdfast.config import DEFAULT_PATH, NodeConfig, load
 from holdfast.errors import ConfigError, Conflict
 
@@ -114,6 +115,8 @@ def _stage(root: Path, file: NewFile) -> tuple[Path, Path]:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
     with os.fdopen(descriptor, "wb") as sink:
         os.fchmod(descriptor, file.mode)
+        if path.name.startswith(NODE_KEY):
+            owners.let_read(temporary)  # the store's member runs as a user of its own
         sink.write(file.content)
         sink.flush()
         os.fsync(descriptor)

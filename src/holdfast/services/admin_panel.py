@@ -18,6 +18,7 @@ from pathlib import Path
 from cryptography import x509
 
 from holdfast.config import PANEL_PORT, NodeConfig
+from holdfast.core import rights
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
@@ -77,7 +78,7 @@ class PanelDriver(ColdDriver, NothingWarm):
     def unit(self) -> Unit:
         """The warm process: found next to this interpreter, so that a virtual environment needs no PATH."""
         program = Path(sys.executable).parent / "holdfast-panel"
-        return Unit(name=UNIT, argv=(str(program),), strict=False)
+        return Unit(name=UNIT, argv=(str(program),), strict=False, rights=rights.PANEL)
 
     async def prepare(self, instances: Sequence[InstanceSpec]) -> dict[str, str]:
         """Start the warm process, without waiting for it to listen."""

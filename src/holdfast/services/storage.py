@@ -83,10 +83,14 @@ class SharedStorage:
         probe.unlink(missing_ok=True)  # several volumes start at once
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Readers see the old or the new content, and after a crash one of them (fsync, then rename)."""
+def write_atomically(path: Path, data: bytes, *, owner: tuple[int, int] | None = None) -> None:
+    """Readers see the old or the new content, and after a crash one of them (fsync, then rename). With an owner (user and
+    group, by number) it is readable by that user only, from the beginning."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
+        if owner is not None:
+            os.fchmod(file.fileno(), 0o600)
+            os.fchown(file.fileno(), *owner)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -13,6 +13,7 @@ from holdfast.agent.cgroup import Cgroup
 from holdfast.agent.runner import CgroupRunner
 from holdfast.agent.runner_systemd import SystemdRunner, make_runner
 from holdfast.config import NodeConfig
+from holdfast.core.rights import Rights
 from holdfast.errors import DriverError
 from holdfast.fencing.guard.group import StrictGroup
 from holdfast.groups import service_name
@@ -82,13 +83,11 @@ async def test_environment_directory_and_output_are_as_without_systemd(config: N
     assert not {"INVOCATION_ID", "SYSTEMD_EXEC_PID", "JOURNAL_STREAM"} & set(names.split())
 
 
-async def test_another_user_and_fewer_rights(config: NodeConfig) -> None:
-    hardening = ("NoNewPrivileges=yes", "CapabilityBoundingSet=CAP_SETUID CAP_SETGID", "ProtectSystem=strict")
-    script = (
-        'echo "$(id -un) $(grep NoNewPrivs /proc/self/status | cut -f2) $(touch /usr/x 2>&1 | grep -c .)"; sleep 1000'
-    )
-    await make_runner(config).start(shell("a", script, user="nobody", hardening=hardening))
-    assert (await log_of(config, "a")).split() == ["nobody", "1", "1"]
+async def test_what_its_rights_forbid_systemd_takes(config: NodeConfig) -> None:
+    rights = Rights("a test", user="nobody", capabilities=(), hardening=("NoNewPrivileges=yes", "ProtectSystem=strict"))
+    script = 'echo "$(id -un) $(touch /usr/x 2>&1 | grep -c .)"; sleep 1000'
+    await make_runner(config).start(shell("a", script, rights=rights))
+    assert (await log_of(config, "a")).split() == ["nobody", "1"]
     assert show("a", "ProtectSystem") == "strict"
 
 
@@ -180,5 +179,5 @@ async def test_units_outlive_the_agent_and_its_successor_adopts_them(config: Nod
 
 async def test_systemd_refuses_what_it_does_not_know(config: NodeConfig) -> None:
     with pytest.raises(DriverError, match="systemd refuses"):
-        await make_runner(config).start(shell("a", "sleep 1000", hardening=("NoSuchProperty=1",)))
+        await make_runner(config).start(shell("a", "sleep 1000", rights=Rights("", hardening=("NoSuchProperty=1",))))
     assert await make_runner(config).running() == []

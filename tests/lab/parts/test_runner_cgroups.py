@@ -15,6 +15,7 @@ import pytest
 from holdfast.agent.cgroup import Cgroup, escape
 from holdfast.agent.runner import CgroupRunner
 from holdfast.config import NodeConfig
+from holdfast.core.rights import Rights
 from holdfast.errors import DriverError
 from holdfast.ports import Unit
 
@@ -94,7 +95,8 @@ async def test_a_unit_starts_with_a_clean_process(runner: CgroupRunner, config: 
 
 
 async def test_a_unit_drops_to_its_user(runner: CgroupRunner) -> None:
-    await runner.start(shell("user", "id -un; id -gn; id -Gn", user="nobody"))
+    nobody = Rights("a test", user="nobody", capabilities=())
+    await runner.start(shell("user", "id -un; id -gn; id -Gn", rights=nobody))
     await asyncio.wait_for(runner.wait_exit("user"), HANG_S)
     assert log_of(runner, "user").split() == ["nobody", "nogroup", "nogroup"]
 

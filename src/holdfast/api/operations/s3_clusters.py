@@ -9,7 +9,9 @@ from holdfast.api.operations import address_pool, checks, s3_names
 from holdfast.api.operations.admission import admit
 from holdfast.api.operations.draft import Actor, Draft, Outcome, aside, transact
 from holdfast.core.model import Desired, InstanceSpec, NodeSpec, Role, ServiceAddress, ServiceSpec
+from holdfast.core.rights import SHARED_UID
 from holdfast.errors import Conflict, InvalidInput
+from holdfast.owners import readable_by_all
 from holdfast.ports import Store
 from holdfast.services.gateway_ha import ha_off
 from holdfast.services.s3.config import (
@@ -141,6 +143,7 @@ async def _new(
     used = [address.ip for address in gateways]
     servers = await pick(draft, wish.server_addresses, network, names + objects, probe, option=SERVERS, but=used)
     key, _ = new_key(secret)
+    user = SHARED_UID if readable_by_all() else 0
     return new_cluster(
         wish.name,
         wish.domain,
@@ -151,6 +154,8 @@ async def _new(
         hash_suffix=secrets.token_hex(16),
         probe=key,
         region=wish.region,
+        uid=user,
+        gid=user,
     )
 
 

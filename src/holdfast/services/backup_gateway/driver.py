@@ -14,8 +14,11 @@ from pathlib import Path
 
 import structlog
 
+from holdfast.core import rights
 from holdfast.core.model import InstanceSpec
+from holdfast.core.rights import Rights
 from holdfast.errors import DriverError, HoldfastError
+from holdfast.owners import give, ids_of
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
 from holdfast.services.backup_gateway.cluster import KIND, BackupCluster, certificate_names, place_of
 from holdfast.services.backup_gateway.config import GatewayConfig, parse_backend, to_bytes, users_to_bytes
@@ -33,6 +36,8 @@ LISTEN_TIMEOUT_S = 20.0
 POLL_S = 0.02
 RELOAD_GRACE_S = 5.0
 """So long a gateway that is started anew may finish what it is being asked."""
+
+_RIGHTS = {"local": rights.BACKUP_FILES, "nfs": rights.BACKUP_MOUNT}
 
 
 class BackupDriver(ColdDriver, NothingWarm):
@@ -86,7 +91,11 @@ class BackupDriver(ColdDriver, NothingWarm):
     def _unit(self, instance: InstanceSpec) -> Unit:
         config = str(self._directory(instance.id) / "gateway.json")
         argv = (sys.executable, "-m", "holdfast.services.backup_gateway.gateway", config)
-        return Unit(instance.id, argv, strict=False)
+        return Unit(instance.id, argv, strict=False, rights=self._rights(instance))
+
+    def _rights(self, instance: InstanceSpec) -> Rights:
+        """By where its back-end is. Raises DriverError."""
+        return _RIGHTS.get(self._cluster(instance).backend.partition(":")[0], rights.BACKUP)
 
     async def _until_listening(self, instance: InstanceSpec) -> None:
         _, ip, port = place_of(instance)
@@ -103,19 +112,24 @@ class BackupDriver(ColdDriver, NothingWarm):
 
     def _write_files(self, instance: InstanceSpec) -> bool:
         """Whether anything has changed for which it must be started anew."""
-        name, ip, port = place_of(instance)
-        cluster = self._records.clusters().get(name)
-        if cluster is None:
-            raise DriverError(
-                f"{instance.id} belongs to the backup cluster {name}, which this node does not know",
-                "It was deleted, or the store was not read yet: look at `holdfast backup list`.",
-            )
+        _, ip, port = place_of(instance)
+        cluster = self._cluster(instance)
         try:
             return self._write(cluster, instance, self._config(cluster, instance, ip, port))
         except OSError as error:
             raise DriverError(
                 f"the settings of {instance.id} cannot be written: {error}", f"Check the space of {self._run_dir}."
             ) from error
+
+    def _cluster(self, instance: InstanceSpec) -> BackupCluster:
+        name, _, _ = place_of(instance)
+        cluster = self._records.clusters().get(name)
+        if cluster is None:
+            raise DriverError(
+                f"{instance.id} belongs to the backup cluster {name}, which this node does not know",
+                "It was deleted, or the store was not read yet: look at `holdfast backup list`.",
+            )
+        return cluster
 
     def _config(self, cluster: BackupCluster, instance: InstanceSpec, ip: str, port: int) -> GatewayConfig:
         directory = self._directory(instance.id)
@@ -135,6 +149,8 @@ class BackupDriver(ColdDriver, NothingWarm):
         directory = self._directory(instance.id)
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)  # there are secrets in it
+        owner = ids_of(self._rights(instance))
+        give(owner, directory)
         names = () if cluster.certificate else certificate_names(cluster, instance)
         certificate, key = self._certificate(cluster, directory, names)
         users = sorted(self._records.users(cluster.name).values(), key=lambda user: user.name)
@@ -144,8 +160,8 @@ class BackupDriver(ColdDriver, NothingWarm):
             ("cert.pem", certificate),
             ("names.json", json.dumps(names).encode()),  # last: what is written half is made anew
         ):
-            _write_if_changed(directory / file, content)
-        return _write_if_changed(directory / "gateway.json", to_bytes(config))
+            _write_if_changed(directory / file, content, owner)
+        return _write_if_changed(directory / "gateway.json", to_bytes(config), owner)
 
     def _certificate(self, cluster: BackupCluster, directory: Path, names: Sequence[str]) -> tuple[bytes, bytes]:
         """The operator's own, else one for this gateway, made once per authority."""
@@ -220,8 +236,9 @@ class BackupDriver(ColdDriver, NothingWarm):
                     return False
 
 
-def _write_if_changed(path: Path, content: bytes) -> bool:
+def _write_if_changed(path: Path, content: bytes, owner: tuple[int, int]) -> bool:
     if path.exists() and path.read_bytes() == content:
+        give(owner, path)
         return False
-    write_atomically(path, content)
+    write_atomically(path, content, owner=owner)
     return True

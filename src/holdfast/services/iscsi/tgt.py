@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from holdfast.core import rights
 from holdfast.errors import Conflict, DriverError
 from holdfast.ports import Clock, Runner, Unit
 from holdfast.services.iscsi import backing, names, tgt_report
@@ -200,7 +201,7 @@ class TgtEngine:
             # Without a portal it would listen on every address of the node.
             listen = ",".join(f"portal={portal}" for portal in portals)
             argv = (self._program, "-f", "-C", "0", "--iscsi", listen)
-            await self._runner.start(Unit(UNIT, argv, env={"TGT_IPC_SOCKET": str(self._socket)}))
+            await self._runner.start(Unit(UNIT, argv, env={"TGT_IPC_SOCKET": str(self._socket)}, rights=rights.ISCSI))
         end = self._clock.now() + START_S
         while True:
             try:

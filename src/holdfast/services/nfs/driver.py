@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from holdfast.core import rights
 from holdfast.core.model import InstanceSpec
 from holdfast.errors import DriverError, HoldfastError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
@@ -113,7 +114,7 @@ class NfsDriver(ColdDriver, NothingWarm):
         files = ("-f", str(self._config_path(volume)), "-p", str(self._pid_path(volume)))
         # -F: in the foreground; paths must be absolute, or ganesha ends without a word.
         argv = (self._ganesha, "-F", *files, "-L", "STDOUT", "-I", str(RECOVERY_ID))
-        return Unit(instance.id, argv, strict=True, allowed=allowed)
+        return Unit(instance.id, argv, strict=True, allowed=allowed, rights=rights.NFS)
 
     async def _until_listening(self, instance: InstanceSpec) -> None:
         assert instance.address is not None

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from holdfast.core import rights
 from holdfast.core.model import Exclusivity, InstanceSpec
 from holdfast.errors import DriverError, HoldfastError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
@@ -115,7 +116,7 @@ class S3Driver(ColdDriver, NothingWarm):
         _ask(allowed, instance)
         argv = (*self._program, str(self._directory(instance) / "program.json"))
         strict = instance.exclusivity is Exclusivity.STRICT
-        await self._runner.start(Unit(instance.id, argv, strict=strict, allowed=allowed))
+        await self._runner.start(Unit(instance.id, argv, strict=strict, allowed=allowed, rights=rights.S3))
 
     async def _until_listening(self, instance: InstanceSpec) -> None:
         cluster, part = self._of(instance)
@@ -289,6 +290,4 @@ def _write_if_changed(path: Path, content: bytes, cluster: S3Cluster) -> None:
     """Readable by the part alone: most of these hold a secret."""
     if path.exists() and path.read_bytes() == content:
         return
-    write_atomically(path, content)
-    path.chmod(0o600)
-    os.chown(path, cluster.uid, cluster.gid)
+    write_atomically(path, content, owner=(cluster.uid, cluster.gid))

@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from holdfast.core.model import InstanceSpec
+from holdfast.core.rights import NOTHING
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, StepRecorder, Unit
 from holdfast.services.storage import SharedStorage, write_atomically
@@ -162,7 +163,7 @@ class VmDriver(NothingWarm):
         os.mkfifo(fifo, 0o600)
         argv = ("sh", "-c", 'read -r _ <"$1"', "holdfast-holder", str(fifo))
         _ask(allowed, instance)
-        await self._runner.start(Unit(instance.id, argv, strict=True, allowed=allowed))
+        await self._runner.start(Unit(instance.id, argv, strict=True, allowed=allowed, rights=NOTHING))
 
     async def _release_holder(self, instance: InstanceSpec) -> None:
         """Let the holder end; QEMU alone is the unit now, or its end would not be seen. Raises DriverError."""
@@ -374,10 +375,8 @@ class VmDriver(NothingWarm):
     async def _ended_by_guest(self, name: str) -> bool:
         """libvirt hears of the end a moment after the kernel, on a busy node some seconds."""
         end = self._clock.now() + OUTCOME_S
-        state: DomainState = await self._domains.state(name, start=False)
-        while state.active and self._clock.now() < end:
+        while (state := await self._domains.state(name, start=False)).active and self._clock.now() < end:
             await self._clock.sleep(POLL_S)
-            state = await self._domains.state(name, start=False)
         return state.ended_by_guest
 
 

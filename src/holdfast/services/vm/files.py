@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.config import NodeConfig
+from holdfast.core.rights import QEMU as QEMU_RIGHTS
 from holdfast.groups import Groups
+from holdfast.owners import less
 from holdfast.services.vm.config import lease_directory
 
 QEMU = "/usr/bin/qemu-system-x86_64"
@@ -83,7 +85,7 @@ if [ -n "$name" ]; then
         exit 1
     fi
 fi
-exec '%(qemu)s' "$@"
+exec %(less)s '%(qemu)s' "$@"
 """
 
 _HOOK = """#!/bin/sh
@@ -176,7 +178,14 @@ def files(place: Place, qemu: str, qemu_identity: str) -> dict[str, tuple[str, i
     """Path below <base>/etc → text and mode. `qemu_identity` changes with the QEMU binary: libvirt remembers what an
     emulator can do until its file changes."""
     before, _, after = str(place.group(_NAME)).partition(_NAME)  # names of machines are escaped nowhere
-    values = {"gate": _GATE, "before": before, "after": after, "qemu": qemu, "identity": qemu_identity}
+    values = {
+        "gate": _GATE,
+        "before": before,
+        "after": after,
+        "qemu": qemu,
+        "less": " ".join(less(QEMU_RIGHTS)),
+        "identity": qemu_identity,
+    }
     made = {
         "libvirtd.conf": (_libvirtd_conf(place), 0o600),
         "qemu.conf": (_qemu_conf(place), 0o600),

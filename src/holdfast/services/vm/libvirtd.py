@@ -15,6 +15,7 @@ from typing import TypeVar
 import structlog
 
 import libvirt
+from holdfast.core import rights
 from holdfast.errors import DriverError
 from holdfast.ports import Clock, Runner, Unit
 from holdfast.services.storage import SharedStorage
@@ -199,7 +200,9 @@ class Libvirtd:
         socket = "virtlockd-sock" if unit == LOCK_UNIT else "libvirt-sock"
         (self.place.base / "run" / socket).unlink(missing_ok=True)
         paths = ("--config", f"{files.LIBVIRT_ETC}/{name}.conf", "--pid-file", f"{files.LIBVIRT_RUN}/{name}.pid")
-        await self._runner.start(Unit(unit, files.enter(self.place, program, *paths, *options), strict=False))
+        argv = files.enter(self.place, program, *paths, *options)
+        may = rights.VIRTLOCKD if unit == LOCK_UNIT else rights.LIBVIRTD
+        await self._runner.start(Unit(unit, argv, strict=False, rights=may))
 
     async def _until(self, ready: Callable[[], bool], unit: str) -> None:
         end = self._clock.now() + START_S

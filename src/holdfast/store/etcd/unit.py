@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from holdfast.config import NodeConfig
+from holdfast.core import rights
 from holdfast.ports import Unit
 from holdfast.store.checks import MAX_TXN_OPS
 
@@ -14,23 +15,6 @@ HEARTBEAT_MS = 50
 ELECTION_MS = 400
 """A leader is missed after 400–800 ms: etcd draws the time anew for each round."""
 DEFAULT_QUOTA_BYTES = 2 * 1024**3
-
-
-HARDENING = (
-    "NoNewPrivileges=yes",
-    "CapabilityBoundingSet=",
-    "ProtectSystem=full",
-    "ProtectHome=yes",
-    "PrivateTmp=yes",
-    "PrivateDevices=yes",
-    "ProtectKernelTunables=yes",
-    "ProtectKernelModules=yes",
-    "ProtectControlGroups=yes",
-    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
-    "RestrictNamespaces=yes",
-    "LockPersonality=yes",
-)
-"""It needs its data, its certificates and its ports, and no right of root's: what it reads belongs to root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +89,7 @@ def etcd_unit(
     proxies = {name: "" for low in ("http_proxy", "https_proxy", "all_proxy") for name in (low, low.upper())}
     argv = (config.etcd, *(f"--{name}={value}" for name, value in flags.items()))
     env = {**proxies, "no_proxy": "*", "NO_PROXY": "*"}
-    return Unit(name="etcd", argv=argv, env=env, strict=False, hardening=HARDENING)
+    return Unit(name="etcd", argv=argv, env=env, strict=False, rights=rights.ETCD)
 
 
 def _loopback(client_url: str) -> str:
