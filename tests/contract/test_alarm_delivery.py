@@ -102,6 +102,10 @@ class Cluster:
         entry = self.cluster.get(keys.alarm("node-dead:n2"))
         return decode(entry.value, Alarm) if entry else None
 
+    @property
+    def raised_at(self) -> str:
+        return self.alarm.raised_at if self.alarm is not None else ""
+
     def delivery(self, receiver: str) -> Delivery:
         entry = self.cluster.get(keys.delivery(receiver))
         return decode(entry.value, Delivery) if entry else Delivery()
@@ -177,13 +181,14 @@ async def test_every_receiver_is_told_although_one_refuses_and_the_manager_dies(
                 await until(lambda: hook.refused >= 4)
                 hook.refuses = False
                 await until(lambda: hook.taken)
-                assert hook.deliveries == ["node-dead:n2#1.1"]
+                assert hook.deliveries == [f"node-dead:n2#1.1@{cluster.raised_at}"]
                 cluster.back()
                 await until(lambda: len(mail.messages) == 2 and len(hook.taken) == 2)
                 await until(lambda: cluster.alarm is not None and cluster.alarm.state is AlarmState.CLEARED)
                 await until(lambda: cluster.delivery("alerts").told.get("node-dead:n2") == (1, 2))
                 assert "n2" not in await active(alerts)
-    assert hook.deliveries == ["node-dead:n2#1.1", "node-dead:n2#1.2"] and not hook.forged
+    assert hook.deliveries == [f"node-dead:n2#1.{change}@{cluster.raised_at}" for change in (1, 2)]
+    assert not hook.forged
     assert [body["alarms"][0]["state"] for body in hook.taken] == ["raised", "cleared"]
     assert len(mail.messages) == 2, "the second manager repeated nothing"
     first, last = mail.messages

@@ -261,6 +261,15 @@ async def test_after_a_time_without_the_store_receivers_are_told_at_once(world: 
     assert world.deliveries() == [f"{DEAD} raised"] and not world.delivery().failures
 
 
+@pytest.mark.parametrize("spec", [ManagementSpec(("n1",)), "?"])
+async def test_whoever_cannot_ask_the_members_of_the_store_ends_nothing(world: World, spec: object) -> None:
+    """Neither a mistake in asking, nor a record that cannot be read."""
+    world.put(keys.MANAGEMENT, spec)
+    await world.see(well("n1"), claimed("n2"), for_s=25)
+    assert (world.alarm() is not None) == isinstance(spec, ManagementSpec)
+    assert not world.tasks[-1].done()
+
+
 async def test_of_a_long_answer_only_so_much_is_kept(world: World) -> None:
     world.put(keys.receiver("hook"), HOOK)
     world.refuses = "no\n" * 10_000

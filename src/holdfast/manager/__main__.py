@@ -21,6 +21,7 @@ from holdfast.manager.guarantee import assess
 from holdfast.manager.loop import Manager
 from holdfast.manager.membership import membership_stepper
 from holdfast.manager.store_watch import looker
+from holdfast.manager.threads import Threads
 from holdfast.manager.updates import updater
 from holdfast.net.beat_keys import KeyFile
 from holdfast.net.beats import UdpBus, next_session
@@ -59,7 +60,7 @@ def _figures(manager: Manager) -> bytes:
 
 
 async def _main(config: NodeConfig) -> None:
-    clock, solver = SystemClock(), CpSatSolver()
+    clock, solver, threads = SystemClock(), CpSatSolver(), Threads()
     store = EtcdStore(store_endpoints(config), config.tls, clock=clock, spread=config.id)
     manager = Manager(
         store,
@@ -78,12 +79,12 @@ async def _main(config: NodeConfig) -> None:
             ),
         ),
         membership_stepper(config, store, clock),
-        solve=lambda problem: asyncio.to_thread(solver.solve, problem),
-        assess=lambda view, tolerate, now: asyncio.to_thread(assess, view, tolerate, now, solver),
+        solve=lambda problem: threads.run(solver.solve, problem),
+        assess=lambda view, tolerate, now: threads.run(assess, view, tolerate, now, solver),
         push=updater(_unlock),
         look=looker(store),
         send=notifier(_unlock),
-        apart=asyncio.to_thread,
+        apart=threads.run,
     )
     key = KeyFile(Path(config.beat_key), clock)
     number = next_session(Path(config.state_dir) / "report-session")

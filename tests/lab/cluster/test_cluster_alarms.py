@@ -28,8 +28,8 @@ def test_a_node_that_nobody_hears_is_told_of_once_and_its_return_too(cluster: Cl
     cluster.until(lambda: len(hook.told(alarm)) > 1, "it is told that it is over")
     shown = json.loads(cluster.do("alarm", "show", alarm, "--json"))
     told = [(one["state"], one["delivery"]) for one in hook.told(alarm)]
-    number = shown["number"]
-    assert told == [("raised", f"{alarm}#{number}.1"), ("cleared", f"{alarm}#{number}.2")]
+    number, at = shown["number"], shown["raised_at"]
+    assert told == [("raised", f"{alarm}#{number}.1@{at}"), ("cleared", f"{alarm}#{number}.2@{at}")]
     assert (shown["state"], shown["note"]) == ("cleared", "cable") and shown["acknowledged_by"]
     [receiver] = json.loads(cluster.do("alarm", "receiver", "list", "--json"))
     assert receiver["name"] == "hook" and not receiver["error"]

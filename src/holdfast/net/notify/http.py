@@ -16,7 +16,10 @@ async def post(
 ) -> None:
     """`ca`: authorities as PEM text; empty: the system's. Raises NotDelivered, which never names the URL's path: it may be a
     secret."""
-    where = httpx.URL(url).host
+    try:
+        where = httpx.URL(url).host
+    except httpx.InvalidURL:
+        raise NotDelivered("its URL cannot be read", "Remove it and add it again.") from None
     try:
         verify = ssl.create_default_context(cadata=ca or None)
     except (ssl.SSLError, ValueError) as error:
@@ -27,7 +30,7 @@ async def post(
             client.stream("POST", url, content=body, headers=dict(headers), auth=auth) as answer,
         ):
             size = 0
-            async for piece in answer.aiter_bytes():
+            async for piece in answer.aiter_raw():  # not unpacked: a little can be packed a thousand times
                 size += len(piece)
                 if size > ANSWER_BYTES:
                     break

@@ -30,7 +30,8 @@ def signature(key: str, stamp: str, content: bytes) -> str:
 
 
 def body(notice: Notice) -> bytes:
-    """`delivery` of each alarm is the same whenever and by whomever it is sent: receivers know a repetition by it."""
+    """`delivery` of each alarm is the same whenever and by whomever it is sent: receivers know a repetition by it. Numbers
+    begin anew once an alarm was forgotten, so it holds the time, too."""
     return json.dumps(
         {
             "version": 1,
@@ -47,7 +48,7 @@ def body(notice: Notice) -> bytes:
 def _alarm(alarm: Alarm) -> dict[str, Any]:
     return {
         "id": alarm.id,
-        "delivery": f"{alarm.id}#{alarm.number}.{alarm.change}",
+        "delivery": f"{alarm.id}#{alarm.number}.{alarm.change}@{alarm.raised_at}",
         "kind": alarm.kind,
         "subject": alarm.subject,
         "severity": alarm.severity,
