@@ -103,9 +103,14 @@ function draw() {
     render(part("leader"), leaderView(status));
   }
   const ctx = context();
-  drawPage(ctx);
-  sizePhases(document);
-  open.page?.afterDraw?.(part("page"), ctx);
+  try {
+    drawPage(ctx);
+    sizePhases(document);
+    open.page?.afterDraw?.(part("page"), ctx);
+  } catch (error) {
+    reportError(error); // a mistake of one page must not look like a connection that broke
+    drawError(error);
+  }
   if (status) root.classList.add("ready");
 }
 
@@ -114,7 +119,7 @@ function drawPage(ctx) {
   const title = page ? page.title(open.params, ctx) : "";
   document.title = titleOf(title);
   part("page").dataset.page = open.path.split("/")[0] || "overview";
-  if (error) return render(part("page"), h("div", { class: "page-head" }, h("h1", {}, "Nothing here")), problemView(error, "This page cannot be shown"));
+  if (error) return drawError(error);
   if (!page || !status) return render(part("page"), waitingView());
   const tools = page.tools?.(ctx) ?? [];
   return render(part("page"),
@@ -127,6 +132,8 @@ function drawPage(ctx) {
       page.lead && h("p", { class: "lead" }, page.lead(ctx))),
     page.view(ctx));
 }
+
+const drawError = (error) => render(part("page"), h("div", { class: "page-head" }, h("h1", {}, "Nothing here")), problemView(error, "This page cannot be shown"));
 
 function titleOf(page) {
   const failed = (status?.open_incidents ?? []).map((incident) => incident.node);

@@ -3,7 +3,7 @@
 import { api, list } from "../api.js";
 import { h, icon, pill, prose } from "../dom.js";
 import { openForm } from "../form/form.js";
-import { button, buttons, moment } from "../parts.js";
+import { button, buttons, moment, section } from "../parts.js";
 import { direct } from "../say.js";
 import { emptyView, whenLoaded } from "../states.js";
 import { table } from "../table.js";
@@ -67,7 +67,7 @@ function drillView({ drill, grade, task }, ctx) {
       goes && task?.cancellable && button(ctx, { action: "cancel", id: task.id, words: "Cancel" })),
     drill.steps.length > 0 && h("section", { class: "panel-box", "data-key": "steps" }, h("h3", {}, `${drill.instance}: ${drill.kill ? "its process was ended" : "moved away and back"}`),
       h("ol", { class: "drill-steps" }, drill.steps.map((step, index) => h("li", { "data-key": `${index}` }, h("b", {}, `+${step.at.toFixed(2)} s`), h("span", {}, prose(capital(step.text))))))),
-    h("div", { class: "drill-sections", "data-key": "sections" }, sections.map((section) => sectionView(section, drill.checks.filter((check) => check.section === section)))));
+    h("div", { class: "drill-sections", "data-key": "sections" }, sections.map((name) => checksView(name, drill.checks.filter((check) => check.section === name)))));
 }
 
 function verdict(drill) {
@@ -79,8 +79,8 @@ function verdict(drill) {
 
 const order = { failed: 0, warning: 1, ok: 2 };
 
-const sectionView = (section, checks) => h("section", { class: "panel-box", "data-key": section, "aria-label": SECTIONS[section] ?? section },
-  h("h3", {}, SECTIONS[section] ?? section),
+const checksView = (name, checks) => h("section", { class: "panel-box", "data-key": name, "aria-label": SECTIONS[name] ?? name },
+  h("h3", {}, SECTIONS[name] ?? name),
   h("ul", { class: "checks" }, [...checks].sort((a, b) => order[a.grade] - order[b.grade]).map((check, index) => h("li", { class: `tone-${GRADE[check.grade].tone}`, "data-key": `${index}`, "data-grade": check.grade },
     icon(GRADE[check.grade].icon), h("div", {}, h("span", {}, h("span", { class: "hidden" }, `${GRADE[check.grade].label}: `), check.about && h("b", {}, `${check.about} `), prose(check.text)), check.advice && h("p", { class: "dim" }, prose(capital(check.advice)))),
     check.seconds !== null && check.seconds !== undefined && h("span", { class: "dim" }, duration(check.seconds))))));
