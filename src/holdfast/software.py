@@ -3,10 +3,13 @@
 Installing another version replaces no process. An agent that starts finds out by this which daemons of its node are older.
 """
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
 from holdfast import __version__
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\+(\d+))?")
 
 
 def announce(run_dir: str, unit: str) -> None:
@@ -21,6 +24,16 @@ def is_current(run_dir: str, unit: str) -> bool:
         return _file(run_dir, unit).read_text() == __version__
     except OSError:
         return False
+
+
+def older(version: str, than: str) -> bool:
+    """By their numbers, `0.1.0+812.g1a2b3c4d`: release, then commits. What is no version of ours is older than none."""
+    one, other = (_VERSION.match(text) for text in (version, than))
+    return bool(one and other) and _numbers(one) < _numbers(other)
+
+
+def _numbers(found: re.Match[str] | None) -> tuple[int, ...]:
+    return tuple(int(number or 0) for number in found.groups()) if found else ()
 
 
 def _file(run_dir: str, unit: str) -> Path:

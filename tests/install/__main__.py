@@ -1,9 +1,10 @@
 """docs/install.md, followed: `make test-install`, or
-`.venv/bin/python tests/install [guide | upgrade] [--package DEB] [--former DEB]`.
+`.venv/bin/python tests/install [guide | upgrade | downgrade] [--package DEB] [--former DEB]`.
 
 Three fresh machines with Debian's own systemd, in namespaces of this machine. *guide*: install, create, join, high
 availability, services; then the node that serves dies, and the services go on elsewhere; then a node is removed and purged.
 *upgrade*: the same cluster made by an older package, upgraded as the guide says while a client writes.
+*downgrade*: the same cluster made by this package, taken back to an older one (which needs `--former`), in the same way.
 HOLDFAST_LAB_LOGS: a directory that keeps the machines' journals after a failure.
 """
 
@@ -27,7 +28,7 @@ FORMER = "ba7a9a8"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", default="guide", choices=["guide", "upgrade"])
+    parser.add_argument("part", nargs="?", default="guide", choices=["guide", "upgrade", "downgrade"])
     parser.add_argument("--package", type=Path, help="a finished package; default: build one")
     parser.add_argument("--former", type=Path, help=f"the package to upgrade from; default: build that of {FORMER}")
     arguments = parser.parse_args()
@@ -43,7 +44,9 @@ def main() -> int:
             else:
                 from upgrade import upgrade
 
-                upgrade(machines, guide.read(), arguments.former or build("--rev", FORMER), package)
+                former = arguments.former or build("--rev", FORMER)
+                first, then = (former, package) if arguments.part == "upgrade" else (package, former)
+                upgrade(machines, guide.read(), first, then, arguments.part)
         except Failed as failure:
             say(f"FAILED: {failure}")
             if logs := os.environ.get("HOLDFAST_LAB_LOGS"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 GUIDE = Path(__file__).parents[2] / "docs" / "install.md"
 MACHINES = ("n1", "n2", "n3")
-TOPICS = ("units", "token", "bundle", "nfs", "iscsi", "upgrade", "remove")
+TOPICS = ("units", "token", "bundle", "nfs", "iscsi", "upgrade", "downgrade", "remove")
 """Words after the machines: what a run may choose. What has none of them is the guide itself."""
 EXAMPLE = "example"
 _BLOCK = re.compile(r"(?ms)^```sh([^\n]*)\n(.*?)^```$")

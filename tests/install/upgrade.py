@@ -1,4 +1,4 @@
-"""The guide's upgrade, from an older package, while clients write: nothing is lost, nothing restarted, nothing moved."""
+"""The guide's upgrade, and the way back: while clients write, nothing is lost, nothing restarted, nothing moved."""
 
 import time
 from pathlib import Path
@@ -29,7 +29,7 @@ class DiskWriter(Writer):
         super().__init__(machines.lab, [*argv, "--patience", str(PATIENCE_S), "--out", "/proc/self/fd/1"])
 
 
-def upgrade(machines: Machines, blocks: list[Block], former: Path, package: Path) -> None:
+def upgrade(machines: Machines, blocks: list[Block], former: Path, package: Path, topic: str) -> None:
     machines.copy(former)
     follow(machines, blocks, ("", "bundle", *SERVICES))
     for instance in SERVICES.values():
@@ -42,7 +42,7 @@ def upgrade(machines: Machines, blocks: list[Block], former: Path, package: Path
         machines.until(lambda: "yes" * all(client.began for client in clients.values()), "the clients to write")
         before, began = _as_it_is(machines), boottime()
         machines.copy(package)
-        for block in (block for block in blocks if block.topic == "upgrade"):
+        for block in (block for block in blocks if block.topic == topic):
             for machine in block.machines:
                 machines.type(block, machine)
         _settled(machines, package)

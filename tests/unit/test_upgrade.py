@@ -11,7 +11,7 @@ from holdfast.agent.runner_memory import MemoryHost, MemoryRunner
 from holdfast.agent.system import SystemUnits
 from holdfast.api.records import ManagerInfo
 from holdfast.api.status import ClusterStatus, InstanceView, NodeStatus
-from holdfast.api.upgrade import hindrances, not_yet, versions
+from holdfast.api.upgrade import backwards, hindrances, not_yet, versions
 from holdfast.cli.upgrade import take_turn
 from holdfast.clock import SystemClock
 from holdfast.config import NodeConfig
@@ -20,7 +20,8 @@ from holdfast.core.model import Exclusivity, ManagementMember, ManagementSpec, N
 from holdfast.core.policy import HaPause
 from holdfast.errors import Conflict
 from holdfast.ports import Unit
-from holdfast.software import announce, is_current
+from holdfast.software import announce, is_current, older
+from holdfast.store import keys
 from holdfast.store.memory import Faults, MemoryStore
 from holdfast.store.memory_cluster import MemoryCluster
 from holdfast.store.mirror import Mirror
@@ -89,6 +90,36 @@ def test_it_is_done_when_the_new_agent_has_adopted_everything() -> None:
     assert "manager" in not_yet(replace(upgraded, manager=ManagerInfo()), before, NEW)
     assert not_yet(upgraded, before, NEW) == ""
     assert versions(upgraded) == {"0.1.0": ("n1", "n3"), NEW: ("n2",)}
+
+
+def test_back_to_a_version_that_knows_less_is_refused_and_says_why() -> None:
+    mixed = with_node(HEALTHY, replace(node("n3"), version="0.1.0+900.gffffffff"))
+    assert backwards(mixed, ["spec/nvme/volumes/v"], "0.1.0+901.g00000000") == [], "that leads forward"
+    assert backwards(mixed, ["spec/nvme/volumes/v"], "0.2.0") == []
+    assert backwards(mixed, [], "0.1.0+899.g00000000") == [], "it knows all there is"
+    unread = replace(mixed, problems=("spec/rules/r holds no valid RuleSpec",))
+    strange = replace(unread, instances=(VOLUME, replace(VOLUME, id="nvme/v", kind="nvme")))
+    found = backwards(strange, [f"spec/nvme/volumes/v{k}" for k in range(5)], "0.1.0+899.g00000000")
+    assert ["RuleSpec" in found[0], "and 2 more" in found[1], "kind nvme" in found[2]] == [True] * 3
+    assert all("is older than 0.1.0+900.gffffffff, which runs on n3" in text for text in found)
+
+
+def test_versions_are_compared_by_their_numbers_and_every_key_of_ours_is_known() -> None:
+    assert older("0.1.0", "0.1.0+640.g1") and older("0.1.0+640.g2", "0.1.0+1640.g1") and older("0.9.0+7.g1", "0.10.0")
+    assert not older("0.1.0+640.g1", "0.1.0+640.g2.dirty")
+    assert not older("", "0.1.0")
+    assert not older("0.1.0", "")
+    ours = (
+        keys.beat("n1"),
+        keys.instance("nfs/v"),
+        keys.SERIAL,
+        keys.drill("7"),
+        keys.audit(3, "x"),
+        keys.sealed("n1"),
+    )
+    assert all(map(keys.known, ours))
+    assert not keys.known("spec/nvme/volumes/v")
+    assert not keys.known("spec/cluster2")
 
 
 @pytest.mark.parametrize("current", [False, True])

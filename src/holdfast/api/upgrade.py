@@ -4,9 +4,14 @@ A node that is upgraded in place gives nothing away. But if its new agent does n
 at the deadline, and the others must take it: so they must be there, and have room.
 """
 
-from holdfast.api.status import ClusterStatus, NodeStatus
-from holdfast.core.model import NodeState
+from collections.abc import Sequence
 
+from holdfast.api.status import ClusterStatus, NodeStatus
+from holdfast.core.model import KINDS, NodeState
+from holdfast.software import older
+
+SHOWN = 3
+"""Of what stands against it, at most so many of a sort are named."""
 _PRESENT = (NodeState.UP, NodeState.MAINTENANCE)
 
 
@@ -35,6 +40,23 @@ def hindrances(status: ClusterStatus, node: str) -> list[str]:
     if status.guarantee is not None and not status.guarantee.holds:
         found.append(f"the guarantee does not hold: {status.guarantee.text}")
     return found + [text for name in here.instances if (text := _unhealthy(status, name, node))]
+
+
+def backwards(status: ClusterStatus, unknown: Sequence[str], installed: str) -> list[str]:
+    """One sentence for each reason not to go back to the installed version from a newer one that some node runs; empty: it
+    may be done, or leads forward. `unknown`: keys of the store that the installed version has no name for."""
+    newer = [text for text in versions(status) if older(installed, text)]
+    if not newer:
+        return []
+    back = f"{installed} is older than {newer[-1]}, which runs on {', '.join(versions(status)[newer[-1]])}"
+    kinds = sorted({instance.kind for instance in status.instances} - set(KINDS))
+    found = [f"{back}, and cannot read all that was written: {text}" for text in status.problems[:SHOWN]]
+    if unknown:
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+        found.append(f"{back}, and knows nothing of {', '.join(unknown[:SHOWN])}{more}")
+    if kinds:
+        found.append(f"{back}, and has no services of kind {', '.join(kinds)}: nobody would look after them")
+    return found
 
 
 def not_yet(status: ClusterStatus, before: NodeStatus, version: str) -> str:

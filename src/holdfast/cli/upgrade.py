@@ -17,7 +17,7 @@ import typer
 
 from holdfast import __version__, config
 from holdfast.api.status import ClusterStatus, NodeStatus, build_status
-from holdfast.api.upgrade import hindrances, not_yet, versions
+from holdfast.api.upgrade import backwards, hindrances, not_yet, versions
 from holdfast.cli import output
 from holdfast.cli.output import Json
 from holdfast.cli.wait import TIMEOUT_S, StillWaiting, Timeout, show_progress
@@ -37,6 +37,10 @@ _CLOCK = SystemClock()
 GUARD, AGENT = "holdfast-guard", "holdfast-agent"
 POLL_S = 0.5
 _SYSTEMCTL_S = 60.0
+BACK = (
+    "Nothing was done: this node still runs what it ran. Install the newer package again; or delete first, while the newer "
+    "version runs everywhere, what only that one knows."
+)
 _SETTLED = 2
 """So many beats after the guard was replaced the agent has told it everything again."""
 
@@ -61,11 +65,14 @@ def node(
 ) -> None:
     """Replace this node's guard and agent by the installed version, in place: what runs here goes on."""
     mine = config.load()
-    before = _look(mine)
-    against = hindrances(before, mine.id)
+    before, unknown = _picture(mine)
+    back = backwards(before, unknown, __version__)
+    against = [*back, *hindrances(before, mine.id)]
     for text in against:
         output.warn(text + ".")
     if check or (against and not force):
+        if back:
+            raise Conflict(f"{mine.id} is not to go back to {__version__}", BACK)
         if against:
             raise Conflict(f"{mine.id} is not to be upgraded now", "Mend what is named, or insist with --force.")
         output.say(f"Nothing stands against an upgrade of {mine.id}.")
@@ -141,8 +148,14 @@ def _wait(mine: NodeConfig, missing: Callable[[ClusterStatus], str], timeout: fl
 
 def _look(mine: NodeConfig) -> ClusterStatus:
     """The picture now. Raises StoreError."""
+    return _picture(mine)[0]
+
+
+def _picture(mine: NodeConfig) -> tuple[ClusterStatus, list[str]]:
+    """The picture now, and the keys that this version has no name for. Raises StoreError."""
     everything = _in_store(mine, lambda store: store.list(""))
-    return build_status(everything.entries, everything.revision)
+    unknown = [entry.key for entry in everything.entries if not keys.known(entry.key)]
+    return build_status(everything.entries, everything.revision), unknown
 
 
 async def take_turn(store: Store, node: str, seconds: int) -> int:

@@ -311,3 +311,11 @@ def sealed(node: str) -> str:
 
 def join_token(token_id: str) -> str:
     return f"{JOIN_TOKENS}{token_id}"
+
+
+_NAMES = tuple(value for name, value in tuple(globals().items()) if name.isupper() and isinstance(value, str))
+
+
+def known(key: str) -> bool:
+    """Whether this version has a name for it. What has none was written by another one."""
+    return any(key == name or (name.endswith("/") and key.startswith(name)) for name in _NAMES)
