@@ -165,7 +165,7 @@ def test_answers_are_dataclasses_and_changes_take_terms(world: World) -> None:
     assert (refused.value.status, refused.value.members["etag"]) == (412, client.get_node("n2") and client.etag)
     with pytest.raises(ApiRefused, match="n9") as unknown:
         client.get_node("n9")
-    assert unknown.value.status == 404
+    assert (unknown.value.status, unknown.value.kind) == (404, "not-found")
     assert [task.kind for task in client.list_tasks(limit=5).items] == []
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -121,6 +122,27 @@ async def test_a_handshake_that_never_ends_is_not_waited_for(listener: Doorkeepe
     await silent.close()
     server.should_exit = True
     await running
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabc",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: +3\r\n\r\nabc",
+        b"\0\0\0\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_answered_as_a_problem(port: int, request_bytes: bytes) -> None:
+    client = await Client.connect(port)
+    await client.send(request_bytes)
+    head, _, body = (await client.ended()).partition(b"\r\n\r\n")
+    await client.close()
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert b"content-security-policy" in head
+    assert json.loads(body)["status"] == 400
 
 
 async def test_a_body_that_never_ends_is_not_waited_for(port: int) -> None:

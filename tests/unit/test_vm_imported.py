@@ -93,6 +93,13 @@ async def test_an_ordinary_domain_is_imported_without_the_places_of_its_former_h
         assert gone not in made
 
 
+async def test_a_password_in_a_domain_is_not_kept_in_clear() -> None:
+    for actor in (OTTO, ROOT):
+        with pytest.raises(InvalidInput, match="kept in clear"):
+            text = domain(device="<graphics type='spice' passwd='s3cret'/>")
+            await vm.import_xml(memory_store(), actor, FakeImages(), text, vm.Wish())
+
+
 async def test_who_imports_a_domain_does_not_choose_the_bridges_of_a_node() -> None:
     store, images = memory_store(), FakeImages()
     await with_compute(store)

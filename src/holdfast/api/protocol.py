@@ -5,10 +5,14 @@ connections that idle between two requests. How many one address may have is lim
 """
 
 import asyncio
+import json
+from http import HTTPStatus
 from typing import ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from holdfast.api.headers import FIXED
 
 HEADERS_S = 10.0
 """From the connection, or the first byte of a further request, to the end of its headers."""
@@ -18,6 +22,15 @@ STALLED_S = 60.0
 """Who takes nothing of an answer for so long is gone."""
 HEADER_BYTES = 32 * 1024
 """Request line and headers."""
+
+
+_MALFORMED = {
+    "type": "urn:holdfast:error:malformed-request",
+    "title": "malformed request",
+    "status": 400,
+    "detail": "this is no HTTP/1.1 request",
+    "advice": "Send one, with one Host and one length at most.",
+}
 
 
 class Patient(H11Protocol):
@@ -39,6 +52,21 @@ class Patient(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._look()
+
+    def send_400_response(self, msg: str) -> None:
+        """As every other error: what reaches no application is a problem too (RFC 9457)."""
+        content = json.dumps(_MALFORMED).encode()
+        headers = [
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(content)).encode()),
+            (b"connection", b"close"),
+            *FIXED,
+        ]
+        start = h11.Response(status_code=400, headers=headers, reason=HTTPStatus.BAD_REQUEST.phrase)
+        for event in (start, h11.Data(data=content), h11.EndOfMessage()):
+            sent = self.conn.send(event)
+            self.transport.write(sent or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -17,3 +17,10 @@ class ApiRefused(HoldfastError):
         self.status = status
         self.members = members or {}
         """The whole problem details: `type`, `worst`, `unplaced`, `etag` …"""
+
+    @property
+    def kind(self) -> str:
+        """What sort of refusal it is, e.g. `not-found`, `conflict`, `precondition-failed`: unlike the words it stays the same
+        from version to version. Empty where it was not the API that refused."""
+        head, _, kind = str(self.members.get("type", "")).rpartition(":")
+        return kind if head == "urn:holdfast:error" else ""

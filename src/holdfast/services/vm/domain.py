@@ -145,6 +145,7 @@ def import_domain(xml: str, *, contained: bool = False, **settings: str | float)
     that the XML does not have (heartbeat, on_hang, …). `contained`: nothing in it may reach beyond the guest. Raises
     InvalidInput."""
     root = _imported(xml)
+    _refuse_passwords(root)
     if contained:
         drop_labels(root)
         check_contained(root)
@@ -180,6 +181,15 @@ def _imported(xml: str) -> ET.Element:
         raise InvalidInput("this is not the XML of a QEMU domain", "Export it with `virsh dumpxml --inactive NAME`.")
     check_depth(root)
     return root
+
+
+def _refuse_passwords(root: ET.Element) -> None:
+    """The XML is shown, and kept as it is (`virsh dumpxml` leaves them out, too, unless it is asked for them)."""
+    if any("passwd" in element.attrib for element in root.iter()):
+        raise InvalidInput(
+            "the domain's XML holds a password, which would be kept in clear",
+            "Export it without: `virsh dumpxml --inactive`, without --security-info.",
+        )
 
 
 def _is_disk(element: ET.Element) -> bool:
