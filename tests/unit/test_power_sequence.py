@@ -1,11 +1,14 @@
 """The order of fence devices and what counts as proof, on devices in memory."""
 
 import asyncio
+from dataclasses import dataclass
 
 import pytest
 
 from holdfast.clock import SystemClock
+from holdfast.core.model import FenceDeviceSpec
 from holdfast.fencing.power import sequence
+from holdfast.fencing.power.check import check_device
 from holdfast.fencing.power.memory import MemoryFence, MemoryPower
 from holdfast.ports import PowerReading
 
@@ -154,17 +157,28 @@ async def test_late_power_off_after_cancellation_nothing_more_is_sent():
     assert power.history == [] and second.asked == [] and first.asked[-1] == "off"
 
 
+@dataclass
+class OneFence:
+    """Opens always the same one (port PowerFences)."""
+
+    fence: MemoryFence
+
+    def open(self, device):
+        return self.fence
+
+
 @pytest.mark.parametrize(
     ("mode", "powered", "up", "ok", "says"),
     [
-        ("normal", True, True, True, "works, the power is on"),
-        ("normal", False, False, True, "works, the power is off"),
-        ("normal", False, True, False, "though the node is up"),
-        ("unknown", True, True, False, "not known"),
+        ("normal", True, True, True, "power is on"),
+        ("normal", False, False, True, "power is off"),
+        ("normal", False, True, False, "but the node is up"),
+        ("unknown", True, True, False, "unknown"),
         ("unreachable", True, True, False, "unreachable"),
     ],
 )
 async def test_testing_a_device(mode, powered, up, ok, says):
     fence = MemoryFence(MemoryPower(powered), mode)
-    found = await sequence.test_device("bmc", fence, timeout_s=0.1, node_is_up=up)
-    assert found.ok == ok and says in found.sentence and fence.asked == ["read"]
+    device = FenceDeviceSpec("bmc", "redfish")
+    found = await check_device(device, OneFence(fence), up=up, timeout=0.1)
+    assert found.ok == ok and says in found.text and fence.asked == ["read", "close"]

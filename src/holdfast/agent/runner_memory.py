@@ -25,11 +25,6 @@ class MemoryHost:
         """The unit ends by itself."""
         self.end(name, "crash")
 
-    def kill_strict(self) -> None:
-        """What the guard does at the deadline."""
-        for name in [name for name, unit in self.units.items() if unit.strict]:
-            self.end(name, "kill")
-
     def end(self, name: str, how: str) -> None:
         """Remember that it ended, if it ran."""
         if self.units.pop(name, None) is not None:

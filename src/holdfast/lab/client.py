@@ -199,12 +199,6 @@ class LabClient:
         """The lab's version-2 control group; each host's is below it by name."""
         return cgroups.mount_point() / cgroup_name(self.name)
 
-    @property
-    def guests_cpu_group(self) -> Path | None:
-        """A version-1 cpu group of little weight for emulated guests; None where the machine has none."""
-        top = cgroups.cpu_group(cgroup_name(self.name))
-        return top / "guests" if top else None
-
     def host(self, name: str) -> HostLayout:
         """Names and addresses of a node or of the client."""
         hosts = self.layout.hosts

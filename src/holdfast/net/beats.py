@@ -19,7 +19,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -67,9 +67,6 @@ class BusStats:
     stale: int = 0
     old_session: int = 0
     handler_errors: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
 
 
 class UdpBus:

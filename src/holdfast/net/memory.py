@@ -12,7 +12,7 @@ from holdfast.ports import Clock
 class MemoryNetwork:
     """What all nodes share: who has which address, and where clients believe it is.
 
-    `announced[ip]` is the node a client's cache points to. A client that asks anew (`forget_caches`) finds any live owner.
+    `announced[ip]` is the node a client's cache points to. A client without one finds any live owner.
     """
 
     clock: Clock
@@ -42,10 +42,6 @@ class MemoryNetwork:
         node = self.announced.get(ip, "")
         silent = node not in owners or (node, ip) in self.muted or (node, network) in self.cut
         return "" if silent else node
-
-    def forget_caches(self) -> None:
-        """Clients' caches time out."""
-        self.announced.clear()
 
     def power_off(self, node: str) -> None:
         """The node is gone with everything it had."""

@@ -22,9 +22,6 @@ class Muter:
         self._muted: set[str] = set()
         self._lock = asyncio.Lock()
 
-    def is_muted(self, ip: str) -> bool:
-        return ip in self._muted
-
     async def mute(self, ip: str) -> None:
         """Drop every packet from and to `ip`. Raises DriverError."""
         async with self._lock:

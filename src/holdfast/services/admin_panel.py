@@ -126,11 +126,6 @@ class PanelDriver(ColdDriver, NothingWarm):
             await self._runner.stop(UNIT, grace_s=0.0)
             await self._ensure_listening(instance)
 
-    async def retire(self) -> None:
-        """End the warm process: the node is no management node any more. Raises DriverError."""
-        async with self._lock:
-            await self._runner.stop(UNIT, grace_s=2.0)
-
     async def _ensure_listening(self, instance: InstanceSpec) -> None:
         """Start the unit if need be and wait until the port is open. A process that ends meanwhile failed to start."""
         await self._runner.start(self.unit())

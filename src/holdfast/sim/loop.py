@@ -101,12 +101,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Like call_later, but on behalf of the world: whoever asks for it may be dead or frozen by then."""
         return self.call_at(self._now + delay, callback, *args, context=contextvars.Context())  # type: ignore[no-any-return]
 
-    def next_timer(self) -> float:
-        """When the next timer is due; infinity if there is none."""
-        while self._timers and self._timers[0][2].cancelled():
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else float("inf")
-
     # --- running
 
     def run_until(self, end: float, stop: Callable[[], bool] | None = None) -> None:

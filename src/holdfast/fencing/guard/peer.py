@@ -37,9 +37,6 @@ class Peer:
         """Its process lives (a connection can outlive it in a child that inherited the socket)."""
         return self._pidfd >= 0 and not _poll(self._pidfd, select.POLLIN)
 
-    def hung_up(self) -> bool:
-        return bool(_poll(self.connection.fileno(), select.POLLHUP) & select.POLLHUP)
-
     def receive(self) -> bytes | None:
         """The next packet; empty when the connection has ended; None when there is nothing yet."""
         try:

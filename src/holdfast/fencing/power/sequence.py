@@ -150,31 +150,3 @@ class _Attempt:
 
 def _say(reading: PowerReading) -> str:
     return f"{reading.state} ({reading.detail})" if reading.detail else reading.state
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceTest:
-    """Result of testing one device without switching anything."""
-
-    ok: bool
-    state: str
-    """on, off or unknown; empty if the device could not be asked."""
-    sentence: str
-
-
-async def test_device(name: str, fence: PowerFence, *, timeout_s: float = 10.0, node_is_up: bool = False) -> DeviceTest:
-    """Is the device reachable, are the credentials right, does it know the node? Reads only, never raises FenceError.
-
-    With `node_is_up` a reading of off is an error: the device lies, or belongs to another machine.
-    """
-    try:
-        reading = await fence.read(timeout=timeout_s)
-    except HoldfastError as error:
-        return DeviceTest(False, "", f"{name}: {error}")
-    if reading.state == "unknown":
-        return DeviceTest(False, "unknown", f"{name} answers, but the power state is not known: {reading.detail}")
-    if reading.state == "off" and node_is_up:
-        return DeviceTest(
-            False, "off", f"{name} says off though the node is up: it lies, or belongs to another machine"
-        )
-    return DeviceTest(True, reading.state, f"{name} works, the power is {reading.state}")

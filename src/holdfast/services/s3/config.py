@@ -304,10 +304,6 @@ def is_name_server(part: str) -> bool:
     return part.startswith("ns-")
 
 
-def is_object_server(part: str) -> bool:
-    return part.startswith("os-")
-
-
 def cluster_path(shared_root: str, name: str) -> str:
     """Everything of a cluster on the shared storage lies below."""
     return f"{shared_root.rstrip('/')}/{KIND}/{name}"
