@@ -20,7 +20,7 @@ class ApiRefused(HoldfastError):
 
     @property
     def kind(self) -> str:
-        """What sort of refusal it is, e.g. `not-found`, `conflict`, `precondition-failed`: unlike the words it stays the same
-        from version to version. Empty where it was not the API that refused."""
+        """What sort of refusal it is, e.g. `not-found`, `conflict`, `precondition-failed`: words change from version to
+        version, this does not. Empty where it was not the API that refused."""
         head, _, kind = str(self.members.get("type", "")).rpartition(":")
         return kind if head == "urn:holdfast:error" else ""
