@@ -127,28 +127,6 @@ def test_iscsi(node: SystemdNode) -> None:
     outlives_and_stops(node, [service], ("iscsi", "volume", "detach", "disk1"), "iscsi/", stays=True)
 
 
-def test_s3(node: SystemdNode) -> None:
-    words = ("--nodes", "n1", "--domain", "s3.lab.test", "--name-servers", "1", "--object-servers", "1", "--force")
-    addresses = ("--gateway-addresses", "10.78.0.151-10.78.0.151", "--server-addresses", "10.77.0.151-10.77.0.152")
-    node.do("s3", "create-cluster", "main", *words, *addresses)
-    serves(node, "s3/main")
-    made = json.loads(node.do("s3", "user", "create", "main", "alice", "--json"))["data"]
-    node.must("sh", "-c", 'echo "$1 $2" >/etc/s3-keys', "sh", made["access_key"], made["secret_key"])
-    ask = (sys.executable, str(TESTS / "s3_ask.py"))
-    for method, path in (("PUT", "/bucket"), ("PUT", "/bucket/object"), ("GET", "/bucket/object")):
-        body = "printf data" if path.count("/") == 2 else "true"
-        words = ("sh", "-c", f'{body} | "$@"', "sh", *ask, method, f"http://10.78.0.151{path}", "/etc/s3-keys")
-        node.until(lambda words=words: node.must(*words).startswith("200"), f"{method} {path}")  # type: ignore[misc]
-    services = [
-        service_name(name) for name in node.healthy() if name.startswith("s3/main") and not name.endswith("/bg")
-    ]
-    for service in services:
-        check(node, node.main_pid(service), rights.S3, uid=str(rights.SHARED_UID), effective=0)
-    stored = node.must("find", f"{SHARED}/s3/main", "-type", "f", "-name", "*.data", "-printf", "%U\n").split()
-    assert set(stored) == {str(rights.SHARED_UID)}
-    outlives_and_stops(node, services, ("s3", "delete", "main", "--yes"), "s3/main")
-
-
 def backup_gateway(node: SystemdNode, wanted: Rights, address: str, *backend: str) -> None:
     """With restic as its client."""
     create = ("backup", "create-cluster", "vault", "--nodes", "n1", "--domain", "backup.lab.test")
@@ -170,6 +148,34 @@ def backup_gateway(node: SystemdNode, wanted: Rights, address: str, *backend: st
     for words in (("init",), ("backup", "/etc/debian_version"), ("check", "--read-data")):
         print(node.must(*restic, *words)[-200:])
     outlives_and_stops(node, [service], ("backup", "delete", "vault", "--yes"), "backup/vault")
+
+
+def test_s3_and_a_backup_gateway_on_it(node: SystemdNode) -> None:
+    words = ("--nodes", "n1", "--domain", "s3.lab.test", "--name-servers", "1", "--object-servers", "1", "--force")
+    addresses = ("--gateway-addresses", "10.78.0.151-10.78.0.151", "--server-addresses", "10.77.0.151-10.77.0.152")
+    node.do("s3", "create-cluster", "main", *words, *addresses)
+    serves(node, "s3/main")
+    made = json.loads(node.do("s3", "user", "create", "main", "alice", "--json"))["data"]
+    node.must("sh", "-c", 'echo "$1 $2" >/etc/s3-keys', "sh", made["access_key"], made["secret_key"])
+    ask = (sys.executable, str(TESTS / "s3_ask.py"))
+    for method, path in (("PUT", "/bucket"), ("PUT", "/bucket/object"), ("GET", "/bucket/object")):
+        body = "printf data" if path.count("/") == 2 else "true"
+        words = ("sh", "-c", f'{body} | "$@"', "sh", *ask, method, f"http://10.78.0.151{path}", "/etc/s3-keys")
+        node.until(lambda words=words: node.must(*words).startswith("200"), f"{method} {path}")  # type: ignore[misc]
+    services = [
+        service_name(name) for name in node.healthy() if name.startswith("s3/main") and not name.endswith("/bg")
+    ]
+    for service in services:
+        check(node, node.main_pid(service), rights.S3, uid=str(rights.SHARED_UID), effective=0)
+    stored = node.must("find", f"{SHARED}/s3/main", "-type", "f", "-name", "*.data", "-printf", "%U\n").split()
+    assert set(stored) == {str(rights.SHARED_UID)}
+    keys = f"access_key={made['access_key']}\nsecret_key={made['secret_key']}\n"
+    node.must("sh", "-c", 'umask 077; printf %s "$1" >/etc/backend-keys', "sh", keys)
+    where = ("--backend", "s3:http://10.78.0.151/bucket/backup", "--credentials-file", "/etc/backend-keys")
+    backup_gateway(node, rights.BACKUP, "10.78.0.172", *where)
+    outlives_and_stops(node, services, ("s3", "delete", "main", "--yes"), "s3/main")
+    denied = node.systemd.run(["sh", "-c", "grep -hE 'Permission|not permitted' /var/log/holdfast/s3*.log"]).stdout
+    assert denied == ""
 
 
 def test_backup_gateway_on_the_shared_storage(node: SystemdNode) -> None:
