@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from argon2 import PasswordHasher
 
@@ -198,6 +199,28 @@ async def test_what_is_there_is_never_replaced(backend: LocalBackend, tmp_path: 
     assert (tmp_path / FILE.path).read_bytes() == b"first"
 
 
+async def test_a_storage_that_somebody_else_serves_leads_into_no_file_of_this_node(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    """An operator chooses the NFS server, and what it holds: links among it. The gateway runs as root."""
+    secrets = tmp_path.parent / f"{tmp_path.name}-outside"
+    secrets.mkdir()
+    (secrets / FILE.name).write_bytes(b"the cluster secret")
+    for link, target in ((tmp_path / FILE.path, secrets / FILE.name), ((tmp_path / FILE.path).parent, secrets)):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_dir():
+            link.rmdir()
+        link.symlink_to(target)
+        with pytest.raises(Unavailable):
+            _ = [piece async for piece in backend.read(FILE, 0, 100)]
+        link.unlink()
+    (tmp_path / TEMPORARY).rename(tmp_path / "moved")
+    (tmp_path / TEMPORARY).symlink_to(secrets)
+    with pytest.raises(Unavailable):
+        await backend.store(Stored("alice", "data", "cd" * 32), pieces(b"evil"))
+    assert [path.name for path in secrets.iterdir()] == [FILE.name], "nothing is left there either"
+
+
 async def test_only_old_temporary_files_are_swept(backend: LocalBackend, tmp_path: Path) -> None:
     """Their time of change is what counts: a removed file keeps its time of writing, and cannot be dated back here."""
     assert await backend.store(FILE, pieces(b"old"))
@@ -222,7 +245,7 @@ async def test_an_empty_mount_point_is_no_storage(tmp_path: Path) -> None:
 
 def test_a_file_that_is_still_written_is_not_closed(tmp_path: Path) -> None:
     handle, entered, leave = Handle(), threading.Event(), threading.Event()
-    handle.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    handle.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT, tmp_path)
     written: list[int] = []
 
     def slow(descriptor: int) -> None:
@@ -293,6 +316,9 @@ def test_nfs_is_mounted_as_configured_and_recognised() -> None:
     assert mount_command(config)[:4] == ["mount", "-t", "nfs", "-o"]
     assert mount_command(config)[-2:] == ["server:/export", "/run/holdfast/backup mount"]
     assert "hard" in config.options.split(",")
+    for options in (config.options, "vers=4.2,suid,dev,exec"):
+        given = mount_command(msgspec.structs.replace(config, options=options))[4]
+        assert given.endswith(",nosuid,nodev,noexec"), "the last word counts"
     table = (
         "22 1 0:5 / / rw - ext4 /dev/vda rw\n"
         "30 22 0:50 / /run/holdfast/backup\\040mount rw,noatime shared:1 - nfs4 server:/export rw,vers=4.2\n"

@@ -29,7 +29,7 @@ class Nfs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="nfs"):
     source: str
     """HOST:/PATH."""
     mount_point: str
-    options: str = "vers=4.2,hard,timeo=50,retrans=2,noatime,nosuid,nodev,noexec"
+    options: str = "vers=4.2,hard,timeo=50,retrans=2,noatime"
 
 
 class S3(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s3"):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -60,12 +61,12 @@ class LocalBackend:
         return await self._run(lambda: self._entries(repository, kind), timeout_s=10 * CALL_S)
 
     async def size(self, file: Stored) -> int:
-        return await self._run(lambda: (self.root / file.path).stat().st_size)
+        return await self._run(lambda: (self.root / file.path).lstat().st_size)
 
     async def read(self, file: Stored, start: int, length: int) -> AsyncIterator[bytes]:
         handle = Handle()
         try:
-            await self._run(lambda: handle.open(self.root / file.path, os.O_RDONLY))
+            await self._run(lambda: handle.open(self.root / file.path, os.O_RDONLY, self.root))
             while length:
                 position, wanted = start, min(length, CHUNK)
                 chunk = await self._run(lambda: handle.use(lambda fd: os.pread(fd, wanted, position)))  # noqa: B023
@@ -80,7 +81,7 @@ class LocalBackend:
         temporary = self._temporary / f"{self._name}.{secrets.token_hex(16)}"
         handle = Handle()
         try:
-            await self._run(lambda: handle.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            await self._run(lambda: handle.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.root))
             async for chunk in content:
                 await self._run(lambda: handle.use(lambda fd: _write(fd, chunk)))  # noqa: B023 - awaited at once
             await self._run(lambda: handle.use(os.fsync))
@@ -224,8 +225,16 @@ class Handle:
         self._busy = False
         self._closing = False
 
-    def open(self, path: Path, flags: int) -> None:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    def open(self, path: Path, flags: int, root: Path) -> None:
+        """Only what really lies below `root`: a storage that somebody else serves may hold links that lead into this node.
+        Raises OSError."""
+        # Without waiting: a pipe is no file of ours either.
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        try:
+            _refuse_outside(descriptor, root)
+        except OSError:
+            os.close(descriptor)
+            raise
         with self._lock:
             if not self._closing:
                 self._descriptor = descriptor
@@ -250,6 +259,13 @@ class Handle:
             self._closing = True
             if not self._busy and self._descriptor >= 0:
                 os.close(self._descriptor)
+
+
+def _refuse_outside(descriptor: int, root: Path) -> None:
+    """Looks at what was opened, not at its name: that may lead elsewhere a moment later."""
+    place = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    if not place.startswith(f"{os.path.realpath(root)}/") or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.ELOOP, "it leads elsewhere, or is no file", place)
 
 
 def _write(descriptor: int, chunk: bytes) -> None:
