@@ -1,20 +1,21 @@
-"""Fixtures of the browser tests. One browser serves them all, so they share one event loop (loop_scope session)."""
+"""Fixtures of the browser tests. One browser serves all of a process, so they share one event loop (loop_scope session)."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from kinds_person import Person
 from kinds_world import KindsWorld
-from panel_pki import make_pki
+from panel_machines import Lived, add_machines, node_returns
+from panel_pki import make_pki, pin_of
 from panel_server import Panel, Panels
-from panel_visitor import ARGS, CHROMIUM, OpenWindow, Visitor
-from panel_visitor import open_window as open_browser_window
-from panel_world import World
-from playwright.async_api import Browser, async_playwright, expect
+from panel_visitor import ARGS, CHROMIUM, OpenWindow, Visitor, Windows, profile
+from panel_world import Failure, World
+from playwright.async_api import async_playwright, expect
 
 from holdfast.clock import SystemClock
 
@@ -45,6 +46,13 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return make_pki(tmp_path_factory.mktemp("pki"))
 
 
+@pytest.fixture(scope="session")
+def port() -> int:
+    """Of the panel that a test begins with: always the same, so that the browser knows its files already."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def panels(world: World, clock: SystemClock, pki: tuple[Path, Path]) -> AsyncIterator[Panels]:
     async with AsyncExitStack() as stack:
@@ -52,24 +60,31 @@ async def panels(world: World, clock: SystemClock, pki: tuple[Path, Path]) -> As
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def panel(panels: Panels) -> Panel:
-    return await panels.start("n1")
+async def panel(panels: Panels, port: int) -> Panel:
+    return await panels.start("n1", port)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
+async def windows(pki: tuple[Path, Path]) -> AsyncIterator[Windows]:
+    trust = f"--ignore-certificate-errors-spki-list={pin_of(pki[0])}"
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS, headless=True)
-        yield launched
-        await launched.close()
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGS, trust], headless=True)
+        yield Windows(browser, await profile(browser))
+        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_window(browser: Browser) -> AsyncIterator[OpenWindow]:
-    """open_window(dark=False, viewport=DESK)"""
-    yield partial(open_browser_window, browser)
-    for context in list(browser.contexts):
-        await context.close()
+async def open_window(windows: Windows) -> AsyncIterator[OpenWindow]:
+    """open_window(dark=False, viewport=DESK, alone=False)"""
+    opened: list[Visitor] = []
+
+    async def open_one(**how: Any) -> Visitor:
+        opened.append(await windows.open(**how))
+        return opened[-1]
+
+    yield open_one
+    for visitor in opened:
+        await windows.close(visitor)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -82,15 +97,32 @@ async def visitor(open_window: OpenWindow, panel: Panel) -> Visitor:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def person(
-    browser: Browser, pki: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+    windows: Windows, pki: tuple[Path, Path], port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Person]:
     """One server and one window for all tests of a module."""
     clock = SystemClock()
     world = KindsWorld(clock, tmp_path_factory.mktemp("shared"))
     await world.fill()
     async with AsyncExitStack() as stack:
-        panel = await Panels(world, clock, *pki, stack, world.tools).start("n1")
-        visitor = await open_browser_window(browser)
+        panel = await Panels(world, clock, *pki, stack, world.tools).start("n1", port)
+        visitor = await windows.open()
         await visitor.arrive(panel)
         yield Person(visitor, panel, world)
-        await visitor.page.context.close()
+        await windows.close(visitor)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lived(windows: Windows, pki: tuple[Path, Path], port: int) -> AsyncIterator[Lived]:
+    """One server and one window for all tests of a module."""
+    clock = SystemClock()
+    world = World(clock)
+    await world.fill()
+    await add_machines(world)
+    await Failure(world).whole()
+    await node_returns(world)
+    async with AsyncExitStack() as stack:
+        panel = await Panels(world, clock, *pki, stack).start("n1", port)
+        visitor = await windows.open()
+        await visitor.arrive(panel)
+        yield Lived(visitor, world)
+        await windows.close(visitor)

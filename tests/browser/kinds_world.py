@@ -12,6 +12,7 @@ from holdfast.core.dns_model import DnsRecords, ServedZone, Zone
 from holdfast.core.model import (
     ClusterSpec,
     Desired,
+    FenceDeviceSpec,
     InstanceSpec,
     InstanceState,
     InstanceStatus,
@@ -25,8 +26,8 @@ from holdfast.core.model import (
     ServiceAddress,
     ServiceSpec,
 )
-from holdfast.errors import DriverError, InvalidInput
-from holdfast.ports import Clock, Delete
+from holdfast.errors import DriverError, FenceError, InvalidInput
+from holdfast.ports import Clock, Delete, PowerReading
 from holdfast.services.backup_gateway.config import parse_backend
 from holdfast.services.iscsi import report
 from holdfast.services.iscsi.files import VolumeFiles
@@ -84,6 +85,37 @@ class Backends:
         return "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 
+@dataclass
+class Fence:
+    """A device that is never used to switch anything."""
+
+    device: FenceDeviceSpec
+    state: str
+    """Empty: it does not answer."""
+
+    async def read(self, *, timeout: float) -> PowerReading:
+        if not self.state:
+            raise FenceError(f"{self.device.options['url']} does not answer", "Check its cable and address.")
+        return PowerReading(self.state)
+
+    async def off(self, *, timeout: float) -> None:
+        raise AssertionError("a test must not switch anything")
+
+    on = off
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class Fences:
+    states: dict[str, str] = field(default_factory=dict)
+    """Address → power state, of those that answer."""
+
+    def open(self, device: FenceDeviceSpec) -> Fence:
+        return Fence(device, self.states.get(device.options["url"], ""))
+
+
 class KindsWorld(World):
     """`root`: stands for the shared storage."""
 
@@ -92,6 +124,7 @@ class KindsWorld(World):
         self.root = str(root)
         self.images = Images({f"{root}/images/debian.qcow2": "qcow2"})
         self.backends = Backends()
+        self.fences = Fences()
 
     @property
     def tools(self) -> dict[str, Any]:
@@ -99,6 +132,7 @@ class KindsWorld(World):
         return {
             "images": self.images,
             "backends": self.backends,
+            "fences": self.fences,
             "files": VolumeFiles(self.clock),
             "s3_files": ClusterFiles(self.clock),
             "cluster_secret": lambda: SECRET,
@@ -207,6 +241,11 @@ class KindsWorld(World):
     async def _read(self, key: str, kind: type[Any]) -> Any:
         entry = await self.store.get(key)
         return None if entry is None else codec.decode(entry.value, kind, key)
+
+    async def node_spec(self, node: str) -> NodeSpec:
+        found = await self._read(keys.node_spec(node), NodeSpec)
+        assert isinstance(found, NodeSpec), f"there is no {node}"
+        return found
 
     async def spec(self, instance: str) -> InstanceSpec:
         found = await self._read(keys.instance(instance), InstanceSpec)

@@ -1,7 +1,9 @@
 """A compute cluster for the world: virtual machines on four nodes, and the guarantee as the manager would say it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from panel_visitor import Visitor
 from panel_world import NODES, World
 
 from holdfast.core.history import GuaranteeWord
@@ -31,6 +33,14 @@ MACHINES: Mapping[str, tuple[str, int]] = {
     "mail": ("n4", 4),
 }
 """Name → (node, memory in GiB). Each node has 32 GiB."""
+
+
+@dataclass
+class Lived:
+    """A window onto a cluster with machines, which has seen a failure and is well again."""
+
+    visitor: Visitor
+    world: World
 
 
 async def add_machines(world: World) -> None:

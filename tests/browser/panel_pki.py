@@ -1,6 +1,8 @@
 """A self-signed certificate for the panel under test."""
 
+import base64
 import datetime
+import hashlib
 import ipaddress
 from pathlib import Path
 
@@ -8,6 +10,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+
+def pin_of(certificate: Path) -> str:
+    """How a browser is told to trust it. (One that is told to ignore errors keeps nothing of what it has fetched.)"""
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(spki).digest()).decode()
 
 
 def make_pki(directory: Path) -> tuple[Path, Path]:

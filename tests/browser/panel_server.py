@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from panel_world import World
+from panel_world import QUICK, World
 
 from holdfast.api.app import create_app
 from holdfast.api.context import make_context
@@ -53,7 +53,7 @@ class Panels:
     @asynccontextmanager
     async def _serving(self, node: str, listener: socket.socket) -> AsyncIterator[None]:
         store = MemoryStore(self.world.cluster, self.clock)
-        tools = {"cluster_secret": lambda: b"s" * 32, **self.tools}
+        tools = {"cluster_secret": lambda: b"s" * 32, "hasher": QUICK, **self.tools}
         context = make_context(node, store, self.clock, session=f"{node}-{self.clock.now()}", **tools)
         app = create_app(context)
         mount(app, context)

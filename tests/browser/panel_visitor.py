@@ -1,14 +1,16 @@
 """A person with a browser window: Debian's Chromium, driven by Playwright."""
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from panel_server import Panel
 from panel_world import PASSWORD
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, ViewportSize, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, ViewportSize, expect
 
-SHOTS = Path("/tmp/holdfast-shots")
+SHOTS = os.environ.get("HOLDFAST_SHOTS", "")
+"""Directory for pictures of pages; empty: none are taken."""
 CHROMIUM = "/usr/bin/chromium"
 ARGS = [
     "--no-sandbox",
@@ -30,15 +32,15 @@ class Visitor:
     page: Page
     faults: list[str]
 
-    async def shot(self, name: str, *, whole: bool = True) -> Path:
-        """A picture for people, under SHOTS."""
-        SHOTS.mkdir(exist_ok=True)
-        path = SHOTS / f"{name}.png"
+    async def shot(self, name: str, *, whole: bool = True) -> None:
+        """A picture for people, where they want some."""
+        if not SHOTS:
+            return
+        Path(SHOTS).mkdir(exist_ok=True)
         if whole:
             await self.page.evaluate("() => scrollTo(0, 0)")
-        await self.page.wait_for_timeout(400)  # transitions end; for the picture only
-        await self.page.screenshot(path=path, full_page=whole)
-        return path
+        await self.page.wait_for_timeout(1000)  # transitions end, what moves arrives
+        await self.page.screenshot(path=Path(SHOTS, f"{name}.png"), full_page=whole)
 
     async def sign_in(self, panel: Panel, password: str = PASSWORD) -> None:
         await self.page.goto(panel.url)
@@ -46,8 +48,13 @@ class Visitor:
         await self.page.get_by_role("button", name="Sign in").click()
 
     async def arrive(self, panel: Panel) -> None:
-        """Sign in and wait for the live picture."""
-        await self.sign_in(panel)
+        """Signed in (by what the form sends) before the live picture."""
+        body, headers = {"name": "admin", "password": PASSWORD}, {"X-Holdfast-Request": "1"}
+        answer = await self.page.request.post(
+            f"{panel.url}/api/v1/login", data=body, headers=headers, ignore_https_errors=True
+        )
+        assert answer.ok, await answer.text()
+        await self.page.goto(panel.url)
         await expect(self.page.get_by_test_id("connection")).to_contain_text("Live")
 
     async def go(self, path: str, title: str) -> None:
@@ -76,10 +83,41 @@ class Visitor:
 OpenWindow = Callable[..., Awaitable[Visitor]]
 
 
-async def open_window(browser: Browser, *, dark: bool = False, viewport: ViewportSize = DESK) -> Visitor:
-    """A new window that knows nobody."""
+@dataclass
+class Windows:
+    """The windows of one browser. Usual ones share a profile, so that what the panel is made of is fetched and compiled once
+    for all tests of a process."""
+
+    browser: Browser
+    usual: BrowserContext
+
+    async def open(self, *, dark: bool = False, viewport: ViewportSize = DESK, alone: bool = False) -> Visitor:
+        """A window that knows nobody: whoever was signed in in another usual one is so no more. `alone`: of a profile of its
+        own, as all are that are dark or of another size."""
+        own = alone or dark or viewport != DESK
+        context = await profile(self.browser, dark=dark, viewport=viewport) if own else self.usual
+        await context.clear_cookies()
+        visitor = Visitor(await context.new_page(), [])
+
+        def on_console(message: ConsoleMessage) -> None:
+            if "Content Security Policy" in message.text or "Uncaught" in message.text:
+                visitor.faults.append(message.text)
+
+        def on_error(error: Error) -> None:
+            visitor.faults.append(str(error))
+
+        visitor.page.on("console", on_console)
+        visitor.page.on("pageerror", on_error)
+        return visitor
+
+    async def close(self, visitor: Visitor) -> None:
+        await visitor.page.close()
+        if visitor.page.context is not self.usual:
+            await visitor.page.context.close()
+
+
+async def profile(browser: Browser, *, dark: bool = False, viewport: ViewportSize = DESK) -> BrowserContext:
     context = await browser.new_context(
-        ignore_https_errors=True,
         color_scheme="dark" if dark else "light",
         viewport=viewport,
         device_scale_factor=1,
@@ -87,15 +125,4 @@ async def open_window(browser: Browser, *, dark: bool = False, viewport: Viewpor
         timezone_id="UTC",
     )
     context.set_default_timeout(60000)
-    visitor = Visitor(await context.new_page(), [])
-
-    def on_console(message: ConsoleMessage) -> None:
-        if "Content Security Policy" in message.text or "Uncaught" in message.text:
-            visitor.faults.append(message.text)
-
-    def on_error(error: Error) -> None:
-        visitor.faults.append(str(error))
-
-    visitor.page.on("console", on_console)
-    visitor.page.on("pageerror", on_error)
-    return visitor
+    return context

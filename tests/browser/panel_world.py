@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from holdfast.bootstrap.users import make_user
+from argon2 import PasswordHasher
+
+from holdfast.bootstrap.users import User, hash_password
 from holdfast.core.history import Event, GuaranteeWord, Incident, IncidentStep, ManagerView, Severity
 from holdfast.core.model import (
     Beat,
@@ -32,6 +34,8 @@ from holdfast.store import codec, keys
 from holdfast.store.memory import MemoryCluster, MemoryStore
 
 PASSWORD = "correct horse battery"
+QUICK = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1)
+"""Tests of the panel sign in all the time: strong hashes would be a good part of what they do."""
 NODES = ("n1", "n2", "n3", "n4")
 VOLUMES: Mapping[str, str] = {"home": "n2", "projects": "n2", "media": "n3", "scratch": "n4"}
 PUBLIC = {"home": 101, "projects": 102, "media": 103, "scratch": 104}
@@ -67,7 +71,7 @@ class World:
         members = tuple(ManagementMember(n, f"https://{n}:2380", f"https://{n}:2379", "voter") for n in NODES[:3])
         await self.put(keys.MANAGEMENT, ManagementSpec(NODES[:3], "10.77.0.100", members))
         await self.put(keys.MANAGER_TERM, MANAGER_SHAPE)
-        await self.put(keys.user("admin"), make_user("admin", PASSWORD))
+        await self.put(keys.user("admin"), User("admin", hash_password("admin", PASSWORD, QUICK)))
         for number, node in enumerate(NODES, 1):
             await self.node(node, number)
         panel = ServiceAddress("10.77.0.100", "management")

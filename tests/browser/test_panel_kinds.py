@@ -278,6 +278,12 @@ async def test_s3(person: Person) -> None:
     assert not await world.holds(secrets["Secret key"])
     await expect(person.row("alice")).to_contain_text(secrets["Access key"])
     assert secrets["Secret key"] not in await page.content()
+    await person.press("New key… main/alice")
+    await dialog.get_by_role("button", name="Make a new key").click()
+    fresh = await person.secrets()
+    assert fresh["Secret key"] != secrets["Secret key"] and not await world.holds(fresh["Secret key"])
+    await expect(person.row("alice")).to_contain_text(fresh["Access key"])
+    await expect(person.row("alice")).not_to_contain_text(secrets["Access key"])  # the old one was not kept
     await person.press("Disable… main/alice")
     await person.confirm("Disable")
     await expect(person.row("alice")).to_contain_text("Disabled")

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 from kinds_person import Person
-from panel_visitor import open_window
+from panel_visitor import OpenWindow
 from panel_world import NODES
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from holdfast.bootstrap.users import User, make_user
 from holdfast.core.alarm_model import Alarm, AlarmKind, AlarmState, Receiver, alarm_id
@@ -88,9 +88,9 @@ async def test_accounts_tokens_and_the_audit_that_tells_of_them(person: Person) 
     await expect(page.get_by_role("table", name="Audit log").locator("tbody")).not_to_contain_text("record changed")
 
 
-async def test_a_viewer_is_offered_nothing_that_is_refused(browser: Browser, person: Person) -> None:
+async def test_a_viewer_is_offered_nothing_that_is_refused(open_window: OpenWindow, person: Person) -> None:
     await person.world.put(keys.user("vera"), make_user("vera", "a longer password", "viewer"))
-    visitor = await open_window(browser)
+    visitor = await open_window(alone=True)
     page = visitor.page
     await page.goto(person.panel.url)
     await page.get_by_label("Name").fill("vera")
@@ -107,7 +107,6 @@ async def test_a_viewer_is_offered_nothing_that_is_refused(browser: Browser, per
     await expect(page.locator(".settings")).to_contain_text("Dead nodes")
     await expect(page.locator("#page").get_by_role("button", name="Change")).to_have_count(0)
     assert visitor.faults == []
-    await page.context.close()
 
 
 async def test_settings_and_who_is_told_of_alarms(person: Person) -> None:

@@ -72,7 +72,6 @@ async def test_a_failover_is_seen_live(visitor: Visitor, world: World) -> None:
     await expect(moved).to_contain_text("Running")
     await expect(incident.locator(".affected")).to_contain_text("back on n3")
     await expect(route).to_have_class("route done")
-    await page.wait_for_timeout(1000)  # for the picture: the moved instance has arrived
     await visitor.shot("failover")
 
     await failure.recovered("nfs/projects", 1.977)
@@ -155,7 +154,6 @@ async def test_dark_and_the_choice_is_kept(open_window: OpenWindow, panel: Panel
     await failure.placed()
     await failure.recovered("nfs/home", 1.842)
     await expect(page.locator(visitor.token("n3", "nfs/home"))).to_contain_text("Running")
-    await page.wait_for_timeout(1000)
     await visitor.shot("failover-dark")
     await page.get_by_role("button", name="Switch between dark and light").click()
     assert await page.evaluate(background) == "rgb(244, 246, 248)"
@@ -177,7 +175,6 @@ async def test_on_a_phone_nothing_is_cut_off(open_window: OpenWindow, panel: Pan
     await failure.claimed()
     await failure.placed()
     await expect(visitor.page.locator(visitor.token("n3", "nfs/home"))).to_contain_text("from n2")
-    await visitor.page.wait_for_timeout(1000)
     await visitor.shot("phone")
     for part in ("summary", "nodes"):
         await visitor.page.locator(f"#{part}").evaluate("element => element.scrollIntoView()")
@@ -190,3 +187,33 @@ async def test_on_a_phone_nothing_is_cut_off(open_window: OpenWindow, panel: Pan
     await visitor.page.get_by_role("button", name="Move… nfs/home").click()
     await visitor.shot("phone-form", whole=False)
     assert await visitor.too_wide() == []
+
+
+WATCH = """() => {
+    window.ran = [];
+    const note = event => window.ran.push(`${event.type} ${event.target.className}`);
+    for (const kind of ['animationstart', 'transitionrun']) document.addEventListener(kind, note, true);
+    const animate = Element.prototype.animate;
+    Element.prototype.animate = function (...how) {
+        window.ran.push(`animate ${this.className}`);
+        return animate.apply(this, how);
+    };
+}"""
+
+
+@pytest.mark.parametrize("wish", ["reduce", "no-preference"])
+async def test_nothing_moves_for_who_wants_that(open_window: OpenWindow, panel: Panel, world: World, wish: str) -> None:
+    """Neither what appears, nor what travels over the map, nor what changes its colour; for others it does."""
+    visitor = await open_window()
+    page = visitor.page
+    await page.emulate_media(reduced_motion=wish)  # type: ignore[arg-type]
+    await visitor.arrive(panel)
+    await page.evaluate(WATCH)
+    await world.place("nfs/media", "n4", "An operator moved it.")
+    await expect(page.locator(visitor.token("n4", "nfs/media"))).to_contain_text("from n3")
+    await visitor.go("services", "All services")
+    await page.get_by_role("button", name="Stop… nfs/media").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    await expect(page.locator(".toast")).to_be_visible()
+    ran = await page.evaluate("() => window.ran")
+    assert (ran == []) is (wish == "reduce"), ran
