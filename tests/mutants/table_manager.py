@@ -22,6 +22,7 @@ SEQUENCE = "fencing/power/sequence.py"
 BOUND = "return self.F + self.G + 2 * (self.W + self.j)"
 
 LOOK_AGAIN = "        await self._look_again(node.id, beat_revision)\n"
+WRITTEN_DOWN = "        if not done.succeeded:\n            raise _beaten_again(node)\n"
 
 MANAGER_MUTANTS = (
     # --- T_wait
@@ -154,9 +155,11 @@ MANAGER_MUTANTS = (
     ),
     mutant(
         "late-power-off",
-        "power fencing is not called back when the node returns",
+        "power fencing is not called back when the node returns, and nobody looks again before it is switched off",
         "LIVE-1",
         (NODES, "yield CancelPower(node.id)", "pass"),
+        (POWER, LOOK_AGAIN, ""),
+        (POWER, WRITTEN_DOWN, ""),
         (
             SEQUENCE,
             "accepted = await self._switch_off(name, fence, end)",
@@ -214,12 +217,13 @@ MANAGER_MUTANTS = (
         "LIVE-1",
         (LOOP, "if self.election.blind():", "if False:"),
         (POWER, LOOK_AGAIN, ""),
+        (POWER, WRITTEN_DOWN, ""),
         (
             LOOP,
             "                    self.observations.begin_term()\n                    self.wake()",
             "                    self.wake()",
         ),
-        by=("proofs/blind-manager",),
+        by=("proofs/blind-while-one-is-cut-off",),
     ),
     # --- placements
     mutant(

@@ -112,7 +112,7 @@ NODE_MUTANTS = (
         "clone-joins",
         "another machine may join under the identity of an active node",
         "INV-1",
-        (SESSION, "previous.machine_id != self._identity.machine_id", "False"),
+        (SESSION, "return previous.machine_id == mine or (not previous.machine_id and known)", "return True"),
         by=("proofs/clone-of-an-active-node",),
     ),
     # --- stopping and leaving

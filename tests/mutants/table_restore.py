@@ -105,14 +105,14 @@ RESTORE_MUTANTS = (
             "return max(max([*used, floor_of(former)]) + EPOCH_STEP, wall_ms * EPOCHS_PER_MS)",
             "return max([*used, floor_of(former)])",
         ),
-        by=("restore/restored-twice", "test unit/test_bootstrap_backup.py"),
+        by=("test unit/test_bootstrap_backup.py::test_of_a_restored_store_nothing_is_believed_that_may_have_changed",),
     ),
     mutant(
         "new-epochs-forget-the-floor",
         "after a restore new epochs begin at the revision of the restored store",
         "INV-3",
         (BATCH, "floor = self.view.revision + self.view.epoch_floor", "floor = self.view.revision"),
-        by=("restore/moved-since-the-backup", "test unit/test_core_restored.py"),
+        by=("test unit/test_core_restored.py::test_once_all_have_joined_it_starts_with_an_epoch_that_was_never_used",),
     ),
     mutant(
         "unheard-node-is-fenced-at-once",
@@ -162,7 +162,7 @@ RESTORE_MUTANTS = (
         "a node replaces what it knew by what the restored store knows, before it has told",
         "INV-1",
         (KNOWN, "if former is not None and former.life < life and not self._told:", "if False:"),
-        by=("restore/added-since-the-backup", "test unit/test_agent_known_nodes.py"),
+        by=("restore/added-since-the-backup",),
     ),
     mutant(
         "told-what-was-removed",
@@ -190,7 +190,9 @@ RESTORE_MUTANTS = (
         "the wait for unknown nodes' deadlines ends when the panel is placed",
         "INV-1",
         (VIEW, "if one.spec.exclusivity is Exclusivity.STRICT)", "if one.spec)"),
-        by=("test unit/test_core_restored.py",),
+        by=(
+            "test unit/test_core_restored.py::test_once_something_strict_was_placed_a_new_manager_does_not_wait_again",
+        ),
     ),
     mutant(
         "turned-away-and-running",
@@ -212,7 +214,9 @@ RESTORE_MUTANTS = (
             "return previous.machine_id == mine or (not previous.machine_id and known)",
             'return previous.machine_id in (mine, "")',
         ),
-        by=("test unit/test_agent_session.py",),
+        by=(
+            "test unit/test_agent_session.py::test_where_a_restored_store_knows_no_machine_the_nodes_own_memory_counts",
+        ),
     ),
     # --- the lost store does not come back
     mutant(
@@ -225,13 +229,15 @@ RESTORE_MUTANTS = (
             "return floor_of(decode(path.read_bytes(), Restored, str(path)))",
             "return decode(path.read_bytes(), Restored, str(path)).times",
         ),
-        by=("test unit/test_agent_system_restored.py",),
+        by=(
+            "test unit/test_agent_system_restored.py::test_a_member_of_an_earlier_restore_of_the_same_backup_is_removed",
+        ),
     ),
     mutant(
         "old-member-comes-back",
         "a member of the lost store that was away starts again beside the restored one",
         "INV-1",
         (SYSTEM, "if newer is None:\n            return False", "if True:\n            return False"),
-        by=("test unit/test_agent_system_restored.py",),
+        by=("test unit/test_agent_system_restored.py::test_a_member_of_a_former_life_is_removed_before_it_starts",),
     ),
 )
