@@ -1,7 +1,7 @@
 """The command line: `holdfast`. Tables for people, `--json` for programs, and never a traceback.
 
 Exit status: 0 done · 1 refused or failed (the reason and what to do stand on standard error) · 2 wrong usage · 130 ended
-by Ctrl-C. It stands in `holdfast --help` and docs/operating.md too.
+by Ctrl-C. It stands in the help and in docs/operating.md, too.
 """
 
 import errno
