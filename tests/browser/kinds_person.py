@@ -28,8 +28,8 @@ class Person:
         return self.dialog.get_by_test_id("effect")
 
     async def go(self, path: str, title: str) -> None:
-        """By the address, as a link does."""
-        await self.page.evaluate(f"() => {{ location.hash = '#/{path}' }}")
+        """By the address, as a link does. A test that failed in the middle of a form must not take the next ones with it."""
+        await self.page.evaluate(f"() => {{ document.getElementById('dialog').close(); location.hash = '#/{path}' }}")
         await expect(self.page.locator("h1")).to_have_text(title)
 
     async def press(self, name: str) -> None:

@@ -98,7 +98,7 @@ const import_ = (_id, ctx) => openForm({
   title: "Import a libvirt domain", wide: true, ha: HA,
   text: ["Its disks must lie on the shared storage already. Once imported it must not run anywhere outside of Holdfast any more: undefine it there."],
   fields: [
-    { name: "xml", label: "Domain XML", type: "area", rows: 8, required: true, file: ".xml", must: (text) => (/<domain[\s>]/.test(text) ? "" : "Paste what `virsh dumpxml --inactive NAME` prints."), blame: /xml|domain|disk|uuid|exists|name of a virtual/i, hint: "What `virsh dumpxml --inactive NAME` prints. What is not Holdfast's to decide is kept as it is there." },
+    { name: "xml", label: "Domain XML", type: "area", rows: 8, required: true, file: ".xml", must: (text) => (/<domain[\s>]/.test(text) ? "" : "Paste what `virsh dumpxml --inactive NAME` prints."), blame: /xml|domain|disk|file|bridge|uuid|exists|name of a virtual/i, hint: "What `virsh dumpxml --inactive NAME` prints. What is not Holdfast's to decide is kept as it is there." },
     { section: "High availability", fields: importance() }, policies(),
     { section: "Start", fields: [{ ...placing(ctx).fields[0], value: false, hint: "First make sure that it runs nowhere else." }, placing(ctx).fields[1]] }],
   confirm: "Import", effect: "typing", force: "body",
