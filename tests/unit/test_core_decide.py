@@ -215,6 +215,17 @@ def test_a_planned_move_waits_for_the_confirmed_stop() -> None:
     assert (place.placement.node, place.placement.goal, place.finishes_move) == ("n3", Goal.RUN, True)
 
 
+def test_a_move_that_is_called_back_while_it_stops_ends_where_it_began() -> None:
+    """As when a drill is broken off."""
+    nodes = [node("n1"), node("n2"), node("n3")]
+    stopped = InstanceStatus("n1", "s-n1", 10, InstanceState.STOPPED)
+    back = replace(volume(goal=Goal.STOP, move=MoveRequest("n1"), move_revision=9), status=stopped)
+    assert back.placement is not None
+    [place] = run(nodes, [replace(back, placement=replace(back.placement, next_node="n3"))])
+    assert isinstance(place, Place)
+    assert (place.placement.node, place.placement.goal, place.finishes_move) == ("n1", Goal.RUN, True)
+
+
 def test_a_node_that_lost_a_network_gives_its_instances_away_gracefully() -> None:
     [stop] = run([node("n1", lost_networks=("public",)), node("n2")], [volume()])
     assert isinstance(stop, Place) and stop.placement.goal is Goal.STOP

@@ -42,13 +42,3 @@ def test_a_drill_finds_a_cluster_in_order_and_a_volume_fails_over_and_back(clust
     assert not set(before) & set(cluster.pids(home, "ganesha.nfsd"))
     for found in (moved, killed):
         print(of(found, "failover")[0]["text"])
-
-
-def test_a_drill_that_is_cancelled_takes_home_what_it_has_moved(cluster: Cluster) -> None:
-    home = cluster.where(VOLUME)
-    begun = json.loads(cluster.do("drill", "--node", "n1", "--instance", VOLUME, "--no-wait", "--json"))["task"]
-    cluster.until(lambda: cluster.where(VOLUME) not in ("", home), "it is away")
-    cluster.do("task", "cancel", begun)
-    cluster.until(lambda: cluster.where(VOLUME) == home, "it is home again")
-    shown = json.loads(cluster.do("drill", "show", begun, "--json"))
-    assert (shown["drill"]["state"], shown["task"]["state"]) == ("cancelled", "cancelled")
