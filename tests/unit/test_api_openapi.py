@@ -140,6 +140,16 @@ async def test_every_operation_is_described(world: World) -> None:
     assert "One sentence of the manager" in node["note"]["description"]
 
 
+async def test_a_stranger_is_told_what_each_operation_and_each_parameter_is_for(world: World) -> None:
+    silent = []
+    for item in (await document(world))["paths"].values():
+        for operation in item.values():
+            silent += [] if operation.get("description") else [operation["operationId"]]
+            named = [part for part in operation.get("parameters", ()) if not part.get("description")]
+            silent += [f"{operation['operationId']}: {part['name']}" for part in named]
+    assert not silent, "a docstring at the route, a line in api/openapi_parameters.py"
+
+
 async def test_real_answers_are_what_the_document_says(world: World) -> None:
     made = await document(world)
     async with world.client(local=True) as client:

@@ -19,6 +19,7 @@ from holdfast.api import objects
 from holdfast.api.answers import Problem
 from holdfast.api.auth import COOKIE
 from holdfast.api.contract import STREAM, TABLE
+from holdfast.api.openapi_parameters import explain
 from holdfast.api.operations.terms import Outcome
 from holdfast.api.permissions import PUBLIC, needed
 
@@ -71,6 +72,8 @@ def _complete(operation: dict[str, Any], method: str, path: str, name: str) -> N
     operation["x-holdfast-needs"] = needs
     operation["security"] = [] if needs == [PUBLIC] else [{"token": []}, {"session": []}]
     parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        explain(parameter)
     if method in SAFE or name in NO_CHANGES:
         return
     parameters.append(

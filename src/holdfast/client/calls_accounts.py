@@ -38,7 +38,7 @@ class AccountsCalls(Calls):
         return self.ask(Me, "GET", "/me")
 
     def list_my_sessions(self) -> list[SessionLine]:
-        """List my sessions."""
+        """Where oneself is logged in."""
         return self.ask(list[SessionLine], "GET", "/me/sessions")
 
     def end_my_other_sessions(self, **terms: Unpack[Tried]) -> Outcome:
@@ -46,7 +46,7 @@ class AccountsCalls(Calls):
         return self.ask(Outcome, "DELETE", "/me/sessions", **terms)
 
     def end_my_session(self, session_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """End my session."""
+        """End one of them."""
         return self.ask(Outcome, "DELETE", f"/me/sessions/{part(session_id)}", **terms)
 
     def set_password(self, name: str, *, password: str, old: str | None = None, **terms: Unpack[Tried]) -> Outcome:
@@ -65,7 +65,7 @@ class AccountsCalls(Calls):
         return self.ask(UserAnswer, "GET", f"/users/{part(name)}")
 
     def create_user(self, *, name: str, role: str, password: str, **terms: Unpack[Tried]) -> Outcome:
-        """Create user."""
+        """A new account."""
         return self.ask(Outcome, "POST", "/users", body=given(name=name, role=role, password=password), **terms)
 
     def change_user(
@@ -79,7 +79,7 @@ class AccountsCalls(Calls):
         return self.ask(Outcome, "DELETE", f"/users/{part(name)}", **terms)
 
     def end_user_sessions(self, name: str, **terms: Unpack[Tried]) -> Outcome:
-        """End user sessions."""
+        """End all sessions of an account, however many there are."""
         return self.ask(Outcome, "DELETE", f"/users/{part(name)}/sessions", **terms)
 
     def unlock_user(self, name: str, **terms: Unpack[Tried]) -> Outcome:
@@ -105,7 +105,7 @@ class AccountsCalls(Calls):
         )
 
     def revoke_token(self, token_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """Revoke token."""
+        """One's own API token, or anybody's as an administrator: it opens nothing from now on."""
         return self.ask(Outcome, "DELETE", f"/tokens/{part(token_id)}", **terms)
 
     def list_audit(
@@ -132,7 +132,7 @@ class AccountsCalls(Calls):
         return self.ask(Page[TokenView], "GET", "/tokens/join")
 
     def revoke_join_token(self, token_id: str, **terms: Unpack[Tried]) -> Outcome:
-        """Revoke join token."""
+        """Nobody joins by it any more."""
         return self.ask(Outcome, "DELETE", f"/tokens/join/{part(token_id)}", **terms)
 
     def get_authority(self) -> Authority:

@@ -26,19 +26,19 @@ class ClusterCalls(Calls):
         return self.ask(ClusterStatus, "GET", "/status")
 
     def update_cluster(self, *, dead_node_power_on: bool, **terms: Unpack[Terms]) -> Outcome:
-        """Update cluster."""
+        """What the cluster does by itself."""
         return self.ask(Outcome, "PUT", "/cluster", body=given(dead_node_power_on=dead_node_power_on), **terms)
 
     def set_shutdown_policy(self, *, policy: str, **terms: Unpack[Terms]) -> Outcome:
-        """Set shutdown policy."""
+        """What becomes of instances when their node is shut down in good order."""
         return self.ask(Outcome, "PUT", "/cluster/shutdown-policy", body=given(policy=policy), **terms)
 
     def list_nodes(self) -> tuple[NodeStatus, ...]:
-        """List nodes."""
+        """All nodes, with their state and what they carry."""
         return self.ask(tuple[NodeStatus, ...], "GET", "/nodes")
 
     def get_node(self, node_id: str) -> NodeStatus:
-        """Get node."""
+        """One node."""
         return self.ask(NodeStatus, "GET", f"/nodes/{part(node_id)}")
 
     def add_node(
@@ -77,7 +77,7 @@ class ClusterCalls(Calls):
         force: bool | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Change node."""
+        """Its failure domain, or how many instances of each kind it carries at most; what is left out stays."""
         return self.ask(
             Outcome,
             "PUT",
@@ -87,7 +87,7 @@ class ClusterCalls(Calls):
         )
 
     def remove_node(self, node_id: str, *, force: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """Remove node."""
+        """For good: its certificates are revoked, the shared secrets change. It must be idle or dead, unless forced."""
         return self.ask(Outcome, "DELETE", f"/nodes/{part(node_id)}", query=given(force=force), **terms)
 
     def set_fence_devices(
@@ -98,7 +98,7 @@ class ClusterCalls(Calls):
         keep: Sequence[str] | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Set fence devices."""
+        """All fence devices of a node, in the order in which they are tried; `keep` names present ones that stay."""
         return self.ask(
             Outcome, "PUT", f"/nodes/{part(node_id)}/fence-devices", body=given(devices=devices, keep=keep), **terms
         )
@@ -132,7 +132,7 @@ class ClusterCalls(Calls):
         )
 
     def exit_maintenance(self, node_id: str, *, bring_back: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """Exit maintenance."""
+        """The node may carry instances again; what was moved off it returns if that was wished."""
         return self.ask(
             Outcome, "DELETE", f"/nodes/{part(node_id)}/maintenance", query=given(bring_back=bring_back), **terms
         )
@@ -150,17 +150,17 @@ class ClusterCalls(Calls):
         return self.ask(HaAnswer, "GET", "/ha")
 
     def enable_ha(self, *, virtual_ip: str, nodes: Sequence[str], **terms: Unpack[Terms]) -> Outcome:
-        """Enable ha."""
+        """Make the management plane highly available: its nodes, and the panel's address."""
         return self.ask(Outcome, "POST", "/ha", body=given(virtual_ip=virtual_ip, nodes=nodes), **terms)
 
     def update_ha(
         self, *, virtual_ip: str | None = None, nodes: Sequence[str] | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
-        """Update ha."""
+        """Other management nodes, or another address of the panel; what is left out stays."""
         return self.ask(Outcome, "PUT", "/ha", body=given(virtual_ip=virtual_ip, nodes=nodes), **terms)
 
     def disable_ha(self, *, keep: str, **terms: Unpack[Terms]) -> Outcome:
-        """Disable ha."""
+        """Back to one management node."""
         return self.ask(Outcome, "DELETE", "/ha", query=given(keep=keep), **terms)
 
     def pause_ha(self, *, mode: str | None = None, reason: str | None = None, **terms: Unpack[Terms]) -> Outcome:
@@ -168,7 +168,7 @@ class ClusterCalls(Calls):
         return self.ask(Outcome, "POST", "/ha/pause", body=given(mode=mode, reason=reason), **terms)
 
     def resume_ha(self, **terms: Unpack[Terms]) -> Outcome:
-        """Resume ha."""
+        """End the pause of high availability."""
         return self.ask(Outcome, "DELETE", "/ha/pause", **terms)
 
     def list_incidents(self, *, limit: int | None = None, cursor: str | None = None) -> Page[Incident]:
@@ -176,7 +176,7 @@ class ClusterCalls(Calls):
         return self.ask(Page[Incident], "GET", "/incidents", query=given(limit=limit, cursor=cursor))
 
     def get_incident(self, incident_id: str) -> Incident:
-        """Get incident."""
+        """One incident: what happened, step by step, with the proof of death and the recovery of each instance."""
         return self.ask(Incident, "GET", f"/incidents/{part(incident_id)}")
 
     def list_events(self, *, limit: int | None = None, cursor: str | None = None) -> Page[EventLine]:

@@ -39,7 +39,7 @@ class GatewaysCalls(Calls):
         force: bool | None = None,
         **terms: Unpack[Tried],
     ) -> Outcome:
-        """Create s3 cluster."""
+        """Name servers, object servers and gateways on these nodes."""
         return self.ask(
             Outcome,
             "POST",
@@ -61,7 +61,7 @@ class GatewaysCalls(Calls):
         )
 
     def get_s3_cluster(self, name: str) -> S3PicturePicture:
-        """Get s3 cluster."""
+        """One S3 cluster with its servers, gateways and fill."""
         return self.ask(S3PicturePicture, "GET", f"/s3/clusters/{part(name)}")
 
     def delete_s3_cluster(self, name: str, *, yes: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
@@ -88,7 +88,7 @@ class GatewaysCalls(Calls):
         force: bool | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Add s3 nodes."""
+        """More nodes, and more servers if wished; data move to them by themselves."""
         return self.ask(
             Outcome,
             "POST",
@@ -111,7 +111,7 @@ class GatewaysCalls(Calls):
         )
 
     def list_s3_users(self, name: str) -> list[S3UserView]:
-        """List s3 users."""
+        """Users with their access keys, without the secrets."""
         return self.ask(list[S3UserView], "GET", f"/s3/clusters/{part(name)}/users")
 
     def create_s3_user(self, cluster: str, *, name: str, **terms: Unpack[Terms]) -> Outcome:
@@ -125,11 +125,11 @@ class GatewaysCalls(Calls):
         )
 
     def enable_s3_user(self, name: str, user: str, **terms: Unpack[Terms]) -> Outcome:
-        """Enable s3 user."""
+        """The user's keys work again."""
         return self.ask(Outcome, "POST", f"/s3/clusters/{part(name)}/users/{part(user)}/enable", **terms)
 
     def disable_s3_user(self, name: str, user: str, **terms: Unpack[Terms]) -> Outcome:
-        """Disable s3 user."""
+        """The user's keys open nothing until it is enabled."""
         return self.ask(Outcome, "POST", f"/s3/clusters/{part(name)}/users/{part(user)}/disable", **terms)
 
     def delete_s3_user(self, name: str, user: str, *, yes: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
@@ -180,7 +180,7 @@ class GatewaysCalls(Calls):
         )
 
     def get_backup_cluster(self, name: str) -> BackupPicturePicture:
-        """Get backup cluster."""
+        """One backup cluster with its gateways."""
         return self.ask(BackupPicturePicture, "GET", f"/backup/clusters/{part(name)}")
 
     def update_backup_cluster(
@@ -193,7 +193,7 @@ class GatewaysCalls(Calls):
         certificate_key: str | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Update backup cluster."""
+        """What opens the back-end, the certificate, append-only; what is left out stays."""
         return self.ask(
             Outcome,
             "PATCH",
@@ -214,7 +214,7 @@ class GatewaysCalls(Calls):
     def add_backup_nodes(
         self, name: str, *, nodes: Sequence[str], addresses: Sequence[str] | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
-        """Add backup nodes."""
+        """More nodes get a gateway each."""
         return self.ask(
             Outcome,
             "POST",
@@ -224,17 +224,17 @@ class GatewaysCalls(Calls):
         )
 
     def release_backup_node(self, name: str, node: str, **terms: Unpack[Terms]) -> Outcome:
-        """Release backup node."""
+        """Its gateway ends; clients find the others."""
         return self.ask(Outcome, "DELETE", f"/backup/clusters/{part(name)}/nodes/{part(node)}", **terms)
 
     def list_backup_users(self, name: str) -> list[BackupUserView]:
-        """List backup users."""
+        """Users, without their passwords."""
         return self.ask(list[BackupUserView], "GET", f"/backup/clusters/{part(name)}/users")
 
     def create_backup_user(
         self, cluster: str, *, name: str, append_only: bool | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
-        """Create backup user."""
+        """`data.password` is shown only now."""
         return self.ask(
             Outcome,
             "POST",
@@ -244,11 +244,11 @@ class GatewaysCalls(Calls):
         )
 
     def rotate_backup_user(self, name: str, user: str, **terms: Unpack[Terms]) -> Outcome:
-        """Rotate backup user."""
+        """A new password in `data.password`, shown only now; the former one opens nothing."""
         return self.ask(Outcome, "POST", f"/backup/clusters/{part(name)}/users/{part(user)}/rotate", **terms)
 
     def change_backup_user(self, name: str, user: str, *, append_only: bool, **terms: Unpack[Terms]) -> Outcome:
-        """Change backup user."""
+        """Whether it may only append."""
         return self.ask(
             Outcome,
             "PATCH",
@@ -258,7 +258,7 @@ class GatewaysCalls(Calls):
         )
 
     def delete_backup_user(self, name: str, user: str, **terms: Unpack[Terms]) -> Outcome:
-        """Delete backup user."""
+        """It opens nothing from now on; its repositories stay."""
         return self.ask(Outcome, "DELETE", f"/backup/clusters/{part(name)}/users/{part(user)}", **terms)
 
     def get_backup_client_config(self, name: str, user: str) -> ClientConfig:
@@ -284,7 +284,7 @@ class GatewaysCalls(Calls):
         servers: Sequence[str] | None = None,
         **terms: Unpack[Tried],
     ) -> Outcome:
-        """Create dns zone."""
+        """A zone that the management nodes answer for."""
         return self.ask(
             Outcome,
             "POST",
@@ -296,7 +296,7 @@ class GatewaysCalls(Calls):
         )
 
     def delete_dns_zone(self, apex: str, **terms: Unpack[Terms]) -> Outcome:
-        """Delete dns zone."""
+        """Nobody answers for it any more."""
         return self.ask(Outcome, "DELETE", f"/dns/zones/{part(apex)}", **terms)
 
     def add_dns_update_target(
@@ -320,7 +320,7 @@ class GatewaysCalls(Calls):
         )
 
     def remove_dns_update_target(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Remove dns update target."""
+        """It is told of nothing any more."""
         return self.ask(Outcome, "DELETE", f"/dns/update-targets/{part(name)}", **terms)
 
     def add_dns_secondary(
@@ -342,7 +342,7 @@ class GatewaysCalls(Calls):
         )
 
     def remove_dns_secondary(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Remove dns secondary."""
+        """It may copy no zone any more."""
         return self.ask(Outcome, "DELETE", f"/dns/secondaries/{part(name)}", **terms)
 
     def add_dns_name(self, *, instance: str, name: str, **terms: Unpack[Tried]) -> Outcome:
@@ -350,5 +350,5 @@ class GatewaysCalls(Calls):
         return self.ask(Outcome, "POST", "/dns/names", body=given(instance=instance, name=name), **terms)
 
     def remove_dns_name(self, name: str, *, instance: str, **terms: Unpack[Tried]) -> Outcome:
-        """Remove dns name."""
+        """The name leads to the instance no more."""
         return self.ask(Outcome, "DELETE", f"/dns/names/{part(name)}", query=given(instance=instance), **terms)

@@ -16,7 +16,7 @@ class RunningCalls(Calls):
     """What runs, where, and what is planned."""
 
     def list_services(self) -> tuple[ServiceStatus, ...]:
-        """List services."""
+        """All services of all kinds."""
         return self.ask(tuple[ServiceStatus, ...], "GET", "/services")
 
     def get_service(self, kind: str, name: str) -> ServiceAnswer:
@@ -30,7 +30,7 @@ class RunningCalls(Calls):
         )
 
     def stop_service(self, kind: str, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Stop service."""
+        """Stop it on purpose: it stays stopped until it is started."""
         return self.ask(Outcome, "POST", f"/services/{part(kind)}/{part(name)}/stop", **terms)
 
     def set_service_state(
@@ -42,17 +42,17 @@ class RunningCalls(Calls):
         )
 
     def list_instances(self) -> tuple[InstanceView, ...]:
-        """List instances."""
+        """All instances: where they are, how they are, and why they wait."""
         return self.ask(tuple[InstanceView, ...], "GET", "/instances")
 
     def get_instance(self, instance_id: str) -> InstanceView:
-        """Get instance."""
+        """One instance."""
         return self.ask(InstanceView, "GET", f"/instances/{parts(instance_id)}")
 
     def move_instance(
         self, instance_id: str, *, node: str | None = None, live: bool | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
-        """Move instance."""
+        """A planned move, to a node or wherever the planner likes."""
         return self.ask(
             Outcome, "POST", f"/instances/{parts(instance_id)}/move", body=given(node=node, live=live), **terms
         )
@@ -62,15 +62,15 @@ class RunningCalls(Calls):
         return self.ask(Outcome, "POST", f"/instances/{parts(instance_id)}/lock", body=given(reason=reason), **terms)
 
     def unlock_instance(self, instance_id: str, **terms: Unpack[Terms]) -> Outcome:
-        """Unlock instance."""
+        """Planned moves are possible again."""
         return self.ask(Outcome, "DELETE", f"/instances/{parts(instance_id)}/lock", **terms)
 
     def list_rules(self) -> list[RuleAnswer]:
-        """List rules."""
+        """All placement rules."""
         return self.ask(list[RuleAnswer], "GET", "/rules")
 
     def get_rule(self, name: str) -> RuleAnswer:
-        """Get rule."""
+        """One placement rule, in words, too."""
         return self.ask(RuleAnswer, "GET", f"/rules/{part(name)}")
 
     def create_rule(
@@ -98,7 +98,7 @@ class RunningCalls(Calls):
         )
 
     def delete_rule(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Delete rule."""
+        """It holds no more."""
         return self.ask(Outcome, "DELETE", f"/rules/{part(name)}", **terms)
 
     def explain(self, instance_id: str) -> Explanation:
@@ -145,7 +145,7 @@ class RunningCalls(Calls):
         bridges: Mapping[str, str] | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Create compute."""
+        """Which nodes run virtual machines, and how many of them may fail."""
         return self.ask(
             Outcome,
             "POST",
@@ -173,7 +173,7 @@ class RunningCalls(Calls):
         force: bool | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Change compute."""
+        """Settings of the compute cluster; what is left out stays."""
         return self.ask(
             Outcome,
             "PUT",
@@ -191,11 +191,11 @@ class RunningCalls(Calls):
         )
 
     def enable_compute_ha(self, **terms: Unpack[Terms]) -> Outcome:
-        """Enable compute ha."""
+        """Machines of nodes that fail are started elsewhere."""
         return self.ask(Outcome, "POST", "/compute/ha", **terms)
 
     def disable_compute_ha(self, **terms: Unpack[Terms]) -> Outcome:
-        """Disable compute ha."""
+        """Machines of nodes that fail stay where they are."""
         return self.ask(Outcome, "DELETE", "/compute/ha", **terms)
 
     def list_vms(self) -> VmsAnswer:
@@ -203,7 +203,7 @@ class RunningCalls(Calls):
         return self.ask(VmsAnswer, "GET", "/vms")
 
     def get_vm(self, name: str) -> InstanceView:
-        """Get vm."""
+        """One virtual machine."""
         return self.ask(InstanceView, "GET", f"/vms/{part(name)}")
 
     def create_vm(
@@ -283,7 +283,8 @@ class RunningCalls(Calls):
         force: bool | None = None,
         **terms: Unpack[Tried],
     ) -> Outcome:
-        """Import vm."""
+        """An existing libvirt domain, whose disks lie on the shared storage already. Unless root imports it on a node,
+        nothing in it may reach beyond the guest."""
         return self.ask(
             Outcome,
             "POST",
@@ -324,7 +325,8 @@ class RunningCalls(Calls):
         force: bool | None = None,
         **terms: Unpack[Terms],
     ) -> Outcome:
-        """Change vm."""
+        """Its size, priority and policies; what is left out stays. Cores, memory and heartbeat: of a stopped machine
+        only."""
         return self.ask(
             Outcome,
             "PUT",
@@ -354,7 +356,7 @@ class RunningCalls(Calls):
         return self.ask(Outcome, "DELETE", f"/vms/{part(name)}", query=given(force=force, disks=disks), **terms)
 
     def delete_vm_disks(self, *, paths: Sequence[str], **terms: Unpack[Tried]) -> Outcome:
-        """Delete vm disks."""
+        """Delete disks that no machine uses, for good."""
         return self.ask(Outcome, "POST", "/vms/disks/delete", body=given(paths=paths), **terms)
 
     def get_vm_console(self, name: str, *, lines: int | None = None) -> ConsoleAnswer:

@@ -20,13 +20,13 @@ class VolumesCalls(Calls):
         return self.ask(NfsAnswer, "GET", "/nfs")
 
     def get_nfs_volume(self, name: str) -> InstanceView:
-        """Get nfs volume."""
+        """One volume."""
         return self.ask(InstanceView, "GET", f"/nfs/volumes/{part(name)}")
 
     def create_nfs_cluster(
         self, *, nodes: Sequence[str], addresses: Sequence[str], network: str | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
-        """Create nfs cluster."""
+        """Which nodes serve NFS volumes, and the pool of their service addresses."""
         return self.ask(
             Outcome, "POST", "/nfs/cluster", body=given(nodes=nodes, addresses=addresses, network=network), **terms
         )
@@ -40,17 +40,17 @@ class VolumesCalls(Calls):
         access: Sequence[str] | None = None,
         **terms: Unpack[Tried],
     ) -> Outcome:
-        """Create nfs volume."""
+        """A volume with a service address of its own."""
         return self.ask(
             Outcome, "POST", "/nfs/volumes", body=given(name=name, size=size, address=address, access=access), **terms
         )
 
     def set_nfs_volume_access(self, name: str, *, access: Sequence[str], **terms: Unpack[Terms]) -> Outcome:
-        """Set nfs volume access."""
+        """Who may mount it, and how; all rules at once."""
         return self.ask(Outcome, "PUT", f"/nfs/volumes/{part(name)}/access", body=given(access=access), **terms)
 
     def delete_nfs_volume(self, name: str, *, force: bool | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """Delete nfs volume."""
+        """Its server is stopped and its address freed; the data stay on the shared storage."""
         return self.ask(Outcome, "DELETE", f"/nfs/volumes/{part(name)}", query=given(force=force), **terms)
 
     def get_iscsi(self) -> IscsiAnswer:
@@ -69,7 +69,7 @@ class VolumesCalls(Calls):
         initiators: Sequence[str] | None = None,
         **terms: Unpack[Tried],
     ) -> Outcome:
-        """Create target group."""
+        """Nodes that serve the same volumes under one name, and who may log in."""
         return self.ask(
             Outcome,
             "POST",
@@ -112,15 +112,15 @@ class VolumesCalls(Calls):
         )
 
     def start_target_group(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Start target group."""
+        """It serves its volumes."""
         return self.ask(Outcome, "POST", f"/iscsi/target-groups/{part(name)}/start", **terms)
 
     def stop_target_group(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Stop target group."""
+        """All its volumes become unreachable for their clients."""
         return self.ask(Outcome, "POST", f"/iscsi/target-groups/{part(name)}/stop", **terms)
 
     def delete_target_group(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Delete target group."""
+        """Only one without volumes."""
         return self.ask(Outcome, "DELETE", f"/iscsi/target-groups/{part(name)}", **terms)
 
     def change_target_group_acl(
@@ -139,29 +139,29 @@ class VolumesCalls(Calls):
     def set_target_group_chap(
         self, name: str, *, chap: Mapping[str, Any], mutual: Mapping[str, Any] | None = None, **terms: Unpack[Terms]
     ) -> Outcome:
-        """Set target group chap."""
+        """What initiators must prove to know; `mutual`: what the target proves to know."""
         return self.ask(
             Outcome, "PUT", f"/iscsi/target-groups/{part(name)}/chap", body=given(chap=chap, mutual=mutual), **terms
         )
 
     def clear_target_group_chap(self, name: str, **terms: Unpack[Terms]) -> Outcome:
-        """Clear target group chap."""
+        """Initiators are let in by their names alone."""
         return self.ask(Outcome, "DELETE", f"/iscsi/target-groups/{part(name)}/chap", **terms)
 
     def create_iscsi_volume(
         self, *, name: str, size_bytes: int | None = None, device: str | None = None, **terms: Unpack[Tried]
     ) -> Outcome:
-        """Create iscsi volume."""
+        """A new file of so many bytes, or (by administrators) a block device that all nodes see."""
         return self.ask(
             Outcome, "POST", "/iscsi/volumes", body=given(name=name, size_bytes=size_bytes, device=device), **terms
         )
 
     def get_iscsi_volume(self, name: str) -> VolumeView:
-        """Get iscsi volume."""
+        """One volume."""
         return self.ask(VolumeView, "GET", f"/iscsi/volumes/{part(name)}")
 
     def attach_iscsi_volume(self, name: str, *, group: str, lun: int | None = None, **terms: Unpack[Terms]) -> Outcome:
-        """Attach iscsi volume."""
+        """Make it a logical unit of a target group."""
         return self.ask(
             Outcome, "POST", f"/iscsi/volumes/{part(name)}/attach", body=given(group=group, lun=lun), **terms
         )
@@ -171,7 +171,7 @@ class VolumesCalls(Calls):
         return self.ask(Outcome, "POST", f"/iscsi/volumes/{part(name)}/detach", query=given(force=force), **terms)
 
     def resize_iscsi_volume(self, name: str, *, size_bytes: int, **terms: Unpack[Terms]) -> Outcome:
-        """Resize iscsi volume."""
+        """Larger at any time; smaller while it is detached, and never below what was written."""
         return self.ask(Outcome, "PUT", f"/iscsi/volumes/{part(name)}/size", body=given(size_bytes=size_bytes), **terms)
 
     def delete_iscsi_volume(self, name: str, *, yes: bool | None = None, **terms: Unpack[Terms]) -> Outcome:

@@ -36,6 +36,7 @@ async def get_user(request: Request, caller: Caller, name: str) -> Response:
 
 @router.post("/users")
 async def create_user(request: Request, caller: Caller, body: requests_accounts.CreateUser) -> Response:
+    """A new account."""
     context = context_of(request)
     outcome = await users.create(
         context.store,
@@ -65,6 +66,7 @@ async def delete_user(request: Request, caller: Caller, name: str) -> Response:
 
 @router.delete("/users/{name}/sessions")
 async def end_user_sessions(request: Request, caller: Caller, name: str) -> Response:
+    """End all sessions of an account, however many there are."""
     context = context_of(request)
     return await done(context, await users.end_sessions(context.store, caller, name))
 
@@ -94,6 +96,7 @@ async def create_token(request: Request, caller: Caller, body: requests_accounts
 
 @router.delete("/tokens/{token_id}")
 async def revoke_token(request: Request, caller: Caller, token_id: str) -> Response:
+    """One's own API token, or anybody's as an administrator: it opens nothing from now on."""
     context = context_of(request)
     return await done(context, await tokens.revoke(context.store, caller, token_id))
 

@@ -43,11 +43,13 @@ async def create_cluster(request: Request, caller: Caller, body: requests.Create
 
 @router.get("/clusters/{name}")
 async def show_cluster(request: Request, caller: Caller, name: str) -> Response:
+    """One backup cluster with its gateways."""
     return answer(backup_picture.show(context_of(request).cache.status, name))
 
 
 @router.patch("/clusters/{name}")
 async def update_cluster(request: Request, caller: Caller, name: str, body: requests.UpdateBackupCluster) -> Response:
+    """What opens the back-end, the certificate, append-only; what is left out stays."""
     context = context_of(request)
     backends, secret = _tools(context)
     outcome = await backup_clusters.update(
@@ -67,6 +69,7 @@ async def delete_cluster(
 
 @router.post("/clusters/{name}/nodes")
 async def add_nodes(request: Request, caller: Caller, name: str, body: requests.AddBackupNodes) -> Response:
+    """More nodes get a gateway each."""
     context = context_of(request)
     outcome = await backup_clusters.add_nodes(
         context.store, caller, name, body.nodes, addresses=body.addresses, probe=context.probe
@@ -76,6 +79,7 @@ async def add_nodes(request: Request, caller: Caller, name: str, body: requests.
 
 @router.delete("/clusters/{name}/nodes/{node}")
 async def release_node(request: Request, caller: Caller, name: str, node: str) -> Response:
+    """Its gateway ends; clients find the others."""
     context = context_of(request)
     return await done(context, await backup_clusters.release_node(context.store, caller, name, node))
 
@@ -85,11 +89,13 @@ async def release_node(request: Request, caller: Caller, name: str, node: str) -
 
 @router.get("/clusters/{name}/users")
 async def list_users(request: Request, caller: Caller, name: str) -> Response:
+    """Users, without their passwords."""
     return answer(backup_picture.find(context_of(request).cache.status, name).users)
 
 
 @router.post("/clusters/{name}/users")
 async def create_user(request: Request, caller: Caller, name: str, body: requests.CreateBackupUser) -> Response:
+    """`data.password` is shown only now."""
     context = context_of(request)
     outcome = await backup_users.create(context.store, caller, name, body.name, append_only=body.append_only)
     return await done(context, outcome)
@@ -97,6 +103,7 @@ async def create_user(request: Request, caller: Caller, name: str, body: request
 
 @router.post("/clusters/{name}/users/{user}/rotate")
 async def rotate_user(request: Request, caller: Caller, name: str, user: str) -> Response:
+    """A new password in `data.password`, shown only now; the former one opens nothing."""
     context = context_of(request)
     return await done(context, await backup_users.rotate(context.store, caller, name, user))
 
@@ -105,6 +112,7 @@ async def rotate_user(request: Request, caller: Caller, name: str, user: str) ->
 async def change_user(
     request: Request, caller: Caller, name: str, user: str, body: requests.ChangeBackupUser
 ) -> Response:
+    """Whether it may only append."""
     context = context_of(request)
     outcome = await backup_users.change(context.store, caller, name, user, append_only=body.append_only)
     return await done(context, outcome)
@@ -112,6 +120,7 @@ async def change_user(
 
 @router.delete("/clusters/{name}/users/{user}")
 async def delete_user(request: Request, caller: Caller, name: str, user: str) -> Response:
+    """It opens nothing from now on; its repositories stay."""
     context = context_of(request)
     return await done(context, await backup_users.delete(context.store, caller, name, user))
 

@@ -18,6 +18,7 @@ Force = Annotated[bool, Query()]
 
 @router.put("/cluster")
 async def update_cluster(request: Request, caller: Caller, body: requests.UpdateCluster) -> Response:
+    """What the cluster does by itself."""
     context = context_of(request)
     outcome = await cluster.update(context.store, caller, dead_node_power_on=body.dead_node_power_on)
     return await done(context, outcome)
@@ -25,6 +26,7 @@ async def update_cluster(request: Request, caller: Caller, body: requests.Update
 
 @router.put("/cluster/shutdown-policy")
 async def set_shutdown_policy(request: Request, caller: Caller, body: requests.SetShutdownPolicy) -> Response:
+    """What becomes of instances when their node is shut down in good order."""
     context = context_of(request)
     return await done(context, await cluster.set_shutdown_policy(context.store, caller, body.policy))
 
@@ -55,6 +57,7 @@ async def add_node(request: Request, caller: Caller, body: requests.AddNode) -> 
 
 @router.put("/nodes/{node_id}")
 async def change_node(request: Request, caller: Caller, node_id: str, body: requests.ChangeNode) -> Response:
+    """Its failure domain, or how many instances of each kind it carries at most; what is left out stays."""
     context = context_of(request)
     outcome = await nodes.change(
         context.store, caller, node_id, slots=body.slots, failure_domain=body.failure_domain, force=body.force
@@ -64,12 +67,14 @@ async def change_node(request: Request, caller: Caller, node_id: str, body: requ
 
 @router.delete("/nodes/{node_id}")
 async def remove_node(request: Request, caller: Caller, node_id: str, force: Force = False) -> Response:
+    """For good: its certificates are revoked, the shared secrets change. It must be idle or dead, unless forced."""
     context = context_of(request)
     return await done(context, await nodes.remove(context.store, caller, node_id, force=force, pki_dir=context.pki_dir))
 
 
 @router.put("/nodes/{node_id}/fence-devices")
 async def set_fence_devices(request: Request, caller: Caller, node_id: str, body: requests.FenceDevices) -> Response:
+    """All fence devices of a node, in the order in which they are tried; `keep` names present ones that stay."""
     context = context_of(request)
     outcome = await nodes.set_fence_devices(
         context.store,
@@ -114,6 +119,7 @@ async def enter_maintenance(
 async def exit_maintenance(
     request: Request, caller: Caller, node_id: str, bring_back: Annotated[bool | None, Query()] = None
 ) -> Response:
+    """The node may carry instances again; what was moved off it returns if that was wished."""
     context = context_of(request)
     return await done(context, await upkeep.exit_maintenance(context.store, caller, node_id, bring_back=bring_back))
 
@@ -144,12 +150,14 @@ async def start_service(
 
 @router.post("/services/{kind}/{name}/stop")
 async def stop_service(request: Request, caller: Caller, kind: str, name: str) -> Response:
+    """Stop it on purpose: it stays stopped until it is started."""
     context = context_of(request)
     return await done(context, await services.stop(context.store, caller, f"{kind}/{name}"))
 
 
 @router.post("/instances/{instance_id:path}/move")
 async def move_instance(request: Request, caller: Caller, instance_id: str, body: requests.Move) -> Response:
+    """A planned move, to a node or wherever the planner likes."""
     context = context_of(request)
     outcome = await services.move(context.store, caller, instance_id, node=body.node, live=body.live)
     return await done(context, outcome)
@@ -160,6 +168,7 @@ async def move_instance(request: Request, caller: Caller, instance_id: str, body
 
 @router.post("/ha")
 async def enable_ha(request: Request, caller: Caller, body: requests.EnableHa) -> Response:
+    """Make the management plane highly available: its nodes, and the panel's address."""
     context = context_of(request)
     outcome = await ha.enable(context.store, caller, virtual_ip=body.virtual_ip, nodes=body.nodes, probe=context.probe)
     return await done(context, outcome)
@@ -167,6 +176,7 @@ async def enable_ha(request: Request, caller: Caller, body: requests.EnableHa) -
 
 @router.put("/ha")
 async def update_ha(request: Request, caller: Caller, body: requests.UpdateHa) -> Response:
+    """Other management nodes, or another address of the panel; what is left out stays."""
     context = context_of(request)
     outcome = await ha.update(context.store, caller, virtual_ip=body.virtual_ip, nodes=body.nodes, probe=context.probe)
     return await done(context, outcome)
@@ -174,6 +184,7 @@ async def update_ha(request: Request, caller: Caller, body: requests.UpdateHa) -
 
 @router.delete("/ha")
 async def disable_ha(request: Request, caller: Caller, keep: Annotated[str, Query()]) -> Response:
+    """Back to one management node."""
     context = context_of(request)
     return await done(context, await ha.disable(context.store, caller, keep=keep))
 
@@ -187,6 +198,7 @@ async def pause_ha(request: Request, caller: Caller, body: requests.Pause) -> Re
 
 @router.delete("/ha/pause")
 async def resume_ha(request: Request, caller: Caller) -> Response:
+    """End the pause of high availability."""
     context = context_of(request)
     return await done(context, await upkeep.resume(context.store, caller))
 
@@ -196,6 +208,7 @@ async def resume_ha(request: Request, caller: Caller) -> Response:
 
 @router.post("/nfs/cluster")
 async def create_nfs_cluster(request: Request, caller: Caller, body: requests.CreateNfsCluster) -> Response:
+    """Which nodes serve NFS volumes, and the pool of their service addresses."""
     context = context_of(request)
     outcome = await nfs.create_cluster(
         context.store, caller, nodes=body.nodes, addresses=body.addresses, network=body.network
@@ -205,11 +218,13 @@ async def create_nfs_cluster(request: Request, caller: Caller, body: requests.Cr
 
 @router.get("/nfs/volumes/{name}")
 async def show_volume(request: Request, caller: Caller, name: str) -> Response:
+    """One volume."""
     return answer(instance_at(request, "nfs", name))
 
 
 @router.post("/nfs/volumes")
 async def create_volume(request: Request, caller: Caller, body: requests.CreateVolume) -> Response:
+    """A volume with a service address of its own."""
     context = context_of(request)
     outcome = await nfs.create(
         context.store,
@@ -225,6 +240,7 @@ async def create_volume(request: Request, caller: Caller, body: requests.CreateV
 
 @router.put("/nfs/volumes/{name}/access")
 async def set_volume_access(request: Request, caller: Caller, name: str, body: requests.VolumeAccess) -> Response:
+    """Who may mount it, and how; all rules at once."""
     context = context_of(request)
     return await done(context, await nfs.set_access(context.store, caller, name, body.access))
 
@@ -233,5 +249,6 @@ async def set_volume_access(request: Request, caller: Caller, name: str, body: r
 async def delete_volume(
     request: Request, caller: Caller, name: str, force: Annotated[bool, Query()] = False
 ) -> Response:
+    """Its server is stopped and its address freed; the data stay on the shared storage."""
     context = context_of(request)
     return await done(context, await nfs.delete(context.store, caller, name, force=force))

@@ -44,6 +44,7 @@ async def show_compute(request: Request, caller: Caller) -> Response:
 
 @router.post("/compute")
 async def create_compute(request: Request, caller: Caller, body: requests.CreateCompute) -> Response:
+    """Which nodes run virtual machines, and how many of them may fail."""
     context = context_of(request)
     outcome = await compute.create_cluster(
         context.store,
@@ -60,6 +61,7 @@ async def create_compute(request: Request, caller: Caller, body: requests.Create
 
 @router.put("/compute")
 async def change_compute(request: Request, caller: Caller, body: requests.ChangeCompute) -> Response:
+    """Settings of the compute cluster; what is left out stays."""
     context = context_of(request)
     outcome = await compute.change(
         context.store,
@@ -77,12 +79,14 @@ async def change_compute(request: Request, caller: Caller, body: requests.Change
 
 @router.post("/compute/ha")
 async def enable_compute_ha(request: Request, caller: Caller) -> Response:
+    """Machines of nodes that fail are started elsewhere."""
     context = context_of(request)
     return await done(context, await compute.set_ha(context.store, caller, on=True))
 
 
 @router.delete("/compute/ha")
 async def disable_compute_ha(request: Request, caller: Caller) -> Response:
+    """Machines of nodes that fail stay where they are."""
     context = context_of(request)
     return await done(context, await compute.set_ha(context.store, caller, on=False))
 
@@ -99,6 +103,7 @@ async def machines(request: Request, caller: Caller) -> Response:
 
 @router.get("/vms/{name}")
 async def machine(request: Request, caller: Caller, name: str) -> Response:
+    """One virtual machine."""
     return answer(instance_at(request, "vm", name))
 
 
@@ -137,12 +142,16 @@ async def create_machine(request: Request, caller: Caller, body: requests.Create
 
 @router.post("/vms/import")
 async def import_machine(request: Request, caller: Caller, body: requests.ImportMachine) -> Response:
+    """An existing libvirt domain, whose disks lie on the shared storage already. Unless root imports it on a node,
+    nothing in it may reach beyond the guest."""
     context = context_of(request)
     return await done(context, await vm.import_xml(context.store, caller, _images(context), body.xml, _wish(body)))
 
 
 @router.put("/vms/{name}")
 async def change_machine(request: Request, caller: Caller, name: str, body: requests.ChangeMachine) -> Response:
+    """Its size, priority and policies; what is left out stays. Cores, memory and heartbeat: of a stopped machine
+    only."""
     context = context_of(request)
     return await done(context, await vm.change(context.store, caller, name, body.changes(), force=body.force))
 
@@ -167,6 +176,7 @@ async def delete_machine(
 
 @router.post("/vms/disks/delete")
 async def delete_disks(request: Request, caller: Caller, body: requests.DeleteDisks) -> Response:
+    """Delete disks that no machine uses, for good."""
     context = context_of(request)
     return await done(context, await vm.delete_disks(context.store, caller, _images(context), body.paths))
 
@@ -205,17 +215,20 @@ async def lock(request: Request, caller: Caller, instance_id: str, body: request
 
 @router.delete("/instances/{instance_id:path}/lock")
 async def unlock(request: Request, caller: Caller, instance_id: str) -> Response:
+    """Planned moves are possible again."""
     context = context_of(request)
     return await done(context, await services.unlock(context.store, caller, instance_id))
 
 
 @router.get("/rules")
 async def list_rules(request: Request, caller: Caller) -> Response:
+    """All placement rules."""
     return answer(await rules.listed(context_of(request).store))
 
 
 @router.get("/rules/{name}")
 async def show_rule(request: Request, caller: Caller, name: str) -> Response:
+    """One placement rule, in words, too."""
     known = {rule["rule"].id: rule for rule in await rules.listed(context_of(request).store)}
     if name not in known:
         raise checks.not_found("rule", name, known)
@@ -243,5 +256,6 @@ async def create_rule(request: Request, caller: Caller, body: requests.CreateRul
 
 @router.delete("/rules/{name}")
 async def delete_rule(request: Request, caller: Caller, name: str) -> Response:
+    """It holds no more."""
     context = context_of(request)
     return await done(context, await rules.delete(context.store, caller, name))

@@ -41,6 +41,7 @@ async def test(request: Request, caller: Caller, resolver: Annotated[str, Query(
 
 @router.post("/zones")
 async def create_zone(request: Request, caller: Caller, body: requests.CreateZone) -> Response:
+    """A zone that the management nodes answer for."""
     context = context_of(request)
     outcome = await dns.create_zone(
         context.store,
@@ -57,6 +58,7 @@ async def create_zone(request: Request, caller: Caller, body: requests.CreateZon
 
 @router.delete("/zones/{apex}")
 async def delete_zone(request: Request, caller: Caller, apex: str) -> Response:
+    """Nobody answers for it any more."""
     context = context_of(request)
     return await done(context, await dns.delete_zone(context.store, caller, apex))
 
@@ -81,6 +83,7 @@ async def add_target(request: Request, caller: Caller, body: requests.AddUpdateT
 
 @router.delete("/update-targets/{name}")
 async def remove_target(request: Request, caller: Caller, name: str) -> Response:
+    """It is told of nothing any more."""
     context = context_of(request)
     return await done(context, await dns.remove_target(context.store, caller, name))
 
@@ -103,6 +106,7 @@ async def add_secondary(request: Request, caller: Caller, body: requests.AddSeco
 
 @router.delete("/secondaries/{name}")
 async def remove_secondary(request: Request, caller: Caller, name: str) -> Response:
+    """It may copy no zone any more."""
     context = context_of(request)
     return await done(context, await dns.remove_secondary(context.store, caller, name))
 
@@ -118,5 +122,6 @@ async def add_name(request: Request, caller: Caller, body: requests.AddName) -> 
 async def remove_name(
     request: Request, caller: Caller, name: str, instance: Annotated[str, Query(max_length=1000)]
 ) -> Response:
+    """The name leads to the instance no more."""
     context = context_of(request)
     return await done(context, await dns_names.remove(context.store, caller, instance=instance, name=name))

@@ -35,6 +35,7 @@ async def everything(request: Request, caller: Caller) -> Response:
 
 @router.post("/target-groups")
 async def create_group(request: Request, caller: Caller, body: requests.CreateGroup) -> Response:
+    """Nodes that serve the same volumes under one name, and who may log in."""
     context = context_of(request)
     wish = iscsi_groups.NewGroup(
         body.name, body.nodes, body.portals, body.networks, body.engine, body.iqn, body.initiators
@@ -77,18 +78,21 @@ async def add_nodes(request: Request, caller: Caller, name: str, body: requests.
 
 @router.post("/target-groups/{name}/start")
 async def start_group(request: Request, caller: Caller, name: str) -> Response:
+    """It serves its volumes."""
     context = context_of(request)
     return await done(context, await iscsi_groups.start(context.store, caller, name))
 
 
 @router.post("/target-groups/{name}/stop")
 async def stop_group(request: Request, caller: Caller, name: str) -> Response:
+    """All its volumes become unreachable for their clients."""
     context = context_of(request)
     return await done(context, await iscsi_groups.stop(context.store, caller, name))
 
 
 @router.delete("/target-groups/{name}")
 async def delete_group(request: Request, caller: Caller, name: str) -> Response:
+    """Only one without volumes."""
     context = context_of(request)
     return await done(context, await iscsi_groups.delete(context.store, caller, name))
 
@@ -103,6 +107,7 @@ async def change_acl(request: Request, caller: Caller, name: str, body: requests
 
 @router.put("/target-groups/{name}/chap")
 async def set_chap(request: Request, caller: Caller, name: str, body: requests.SetChap) -> Response:
+    """What initiators must prove to know; `mutual`: what the target proves to know."""
     context = context_of(request)
     chap = ChapAccount(body.chap.user, body.chap.secret)
     mutual = ChapAccount(body.mutual.user, body.mutual.secret) if body.mutual else None
@@ -114,6 +119,7 @@ async def set_chap(request: Request, caller: Caller, name: str, body: requests.S
 
 @router.delete("/target-groups/{name}/chap")
 async def clear_chap(request: Request, caller: Caller, name: str) -> Response:
+    """Initiators are let in by their names alone."""
     context = context_of(request)
     return await done(context, await iscsi_groups.set_chap(context.store, caller, name, chap=None))
 
@@ -123,6 +129,7 @@ async def clear_chap(request: Request, caller: Caller, name: str) -> Response:
 
 @router.post("/volumes")
 async def create_volume(request: Request, caller: Caller, body: requests.CreateVolume) -> Response:
+    """A new file of so many bytes, or (by administrators) a block device that all nodes see."""
     context = context_of(request)
     outcome = await iscsi_volumes.create(
         context.store, caller, _files(context), name=body.name, size_bytes=body.size_bytes, device=body.device
@@ -132,11 +139,13 @@ async def create_volume(request: Request, caller: Caller, body: requests.CreateV
 
 @router.get("/volumes/{name}")
 async def show_volume(request: Request, caller: Caller, name: str) -> Response:
+    """One volume."""
     return answer(iscsi_picture.volume(context_of(request).cache.status, name))
 
 
 @router.post("/volumes/{name}/attach")
 async def attach_volume(request: Request, caller: Caller, name: str, body: requests.AttachVolume) -> Response:
+    """Make it a logical unit of a target group."""
     context = context_of(request)
     outcome = await iscsi_volumes.attach(context.store, caller, name=name, group=body.group, lun=body.lun)
     return await done(context, outcome)
@@ -153,6 +162,7 @@ async def detach_volume(
 
 @router.put("/volumes/{name}/size")
 async def resize_volume(request: Request, caller: Caller, name: str, body: requests.ResizeVolume) -> Response:
+    """Larger at any time; smaller while it is detached, and never below what was written."""
     context = context_of(request)
     return await done(
         context, await iscsi_volumes.resize(context.store, caller, _files(context), name, body.size_bytes)

@@ -23,11 +23,13 @@ async def status(request: Request) -> Response:
 
 @router.get("/nodes")
 async def nodes(request: Request) -> Response:
+    """All nodes, with their state and what they carry."""
     return answer(_status(request).nodes)
 
 
 @router.get("/nodes/{node_id}")
 async def node(request: Request, node_id: str) -> Response:
+    """One node."""
     picture = _status(request)
     found = picture.node(node_id)
     if found is None:
@@ -37,6 +39,7 @@ async def node(request: Request, node_id: str) -> Response:
 
 @router.get("/services")
 async def services(request: Request) -> Response:
+    """All services of all kinds."""
     return answer(_status(request).services)
 
 
@@ -52,11 +55,13 @@ async def service(request: Request, kind: str, name: str) -> Response:
 
 @router.get("/instances")
 async def instances(request: Request) -> Response:
+    """All instances: where they are, how they are, and why they wait."""
     return answer(_status(request).instances)
 
 
 @router.get("/instances/{instance_id:path}")
 async def instance(request: Request, instance_id: str) -> Response:
+    """One instance."""
     picture = _status(request)
     found = picture.instance(instance_id)
     if found is None:
@@ -77,6 +82,7 @@ async def incident_list(request: Request, limit: Limit = 50, cursor: Cursor = ""
 
 @router.get("/incidents/{incident_id}")
 async def incident(request: Request, incident_id: str) -> Response:
+    """One incident: what happened, step by step, with the proof of death and the recovery of each instance."""
     return answer(await incidents.show(context_of(request).store, incident_id))
 
 

@@ -30,6 +30,7 @@ async def list_clusters(request: Request, caller: Caller) -> Response:
 
 @router.post("/clusters")
 async def create_cluster(request: Request, caller: Caller, body: requests.CreateS3Cluster) -> Response:
+    """Name servers, object servers and gateways on these nodes."""
     context = context_of(request)
     if context.s3_files is None:
         raise DriverError("this process cannot look at the shared storage", "Ask a management node of the cluster.")
@@ -47,6 +48,7 @@ async def create_cluster(request: Request, caller: Caller, body: requests.Create
 
 @router.get("/clusters/{name}")
 async def show_cluster(request: Request, caller: Caller, name: str) -> Response:
+    """One S3 cluster with its servers, gateways and fill."""
     return answer(s3_picture.show(context_of(request).cache.status, name))
 
 
@@ -70,6 +72,7 @@ async def rebalance(request: Request, caller: Caller, name: str, body: requests.
 
 @router.post("/clusters/{name}/nodes")
 async def add_nodes(request: Request, caller: Caller, name: str, body: requests.AddS3Nodes) -> Response:
+    """More nodes, and more servers if wished; data move to them by themselves."""
     context = context_of(request)
     outcome = await s3_nodes.add(
         context.store,
@@ -98,6 +101,7 @@ async def release_node(request: Request, caller: Caller, name: str, node: str, f
 
 @router.get("/clusters/{name}/users")
 async def list_users(request: Request, caller: Caller, name: str) -> Response:
+    """Users with their access keys, without the secrets."""
     return answer(s3_picture.users(context_of(request).cache.status, name))
 
 
@@ -119,12 +123,14 @@ async def rotate_user(request: Request, caller: Caller, name: str, user: str, bo
 
 @router.post("/clusters/{name}/users/{user}/enable")
 async def enable_user(request: Request, caller: Caller, name: str, user: str) -> Response:
+    """The user's keys work again."""
     context = context_of(request)
     return await done(context, await s3_users.set_enabled(context.store, caller, name, user, enabled=True))
 
 
 @router.post("/clusters/{name}/users/{user}/disable")
 async def disable_user(request: Request, caller: Caller, name: str, user: str) -> Response:
+    """The user's keys open nothing until it is enabled."""
     context = context_of(request)
     return await done(context, await s3_users.set_enabled(context.store, caller, name, user, enabled=False))
 

@@ -85,6 +85,7 @@ def _own_session(request: Request, caller: Caller) -> str:
 
 @router.get("/me/sessions")
 async def my_sessions(request: Request, caller: Caller) -> Response:
+    """Where oneself is logged in."""
     return answer(context_of(request).auth.people.sessions_of(caller.name))
 
 
@@ -98,6 +99,7 @@ async def end_my_other_sessions(request: Request, caller: Caller) -> Response:
 
 @router.delete("/me/sessions/{session_id}")
 async def end_my_session(request: Request, caller: Caller, session_id: str) -> Response:
+    """End one of them."""
     context = context_of(request)
     return await done(context, await users.end_sessions(context.store, caller, caller.name, only=session_id))
 

@@ -38,6 +38,7 @@ async def list_tokens(request: Request, caller: Caller) -> Response:
 
 @router.delete("/tokens/join/{token_id}")
 async def revoke_token(request: Request, caller: Caller, token_id: str) -> Response:
+    """Nobody joins by it any more."""
     context = context_of(request)
     return await done(context, await trust.revoke_token(context.store, caller, token_id))
 
