@@ -1,5 +1,6 @@
 """Units as transient services, under a systemd that is process 1: the Runner's contract, and what is systemd's alone."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,19 @@ def test_under_systemd(systemd: OwnSystemd, file: str) -> None:
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+def test_after_the_way_back_an_older_versions_store_can_read_what_was_another_users(systemd: OwnSystemd) -> None:
+    """The drop-in that the package leaves behind counts for a transient service that says it needs no capability."""
+    prerm = (ROOT / "packaging/debian/holdfast.prerm").read_text()
+    (text,) = re.findall(r"printf '(\[Service\].*)' >/etc/systemd/system/holdfast-etcd.service.d/older.conf", prerm)
+    place = "/etc/systemd/system/holdfast-etcd.service.d"
+    unit = ("--unit=holdfast-etcd.service", "-pDefaultDependencies=no", "-pCapabilityBoundingSet=", "sleep", "1000")
+    node = SystemdNode(systemd)
+    node.must("sh", "-c", f"mkdir -p {place}; printf '{text}' >{place}/older.conf; systemctl daemon-reload")
+    node.must("systemd-run", *unit)
+    assert int(node.rights_of(node.main_pid("holdfast-etcd.service"))["CapEff"], 16) == 1 << 1  # CAP_DAC_OVERRIDE
+    node.must("sh", "-c", f"systemctl stop holdfast-etcd.service; rm -r {place}; systemctl daemon-reload")
 
 
 def test_a_node_keeps_its_daemons_as_services_over_a_crash_of_its_agent(systemd: OwnSystemd) -> None:

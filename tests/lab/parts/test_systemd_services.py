@@ -80,6 +80,7 @@ def outlives_and_stops(
     node: SystemdNode, services: list[str], delete: tuple[str, ...], prefix: str, *, stays: bool = False
 ) -> None:
     """`stays`: the process serves others too."""
+    serves(node, prefix)
     before = {name: node.main_pid(name) for name in services}
     assert all(before.values()), before
     node.crash_agent()
@@ -99,6 +100,17 @@ def test_the_nodes_own_daemons(node: SystemdNode) -> None:
     assert int(agent["CapBnd"], 16) == mask(rights.AGENT) & machine(node), agent
     owner = node.must("stat", "-c", "%U:%G %a", "/var/lib/holdfast/etcd", "/etc/holdfast/pki/node.key").splitlines()
     assert owner == ["holdfast-etcd:holdfast-etcd 700", "root:holdfast 640"]
+
+
+def test_the_store_reads_a_renewed_key(node: SystemdNode) -> None:
+    key = "/etc/holdfast/pki/node.key"
+    before = node.must("sha256sum", key)
+    node.do("cluster", "rotate-certificates")
+    node.until(lambda: node.must("sha256sum", key) != before, "the key is another")
+    assert node.must("stat", "-c", "%U:%G %a", key).strip() == "root:holdfast 640"
+    etcd = node.main_pid(service_name("etcd"))
+    node.crash_agent()  # its successor opens connections of its own
+    assert node.main_pid(service_name("etcd")) == etcd
 
 
 def test_nfs(node: SystemdNode) -> None:
