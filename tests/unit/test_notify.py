@@ -12,7 +12,7 @@ import pytest
 from holdfast.core.alarm_model import Alarm, AlarmState, Notice, Receiver, ReceiverType
 from holdfast.core.history import Severity
 from holdfast.manager.threads import AT_ONCE, Threads
-from holdfast.net.notify import mail, webhook
+from holdfast.net.notify import NotDelivered, mail, notifier, webhook
 from holdfast.net.notify.alertmanager import alerts
 
 RAISED = Alarm(
@@ -86,6 +86,14 @@ async def test_a_mail_server_that_never_ends_its_greeting_holds_no_thread() -> N
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
+        await went.wait()
+
+
+async def test_a_receiver_that_does_not_come_to_an_end_is_given_up() -> None:
+    async with asyncio.timeout(60), tarpit() as (port, _, went):
+        receiver = replace(MAIL, options=OPTIONS | {"server": "127.0.0.1", "port": str(port)})
+        with pytest.raises(NotDelivered, match="did not take it within"):
+            await notifier(str, within_s=0.5)(notice(RAISED, receiver=receiver))
         await went.wait()
 
 
