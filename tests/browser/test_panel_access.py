@@ -36,6 +36,7 @@ async def checked(page: Page, options: dict[str, list[str]]) -> str:
     return str(result.generate_report()) if result.violations_count else ""
 
 
+@pytest.mark.timeout(300)
 async def test_every_page_is_accessible_in_light_and_in_dark_and_fits_a_phone(lived: Lived) -> None:
     visitor = lived.visitor
     page, found = visitor.page, {}

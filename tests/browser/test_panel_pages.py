@@ -83,6 +83,7 @@ async def test_a_change_shows_its_effect_before_it_is_saved(visitor: Visitor, wo
     await visitor.go("nodes/n1", "n1")
     await page.get_by_role("button", name="Slots and domain…").click()
     dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_test_id("effect")).to_contain_text("Nothing is changed yet")
     await dialog.get_by_label("VM slots").fill("5")
     effect = dialog.get_by_test_id("effect")
     await expect(effect).to_contain_text("slots 5 for vm")

@@ -129,7 +129,7 @@ export const setNode = (node, ctx) => openForm({
     ...KIND_ORDER.filter((kind) => kind !== "panel").map((kind) => ({ name: kind, label: `${kindWord(kind)} slots`, type: "number", value: String(node.slots[kind] ?? ""), placeholder: "no limit", must: check.whole, hint: "Empty: no limit but cpu and memory." })),
     domain(node.failure_domain),
   ],
-  confirm: "Save", effect: "typing", force: "body",
+  confirm: "Save", effect: "typing", changes: true, force: "body",
   request: ({ failure_domain: wanted, ...slots }) => {
     const limits = Object.entries(slots).map(([kind, text]) => [kind, text === "" ? null : Number(text)]);
     const changed = Object.fromEntries(limits.filter(([kind, value]) => value !== (node.slots[kind] ?? null)));

@@ -45,6 +45,12 @@ export class Effect {
     ]);
   }
 
+  /** The form says what is there already. */
+  unchanged() {
+    this.problem = null;
+    this.draw("idle", "shield", [h("p", {}, "Nothing is changed yet.")]);
+  }
+
   /** Returns the number of this question, by which its answer is known. */
   asking() {
     this.serial += 1;

@@ -12,15 +12,16 @@ import { inputOf } from "./inputs.js";
 import { showSecrets } from "./present.js";
 
 /**
- * form: {title, text, ha, fields, confirm, tone, wide, request(values), effect, force, told, secrets, secretTitle, done, next}
+ * form: {title, text, ha, fields, confirm, tone, wide, request(values), effect, changes, force, told, secrets, secretTitle, done,
+ * next}
  *
  * `text`: sentences and elements. `ha`: what high availability means for it, a sentence. `fields`: inputs (see inputs.js) and
  * {section, note, advanced, when, fields}. `request(values)` → {method, path, body, query}, of the fields that are shown.
  * `effect`: "typing" – a dry run as soon as the form is complete and the person rests; "asked" – by a button, where a dry run
- * costs something; none – it has no effect on the guarantee. `force`: "body" or "query", where the server can be overruled.
- * `told`: what is said afterwards where the server says nothing. `secrets(result, values)`: what is shown once, [[label, value]];
- * `done(result, values)` after it, and `next(result, values)`: the address of the page to go to.
- * Resolves with the server's answer, or null on cancel.
+ * costs something; none – it has no effect on the guarantee. `changes`: the form shows what is there, and nothing is asked until
+ * that is changed. `force`: "body" or "query", where the server can be overruled. `told`: what is said afterwards where the server
+ * says nothing. `secrets(result, values)`: what is shown once, [[label, value]]; `done(result, values)` after it, and
+ * `next(result, values)`: the address of the page to go to. Resolves with the server's answer, or null on cancel.
  */
 export async function openForm(form, ctx) {
   const open = new OpenForm(form, ctx);
@@ -161,6 +162,7 @@ class OpenForm {
   /** Says what is missing only where the person has asked (`strict`). */
   async dryRun(strict) {
     const values = this.values();
+    if (this.form.changes && this.typed() === this.before) return this.effect.unchanged();
     const needed = this.asked().filter((input) => !input.field.confirms);
     if (!needed.map((input) => input.check(values, strict)).every(Boolean)) return this.effect.waiting();
     const serial = this.effect.asking();

@@ -72,7 +72,7 @@ const change = (_id, ctx) => openForm({
   title: "Change the management plane", wide: true,
   text: ["Nodes are replaced one at a time, so that a majority stays all the while. With another address this page must be opened there."],
   fields: [nodes(ctx, spec(ctx).nodes, (given) => odd(given) || (given.some((node) => spec(ctx).nodes.includes(node)) ? "" : `Keep at least one of ${listText(spec(ctx).nodes)}: the others copy the store from it.`)), address(spec(ctx).virtual_ip)],
-  confirm: "Save", effect: "typing",
+  confirm: "Save", effect: "typing", changes: true,
   request: (body) => ({ method: "PUT", path: "/ha", body }),
 }, ctx);
 

@@ -72,7 +72,7 @@ function clusterView(ctx) {
 const setTolerate = (ctx) => openForm({
   title: "Failures that are tolerated",
   fields: [{ name: "tolerate", label: "Nodes that may fail at once", type: "number", required: true, value: String(ctx.status.compute.tolerate), must: check.whole, blame: /tolerate|nodes/, hint: "There must be room for everything on the nodes that are left." }],
-  confirm: "Save", told: "The setting is changed", effect: "typing", force: "body",
+  confirm: "Save", told: "The setting is changed", effect: "typing", changes: true, force: "body",
   request: ({ tolerate }) => ({ method: "PUT", path: "/compute", body: { tolerate: Number(tolerate) } }),
 }, ctx);
 

@@ -97,7 +97,7 @@ export const COMPUTE_ACTIONS = {
     fields: [nodes(ctx, compute(ctx)), tolerate(compute(ctx)), ...reserve(compute(ctx)),
       { name: "rebalance", label: "Rebalancing", type: "choice", value: compute(ctx).rebalance, options: [["off", "When asked", "An operator evens out the load."], ["auto", "Automatic", "Machines are moved live where that is worth its cost."]], hint: "How the load is evened out." },
       bridges(ctx)],
-    confirm: "Save", effect: "typing", force: "body",
+    confirm: "Save", effect: "typing", changes: true, force: "body",
     request: (values) => ({ method: "PUT", path: "/compute", body: changed({ ...bodyOf(ctx, values), rebalance: values.rebalance }, { ...compute(ctx), bridges: {} }) }),
   }, ctx),
   "compute-ha-off": (_id, ctx) => openForm({

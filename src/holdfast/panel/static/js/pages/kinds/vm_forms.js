@@ -114,7 +114,7 @@ function change(machineName, ctx) {
     title: `Change ${machineName}`, wide: true,
     text: [stopped ? "" : "Cores, memory and heartbeat belong to the machine that was started: stop it to change them."].filter(Boolean),
     fields: [...(stopped ? size(vm) : []), { section: "High availability", fields: importance(vm) }, policies(vm, stopped)],
-    confirm: "Save", effect: "typing", force: "body",
+    confirm: "Save", effect: "typing", changes: true, force: "body",
     request: (values) => {
       const wanted = { ...wish(values), ...(stopped ? { cpu: Number(values.cpu), memory_mib: mib(values.memory) } : {}) };
       return { method: "PUT", path: `/vms/${segment(machineName)}`, body: changed(wanted, before) };
