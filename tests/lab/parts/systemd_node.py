@@ -99,10 +99,17 @@ class SystemdNode:
 
     def crash_agent(self) -> None:
         """Kill it; returns when its successor is up."""
-        before = self.main_pid("holdfast-agent.service")
+        before, admitted = self.main_pid("holdfast-agent.service"), self._admitted()
         self.must("systemctl", "kill", "--signal=KILL", "holdfast-agent")
         self.until(lambda: self.main_pid("holdfast-agent.service") not in (0, before), "systemd starts the agent anew")
+        self.until(
+            lambda: self._admitted() > admitted, "it is admitted"
+        )  # what is known of n1 may still be of the former
         self.until(self.up, "n1 is up again")
+
+    def _admitted(self) -> int:
+        """How often an agent was."""
+        return int(self.systemd.run(["grep", "-c", "cause=admitted", "/var/log/agent.log"]).stdout or 0)
 
     def rights_of(self, pid: int) -> dict[str, str]:
         """Of /proc/PID/status: Uid, Groups, CapBnd …"""
