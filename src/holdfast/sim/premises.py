@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from holdfast.sim.machine import Machine
     from holdfast.sim.world import World
 
-AFTER_GRACE_S = 0.5
-"""The guard is asleep at D + G, wakes up, and its kill takes a moment."""
+AFTER_GRACE_S = 0.61
+"""At D + G the guard may be in a slow write to the watchdog (half a pet period), and its kill takes a moment (KILL_S). Both
+lie within the second that the bounds have for it (k)."""
 AFTER_THAW_S = 0.5
 """So long after it was frozen a node may still be about to notice the time."""
 
