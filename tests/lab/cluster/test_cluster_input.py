@@ -125,7 +125,8 @@ WRONG = [
 
 
 def test_what_is_wrong_is_refused_in_two_lines_and_nothing_is_committed(cluster: Cluster) -> None:
-    cluster.wait_up(*cluster.lab.nodes)  # the last test's victim may be joining still
+    cluster.wait_up(*cluster.lab.nodes)  # the last test's victim may be joining still, and its API begins after that
+    cluster.until(lambda: cluster.ask("n1", "status").returncode == 0, "the API of n1 answers")
     with unchanged(cluster), ThreadPoolExecutor(2) as pool:
         said = list(pool.map(lambda words: refusal(cluster, *words.split()), [words for words, _ in WRONG]))
     assert {words: told for (words, want), told in zip(WRONG, said, strict=True) if want not in told} == {}
