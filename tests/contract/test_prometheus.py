@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -70,7 +71,8 @@ class Scraped:
         self.cluster = MemoryCluster(self.clock)
         self.store = MemoryStore(self.cluster, self.clock)
         self.mirror = Mirror(self.store)
-        self.panel_port = free_port()
+        self.panel = socket.create_server(("127.0.0.1", 0))
+        self.panel_port = self.panel.getsockname()[1]
         self.agent = self._server(self._figures)
         # Of a store of its own: what the panel is to show is written by the test.
         own = MemoryStore(MemoryCluster(self.clock), self.clock)
@@ -105,9 +107,8 @@ class Scraped:
     async def serving(self) -> AsyncIterator[None]:
         context = make_context("n1", MeasuredStore(self.store, self.clock), self.clock, session="s")
         server = make_server(create_app(context), tls_context(self.files))
-        server.config.host, server.config.port = "127.0.0.1", self.panel_port
         parts = (context.cache.run(), self.mirror.run(), self.agent.run(), self.manager.run(), self.managers.run())
-        tasks = [asyncio.create_task(part) for part in (*parts, server.serve())]
+        tasks = [asyncio.create_task(part) for part in (*parts, server.serve(sockets=[self.panel]))]
         try:
             await until(lambda: server.started and self.agent.port and self.managers.port)
             yield
