@@ -62,7 +62,7 @@ def create_app(context: ApiContext) -> FastAPI:
     app.add_exception_handler(RequestValidationError, http.on_invalid_request)
     app.add_exception_handler(HTTPException, http.on_http_exception)
     app.add_exception_handler(Exception, http.on_bug)
-    app.add_middleware(Gate, auth=context.auth)
+    app.add_middleware(Gate, auth=context.auth, cache=context.cache)
     app.add_middleware(Front, context=context)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     app.add_middleware(Limits)

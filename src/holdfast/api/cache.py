@@ -14,7 +14,7 @@ from holdfast.api.people import People
 from holdfast.api.records import Records
 from holdfast.api.status import ClusterStatus, build_status
 from holdfast.core.view import View
-from holdfast.errors import HoldfastError, StoreError
+from holdfast.errors import HoldfastError, StoreError, StoreUnavailable
 from holdfast.ports import Clock, Store, WatchBatch
 from holdfast.store import codec, keys
 from holdfast.store.view import Source, people_view
@@ -23,6 +23,8 @@ _log = structlog.get_logger()
 
 PROBE_PERIOD_S = 2.0
 PROBE_TIMEOUT_S = 2.0
+FIRST_READ_S = 5.0
+"""A process that has just started lets requests wait so long for its first picture."""
 
 
 class StatusCache:
@@ -43,6 +45,7 @@ class StatusCache:
         self._version = 0
         self._frame: tuple[int, bytes] = (-1, b"")
         self._changed = asyncio.Event()
+        self._filled = asyncio.Event()
         self.history = History()
         self.closing = False
         """The process ends: streams are to end with it."""
@@ -90,6 +93,20 @@ class StatusCache:
     def revision(self) -> int:
         """Store revision up to which everything is known."""
         return self._revision
+
+    async def filled(self) -> None:
+        """Wait until there is a picture at all. Raises StoreUnavailable: an empty one must not pass for a cluster without
+        nodes, nor what it does not show for what does not exist."""
+        if self._filled.is_set():
+            return
+        try:
+            async with asyncio.timeout(FIRST_READ_S):
+                await self._filled.wait()
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"this node's API has just started and knows nothing of the cluster yet. {self._store_problem}",
+                "Try again in a moment, or ask another management node.",
+            ) from None
 
     async def wait_newer(self, version: int) -> int:
         """Return the version once it is greater than `version`."""
@@ -150,6 +167,7 @@ class StatusCache:
         advanced = batch.revision > self._revision
         self._revision = batch.revision if batch.snapshot else max(self._revision, batch.revision)
         self._store_problem = ""
+        self._filled.set()
         if batch.changes:
             self._status = None
         if news or advanced:

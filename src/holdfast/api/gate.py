@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.api.auth import COOKIE, CSRF_HEADER, Authenticator, NotLoggedIn
+from holdfast.api.cache import StatusCache
 from holdfast.api.http import ACTOR, LOCAL, RequestFailed, problem
 from holdfast.api.operations.draft import Actor
 from holdfast.api.permissions import ADMINISTER, OWN, PERSON, PREFIX, PUBLIC, SELF, Role, covers, held, methods, needed
@@ -23,9 +24,10 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 class Gate:
     """ASGI middleware. Behind it `scope[ACTOR]` says who asks (absent where nobody is asked)."""
 
-    def __init__(self, app: ASGIApp, auth: Authenticator) -> None:
+    def __init__(self, app: ASGIApp, auth: Authenticator, cache: StatusCache) -> None:
         self._app = app
         self._auth = auth
+        self._cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,6 +35,8 @@ class Gate:
             return
         try:
             scope = await self._admit(scope)
+            if scope.get(ACTOR) is not None and scope["path"].startswith(f"{PREFIX}/"):
+                await self._cache.filled()
         except HoldfastError as error:
             await problem(error, scope["path"])(scope, receive, send)
             return
