@@ -153,6 +153,12 @@ class Cluster:
         found = self.instance(instance)
         return str(found["node"]) if found.get("state") == "running" and found.get("healthy") else ""
 
+    def home(self, instance: str) -> str:
+        """The node on which it runs, as soon as who is asked knows of one: management nodes differ by moments."""
+        while not (node := self.where(instance)):
+            self.until(lambda: self.where(instance), f"{instance} runs")
+        return node
+
     def incidents(self, node: str) -> list[dict[str, Any]]:
         """Newest last."""
         found = json.loads(self.do("incident", "list", "--json"))

@@ -24,7 +24,7 @@ def of(found: dict[str, Any], section: str) -> list[dict[str, Any]]:
 
 
 def test_a_drill_finds_a_cluster_in_order_and_a_volume_fails_over_and_back(cluster: Cluster) -> None:
-    home = cluster.where(VOLUME)
+    home = cluster.home(VOLUME)
     quiet = drilled(cluster)
     nodes = sorted(cluster.lab.nodes)
     for section in ("nodes", "fencing", "watchdogs", "storage"):

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 
 def test_power_loss_of_the_panels_node(cluster: Cluster) -> None:
-    victim = cluster.where("panel/admin")
+    victim = cluster.home("panel/admin")
     client = cluster.poll_panel()
     cluster.until(lambda: len(client.lines()) > 10, "the panel answers")
     at = cluster.lab.fail(victim, "power")
@@ -30,7 +30,7 @@ def test_power_loss_of_the_panels_node(cluster: Cluster) -> None:
 
 
 def test_power_loss_of_the_volumes_node_loses_no_write_and_no_lock(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     client = cluster.journal("vol1", ADDRESS, opens_s=0.2)
     cluster.lab.fail(victim, "power")
     cluster.until(lambda: cluster.where(VOLUME) not in ("", victim), "the volume runs elsewhere")
@@ -55,7 +55,7 @@ def test_the_node_that_leads_everything_dies(cluster: Cluster) -> None:
 
 
 def test_a_planned_move_keeps_the_clients(cluster: Cluster) -> None:
-    source = cluster.where(VOLUME)
+    source = cluster.home(VOLUME)
     target = next(node for node in cluster.lab.nodes if node != source)
     client = cluster.journal("vol1", ADDRESS)
     cluster.place(VOLUME, target)
@@ -65,7 +65,7 @@ def test_a_planned_move_keeps_the_clients(cluster: Cluster) -> None:
 
 
 def test_killed_processes_come_back_in_place(cluster: Cluster) -> None:
-    volume_node, panel_node = cluster.where(VOLUME), cluster.where("panel/admin")
+    volume_node, panel_node = cluster.home(VOLUME), cluster.home("panel/admin")
     client, panel = cluster.journal("vol1", ADDRESS), cluster.poll_panel()
     cluster.until(lambda: len(panel.lines()) > 10, "the panel answers")
     old = cluster.pids(volume_node, "ganesha.nfsd")
@@ -79,14 +79,14 @@ def test_killed_processes_come_back_in_place(cluster: Cluster) -> None:
 
 
 def test_a_hung_panel_moves(cluster: Cluster) -> None:
-    victim = cluster.where("panel/admin")
+    victim = cluster.home("panel/admin")
     cluster.lab.fail(victim, "hang", unit="holdfast-panel")
     took = cluster.until(lambda: cluster.where("panel/admin") not in ("", victim), "the panel runs elsewhere")
     print(f"hung panel: {took:.1f} s until it answered elsewhere")
 
 
 def test_a_killed_agent_is_restarted_and_adopts_what_runs(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     before = cluster.pids(victim, "ganesha.nfsd")
     epoch = cluster.instance(VOLUME)["epoch"]
     agent = cluster.pids(victim, "holdfast-agent")
@@ -100,7 +100,7 @@ def test_a_killed_agent_is_restarted_and_adopts_what_runs(cluster: Cluster) -> N
 
 
 def test_a_killed_guard_is_restarted_before_the_watchdog_fires(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     boots, before = cluster.boots(victim), cluster.pids(victim, "ganesha.nfsd")
     guard = cluster.pids(victim, "holdfast-guard")
     cluster.lab.fail(victim, "guard")
@@ -111,7 +111,7 @@ def test_a_killed_guard_is_restarted_before_the_watchdog_fires(cluster: Cluster)
 
 
 def test_a_graceful_shutdown_is_a_release_and_no_failure(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     known = len(cluster.incidents(victim))
     client = cluster.journal("vol1", ADDRESS)
     cluster.lab.fail(victim, "shutdown")
@@ -123,7 +123,7 @@ def test_a_graceful_shutdown_is_a_release_and_no_failure(cluster: Cluster) -> No
 
 
 def test_a_cut_node_with_power_fencing_is_switched_off_and_returns(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     boots = cluster.boots(victim)
     cluster.lab.fail(victim, "network", network="management")
     cluster.until(lambda: cluster.where(VOLUME) not in ("", victim), "the volume runs elsewhere")
@@ -133,7 +133,7 @@ def test_a_cut_node_with_power_fencing_is_switched_off_and_returns(cluster: Clus
 
 def test_a_one_way_cut_is_noticed(cluster: Cluster) -> None:
     """The node hears everybody and nobody hears it: its datagrams and its store traffic are lost on the way out."""
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     for other in cluster.lab.nodes:
         if other != victim:
             cluster.lab.fail(victim, "network", network="management", to=other)
@@ -141,7 +141,7 @@ def test_a_one_way_cut_is_noticed(cluster: Cluster) -> None:
 
 
 def test_a_lost_public_network_is_not_death(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     boots = cluster.boots(victim)
     client = cluster.journal("vol1", ADDRESS)
     cluster.lab.fail(victim, "network", network="public")

@@ -13,7 +13,7 @@ GUEST_IP = "10.78.0.201"
 
 
 def test_a_kernel_client_keeps_every_fsynced_record_and_its_locks(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     client_net = Path(f"/proc/{cluster.lab.state('client')['pid']}/ns/net")
     with GuestNfsClient(client_net, GUEST_IP, ADDRESS, "vol1", file="guest") as guest:
         guest.wait_for(lambda event: event.get("n", 0) >= 50, 60, "fifty records")

@@ -25,7 +25,7 @@ def store_stopped(cluster: Cluster, seconds: float) -> Iterator[None]:
 
 
 def test_an_outage_shorter_than_the_validity_goes_unnoticed(cluster: Cluster) -> None:
-    node, epoch = cluster.where(VOLUME), cluster.instance(VOLUME)["epoch"]
+    node, epoch = cluster.home(VOLUME), cluster.instance(VOLUME)["epoch"]
     before = cluster.pids(node, "ganesha.nfsd")
     boots = [cluster.boots(name) for name in cluster.lab.nodes]
     client = cluster.journal("vol1", ADDRESS)
@@ -40,7 +40,7 @@ def test_an_outage_shorter_than_the_validity_goes_unnoticed(cluster: Cluster) ->
 
 
 def test_a_longer_outage_stops_cleanly_comes_back_by_itself_and_reboots_nobody(cluster: Cluster) -> None:
-    node = cluster.where(VOLUME)
+    node = cluster.home(VOLUME)
     boots = [cluster.boots(name) for name in cluster.lab.nodes]
     client = cluster.journal("vol1", ADDRESS)
     with store_stopped(cluster, FAST.F + FAST.G + 2 * FAST.W + FAST.j + 4):

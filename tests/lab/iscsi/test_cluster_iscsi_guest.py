@@ -28,7 +28,7 @@ def guest(cluster: Iscsi) -> Iterator[GuestIscsiClient]:
     cluster.iscsi("volume", "create", VOLUME, "--size", "16MiB")
     cluster.iscsi("volume", "attach", VOLUME, GROUP)
     wwid = json.loads(cluster.iscsi("volume", "show", VOLUME, "--json"))["wwid"]
-    active(cluster)
+    cluster.home(INSTANCE)
     network = Path(f"/proc/{cluster.lab.state('client')['pid']}/ns/net")
     began = time.monotonic()
     with GuestIscsiClient(network, GUEST_IP) as client:
@@ -51,13 +51,6 @@ def only_serves(cluster: Iscsi, client: GuestIscsiClient, node: str, disk: str) 
         return [cluster.node_of(path.portal) for path in client.paths() if path.serves and path.wwid == disk]
 
     cluster.until(lambda: serving() == [node], f"the guest's path to {node} serves")
-
-
-def active(cluster: Iscsi) -> str:
-    """The node that serves the guest's volume, as soon as one does."""
-    while not (node := cluster.where(INSTANCE)):
-        cluster.until(lambda: cluster.where(INSTANCE), "the volume is served")
-    return node
 
 
 def goes_on(client: GuestIscsiClient, what: str, began: float) -> None:
@@ -84,7 +77,7 @@ def test_a_linux_client_keeps_every_acknowledged_write(cluster: Iscsi, guest: Gu
         goes_on(guest, f"{what} of {node}", began)
 
     for how in ("power", "network", "freeze"):
-        victim = active(cluster)
+        victim = cluster.home(INSTANCE)
         began = cluster.lab.fail(victim, how, **({"silent": True} if how == "network" else {}))
         leaves(victim, how, began)
         assert cluster.incidents(victim)[-1]["proof"] == "P1"
@@ -93,13 +86,13 @@ def test_a_linux_client_keeps_every_acknowledged_write(cluster: Iscsi, guest: Gu
             began = kernel.boottime()
             cluster.place(INSTANCE, victim)
             goes_on(guest, f"planned move back to {victim}", began)
-    victim = active(cluster)
+    victim = cluster.home(INSTANCE)
     began = kernel.boottime()
     cluster.do("node", "maintenance", "enter", victim)
     leaves(victim, "maintenance", began)
     cluster.do("node", "maintenance", "exit", victim)
     whole(cluster, guest)
-    victim = active(cluster)
+    victim = cluster.home(INSTANCE)
     cluster.lab.fail(victim, "bmc", mode="refuses")
     began = cluster.lab.fail(victim, "freeze")
     time.sleep(3.0)

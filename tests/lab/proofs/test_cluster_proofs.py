@@ -49,7 +49,7 @@ def claimed_after(cluster: Cluster, node: str) -> float:
 
 
 def test_a_frozen_node_is_dead_before_its_volume_runs_elsewhere(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     frozen_at = cluster.lab.fail(victim, "freeze")
     took = cluster.until(lambda: cluster.where(VOLUME) not in ("", victim), "the volume runs elsewhere")
     fired = [e for e in cluster.lab.events() if e["kind"] == "watchdog-fired" and e["boottime"] > frozen_at]
@@ -63,7 +63,7 @@ def test_a_frozen_node_is_dead_before_its_volume_runs_elsewhere(cluster: Cluster
 
 
 def test_a_cut_node_stops_in_time_and_is_not_rebooted(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     boots = cluster.boots(victim)
     client = cluster.journal("vol1", ADDRESS)
     cluster.lab.fail(victim, "network", network="management")
@@ -79,7 +79,7 @@ def test_a_cut_node_stops_in_time_and_is_not_rebooted(cluster: Cluster) -> None:
 
 def test_a_hung_agent_ends_in_a_reset_by_the_watchdog(cluster: Cluster) -> None:
     """The agent is stopped alone: its guard lives, sees the deadline pass, kills what is strict and stops feeding."""
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     cluster.lab.fail(victim, "agent")
     cluster.until(lambda: cluster.pids(victim, "ganesha.nfsd") == [], "the guard killed the volume's server")
     cluster.until(lambda: cluster.where(VOLUME) not in ("", victim), "the volume runs elsewhere")
@@ -87,7 +87,7 @@ def test_a_hung_agent_ends_in_a_reset_by_the_watchdog(cluster: Cluster) -> None:
 
 
 def test_a_node_that_crashed_and_returns_is_its_own_proof(cluster: Cluster) -> None:
-    victim = cluster.where(VOLUME)
+    victim = cluster.home(VOLUME)
     cluster.lab.fail(victim, "power")
     cluster.until(lambda: cluster.node_state(victim) == "suspect", "the node is missed")
     cluster.lab.heal(victim)
@@ -103,7 +103,7 @@ def test_with_neither_the_panel_moves_and_the_volume_waits_for_an_operator(
     lab = make_lab("n")
     lab.up(LabOptions(nodes=3, profile="fast", power_fencing=False, watchdog=False))
     for cluster in watched_cluster(lab):
-        victim = cluster.where(VOLUME)
+        victim = cluster.home(VOLUME)
         cluster.place("panel/admin", victim)
         refusal = cluster.refused("node", "confirm-dead", victim, "--yes")
         assert victim in refusal and "up" in refusal

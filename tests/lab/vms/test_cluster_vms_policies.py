@@ -93,7 +93,7 @@ def test_an_imported_machine_and_its_disk(cluster: Machines) -> None:
     cluster.do("vm", "import", "/shared/old.xml", "--start", "--force", "--no-wait")
     ask = ["timeout", "2", "busybox", "wget", "-q", "-O", "-", f"http://{OLD_IP}/"]
     cluster.until(lambda: '"name":"old"' in cluster.lab.exec("client", ask).stdout, "the imported machine answers")
-    node = cluster.where("vm/old")
+    node = cluster.home("vm/old")
     other = next(n for n in LARGE if n != node)
     for where in (node, other):
         virsh = ["virsh", "-c", f"qemu+unix:///system?mode=legacy&socket={SOCKET}", "create", "/shared/old.xml"]
